@@ -1,0 +1,162 @@
+# headscope: one non-recursive Makefile. `make help` lists the targets.
+#
+# Sources come from wildcards, objects mirror the tree under $(BUILD), dependencies from -MMD.
+# Adding a family, observer, data set, intervention, query or command is adding a file: the
+# registries in $(BUILD)/gen are written from the file list.
+
+BUILD  ?= build
+CC     ?= cc
+AR     ?= ar
+PREFIX ?= /usr/local
+SAN    ?=
+WERROR ?= 1
+
+PKGS      := sqlite3 libpng zlib libcjson libpcre2-8 libutf8proc libzstd cairo pangocairo
+TEST_PKGS := cmocka
+
+OPT    ?= -O2 -g
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
+          -Wcast-qual -Wwrite-strings -Wundef $(if $(filter 1,$(WERROR)),-Werror)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+# Expanded lazily: `make help` and `make deps` work before the packages are there.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD)
+HS_CFLAGS = -std=c17 $(OPT) $(WARN) $(SANFLAGS) -pthread -ffp-contract=off $(CFLAGS)
+HS_LDFLAGS = $(SANFLAGS) -pthread $(LDFLAGS)
+LDLIBS   = $(PKG_LIBS) -lm
+
+# ---- sources ------------------------------------------------------------------------------------
+
+ROOMS    := model/core model model/arch model/cpu hooks analyses analyses/observers \
+            analyses/experiments analyses/datasets db viz
+LIB_SRC  := $(filter-out model/cpu/kern.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
+CLI_SRC  := $(wildcard cli/*.c)
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/laws/test_*.c tests/golden/test_*.c)
+TLIB_SRC := $(wildcard tests/lib/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+
+# One kernel source, one object per instruction set, chosen at run time.
+X86      := $(filter x86_64%,$(shell $(CC) -dumpmachine))
+ISAS     := generic $(if $(X86),avx2 avx512)
+ISA_generic :=
+ISA_avx2    := -mavx2 -mfma -mf16c
+ISA_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+KERN_FLAGS  := -O3 -fno-math-errno -fno-trapping-math
+
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) \
+            $(if $(wildcard model/cpu/kern.c),$(ISAS:%=$(BUILD)/model/cpu/kern.%.o))
+CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/%.o)
+TLIB_OBJ := $(TLIB_SRC:%.c=$(BUILD)/%.o)
+TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
+REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/tests/fuzz/%.replay)
+LIB      := $(BUILD)/libheadscope.a
+BIN      := $(BUILD)/headscope
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all demo test check asan tsan fuzz install uninstall clean help deps test-deps FORCE
+
+all: $(BIN)
+
+# ---- packages -----------------------------------------------------------------------------------
+
+# Stops a plain build early, naming what is missing, rather than at the first #include.
+APT_DEPS := libsqlite3-dev libpng-dev zlib1g-dev libcjson-dev libpcre2-dev libutf8proc-dev \
+            libzstd-dev libcairo2-dev libpango1.0-dev
+$(BUILD)/.have-libs: Makefile
+	@command -v pkg-config >/dev/null || { \
+	  echo "headscope: pkg-config is missing: run 'make deps', or install pkg-config" >&2; exit 1; }
+	@missing=; for p in $(PKGS); do pkg-config --exists $$p || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "headscope: missing libraries:$$missing" >&2; \
+	  echo "  run 'make deps', or install: $(APT_DEPS)" >&2; exit 1; fi
+	@mkdir -p $(@D) && touch $@
+
+deps:
+	@sh tests/lib/deps.sh build
+test-deps:
+	@sh tests/lib/deps.sh test
+
+# ---- generated files ----------------------------------------------------------------------------
+
+GEN := $(BUILD)/gen
+# $(call names,FOLDER,PREFIX): the C names of FOLDER/PREFIX*.c, sorted.
+names = $(sort $(patsubst $(1)/$(2)%.c,%,$(wildcard $(1)/$(2)*.c)))
+REGISTRIES := archs interventions observers experiments datasets commands
+LIST_archs         := $(call names,model/arch,)
+LIST_interventions := $(call names,hooks,iv_)
+LIST_observers     := $(call names,analyses/observers,)
+LIST_experiments   := $(call names,analyses/experiments,)
+LIST_datasets      := $(call names,analyses/datasets,)
+LIST_commands      := $(call names,cli,cmd_)
+GENERATED := $(REGISTRIES:%=$(GEN)/%.inc) $(GEN)/queries.inc $(GEN)/version.h
+
+# Rewritten only when the list of files changed, so that an unchanged list rebuilds nothing.
+$(REGISTRIES:%=$(GEN)/%.inc): $(GEN)/%.inc: FORCE
+	@mkdir -p $(@D); { for n in $(LIST_$*); do echo "HS_ENTRY($$n)"; done; } > $@.new; \
+	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# The named queries as C strings: HS_QUERY(name, "text").
+QUERIES := $(sort $(wildcard db/queries/*.sql))
+$(GEN)/queries.inc: $(QUERIES) FORCE
+	@mkdir -p $(@D); for q in $(QUERIES); do printf 'HS_QUERY(%s,\n' "$$(basename $$q .sql)"; \
+	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $$q; echo ')'; done > $@.new; \
+	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+VERSION := 0.1.0
+$(GEN)/version.h: FORCE
+	@mkdir -p $(@D); git=$$(git describe --always --dirty 2>/dev/null || echo release); \
+	printf '#define HS_VERSION "%s"\n#define HS_GIT "%s"\n#define HS_CC "%s"\n' "$(VERSION)" "$$git" \
+	  "$$($(CC) --version | head -n 1 | tr -d '"')" > $@.new; \
+	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# ---- objects ------------------------------------------------------------------------------------
+
+$(BUILD)/%.o: %.c $(BUILD)/.have-libs | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(HS_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(ISAS:%=$(BUILD)/model/cpu/kern.%.o): $(BUILD)/model/cpu/kern.%.o: model/cpu/kern.c $(BUILD)/.have-libs
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(HS_CFLAGS) $(KERN_FLAGS) $(ISA_$*) -DHS_ISA=$* -DHS_ISA_$* -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%.o $(BUILD)/tests/unit/%: HS_CFLAGS += -Wno-missing-prototypes
+
+# An archive made anew, so that a removed source leaves it.
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BIN): $(CLI_OBJ) $(LIB)
+	$(CC) $(HS_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# ---- tests --------------------------------------------------------------------------------------
+
+$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TLIB_OBJ) $(LIB)
+	$(CC) $(HS_LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TEST_PKGS)) $(LDLIBS)
+
+# A fuzz target with an ordinary main that feeds it every file of its corpus.
+$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TLIB_OBJ) $(LIB)
+	$(CC) $(HS_LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TEST_PKGS)) $(LDLIBS)
+
+.SECONDARY:
+.PHONY: build-tests
+build-tests: $(BIN) $(TESTS) $(REPLAYS)
+
+MODEL := $(BUILD)/models/SmolLM2-135M-Instruct.Q4_1.gguf
+$(MODEL):
+	@sh tests/lib/fetch.sh $(BUILD)/models
+
+# In two steps: the second make reads pkg-config after the packages are there.
+test: deps test-deps
+	@$(MAKE) --no-print-directory build-tests
+	@$(MAKE) --no-print-directory $(MODEL)
+	@sh tests/run.sh $(BUILD)
+
+demo: deps
+	@$(MAKE) --no-print-directory $(BIN)
+	@$(MAKE) --no-print-directory $(MODEL)
+	@sh cli/demo.sh $(BUILD)
+
+-include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')

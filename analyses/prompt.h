@@ -1,0 +1,52 @@
+// Prompts: what a run is made of, from the command line, files or generators.
+#ifndef HS_ANALYSES_PROMPT_H
+#define HS_ANALYSES_PROMPT_H
+
+#include "model/core/buf.h"
+#include "model/core/param.h"
+#include "model/tok.h"
+
+typedef struct hs_prompt {
+    const char *id;       // never NULL: the file's id, or its 0-based number
+    const char *text;     // NULL when only tokens were given
+    int64_t text_len;
+    const int32_t *tokens;
+    const int64_t *start, *end; // byte range of each token in text; NULL without text
+    int64_t n_token;
+    int bos_len;
+    int64_t period;       // of repeated tokens, 0 = not said
+    const char *extra;    // other keys of the JSONL line as a JSON object, NULL when none
+} hs_prompt;
+
+typedef struct hs_prompts hs_prompts; // owns its prompts
+
+// Adds as they come; ids must be unique (HS_EARG). tok may be NULL: text is then HS_EARG with the
+// advice to give tokens. Token ids are checked against n_vocab (HS_ERANGE).
+int hs_prompts_open(hs_prompts **out, const hs_tok *tok, enum hs_bos bos,
+                    int64_t n_vocab) HS_MUST_USE;
+void hs_prompts_close(hs_prompts *);
+int hs_prompts_add_text(hs_prompts *, const char *id, const char *text, size_t n) HS_MUST_USE;
+// tokens are taken as they are. extra: JSON object text or NULL.
+int hs_prompts_add_tokens(hs_prompts *, const char *id, const int32_t *tokens, int64_t n,
+                          int bos_len, int64_t period, const char *extra) HS_MUST_USE;
+// FILE.jsonl: a line each with "tokens" or "text" or "prompt"; "id", "period", "bos_len" honoured,
+// unknown keys kept. FILE.txt: the whole file is one prompt. "-" reads JSONL from stdin. Errors
+// name file and line.
+int hs_prompts_add_file(hs_prompts *, const char *path) HS_MUST_USE;
+int64_t hs_prompts_count(const hs_prompts *);
+const hs_prompt *hs_prompts_at(const hs_prompts *, int64_t i);
+// One JSONL line for a prompt (what `dataset` writes), newline included.
+void hs_prompt_jsonl(const hs_prompt *, hs_buf *out);
+
+// A data set generator: one file in analyses/datasets/ with one descriptor. Deterministic by the
+// "seed" parameter, which every generator has.
+typedef struct hs_dataset {
+    const char *name, *title, *about, *reference;
+    const hs_param *params;
+    int (*generate)(hs_prompts *out, const hs_tok *tok, int64_t n_vocab, const hs_args *args);
+} hs_dataset;
+extern const hs_dataset *const hs_datasets[]; // written by make; ended by NULL
+// "repeat:k=50,n=4". HS_ENOTFOUND lists the known names.
+int hs_prompts_add_dataset(hs_prompts *, const char *spec) HS_MUST_USE;
+
+#endif

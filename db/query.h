@@ -1,0 +1,55 @@
+// Reading: named queries (db/queries/NAME.sql, embedded) and the users' own read-only SQL.
+#ifndef HS_DB_QUERY_H
+#define HS_DB_QUERY_H
+
+#include <stddef.h>
+
+#include "db/db.h"
+
+// A named query's text begins with comment lines that describe it:
+//   -- title: What it answers
+//   -- param: eps = 0.3 : what it means
+// Bound automatically when the text uses them: :run (row id), :prompt (row id or NULL = all).
+typedef struct hs_query_info {
+    const char *name, *text;
+} hs_query_info;
+extern const hs_query_info hs_queries[]; // ended by name NULL
+
+// The title line of a query's text; parameters one by one (false past the end). Copies.
+int hs_query_title(const hs_query_info *, char *out, size_t n);
+bool hs_query_param(const hs_query_info *, int i, char *name, size_t n_name, char *fallback,
+                    size_t n_fallback, char *help, size_t n_help);
+
+typedef struct hs_query hs_query; // a statement under way
+
+typedef struct hs_query_opts {
+    int64_t run;              // bound to :run; 0 = the latest (only looked up when used)
+    const char *prompt;       // bound to :prompt; NULL = NULL (all)
+    const char *const *param; // "k=v" texts
+    int n_param;
+    int64_t max_rows;         // 0 = no limit
+    double max_seconds;       // 0 = no limit
+} hs_query_opts;
+
+// what: a named query or SQL (anything with a space). Own SQL runs under an authorizer: one
+// statement, reading only (HS_EARG otherwise, with SQLite's message). Unknown names: HS_ENOTFOUND
+// lists them. Unknown or missing parameters: HS_EARG.
+int hs_query_open(hs_query **out, hs_db *db, const char *what,
+                  const hs_query_opts *opts) HS_MUST_USE;
+void hs_query_close(hs_query *);
+int hs_query_columns(const hs_query *);
+const char *hs_query_column(const hs_query *, int i);
+
+enum hs_cell_type { HS_CELL_NULL, HS_CELL_INT, HS_CELL_NUM, HS_CELL_TEXT, HS_CELL_BLOB };
+typedef struct hs_cell {
+    enum hs_cell_type type;
+    int64_t i;
+    double f;
+    const void *data; // TEXT (UTF-8) and BLOB: n bytes, until the next step
+    size_t n;
+} hs_cell;
+// HS_OK with *row true while there are rows.
+int hs_query_step(hs_query *, bool *row) HS_MUST_USE;
+hs_cell hs_query_cell(const hs_query *, int i);
+
+#endif

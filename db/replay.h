@@ -1,0 +1,20 @@
+// Replay: feeds a tap from what a run stored, as the engine fed it live, so that observers cannot
+// tell the difference. f32 maps give the same bits.
+#ifndef HS_DB_REPLAY_H
+#define HS_DB_REPLAY_H
+
+#include "db/db.h"
+#include "hooks/hooks.h"
+
+// Sizes of the run's model as stored.
+int hs_db_dims(hs_db *, int64_t run, hs_dims *out) HS_MUST_USE;
+// Delivers every point that the tap reads, layer by layer: row blocks, row summaries, tiles. A point
+// (or a head's map) that the run did not store is HS_ENOTFOUND naming it and the option of `record`
+// that stores it. Blobs are checked (length, dtype, crc): HS_EFORMAT.
+int hs_db_replay(hs_db *, int64_t prompt, const hs_tap *tap) HS_MUST_USE;
+
+// One whole map [n_q][n_k] (f32, zero above the diagonal); the caller frees. For figures.
+int hs_db_map(hs_db *, int64_t prompt, int layer, int head, float **out, int64_t *n_q,
+              int64_t *n_k) HS_MUST_USE;
+
+#endif

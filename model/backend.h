@@ -1,0 +1,97 @@
+// What a compute backend provides. Backends know nothing of models or hooks. All matrices are f32
+// row-major in memory from `alloc`; sizes are in elements.
+//
+// Contract on bits: an output element is summed in an order that depends only on its own inputs'
+// length: not on the number of rows, the neighbours, the tile height or the thread count. So one
+// sequence alone, in a batch, in row blocks or token by token gives the same bits.
+#ifndef HS_MODEL_BACKEND_H
+#define HS_MODEL_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/config.h"
+#include "model/core/err.h"
+#include "model/core/pool.h"
+#include "model/core/view.h"
+#include "model/tap.h"
+
+typedef struct hs_dev hs_dev;       // an open backend: pool, scratch, chosen kernels
+typedef struct hs_weight hs_weight; // a matrix ready for `linear`
+typedef struct hs_kv hs_kv;         // keys and values of one sequence and layer
+
+typedef struct hs_dev_opts {
+    int threads;     // 0 = all cores
+    const char *isa; // NULL or "auto": the best this CPU has; else "generic", "avx2", "avx512"
+} hs_dev_opts;
+
+enum hs_weight_mode {
+    HS_WEIGHT_EXPAND, // f32 panels made once at load
+    HS_WEIGHT_KEEP,   // left as stored in the map, unpacked a panel chunk at a time: same bits
+};
+
+// Attention of n_q consecutive query rows of one sequence.
+typedef struct hs_attn {
+    int layer, seq;            // for tiles
+    int64_t n_head, n_kv_head, d_head;
+    float scale;
+    const float *q;            // [n_q, ld_q], head h at column h * d_head, after RoPE
+    int64_t ld_q;
+    float *z;                  // [n_q, ld_z], head h at column h * d_head
+    int64_t ld_z;
+    int64_t pos0, n_q;         // row r sees keys 0 .. pos0 + r
+    // Keys and values: those of an optional shared prefix, then the sequence's own.
+    // prefix holds keys 0 .. n_prefix-1, own the keys from n_prefix on.
+    const hs_kv *prefix, *own;
+    int64_t n_prefix;
+    float *stats;              // [n_head][HS_N_STAT][n_q], NULL: not wanted
+    const hs_tap *tap;         // for tiles; NULL: not watched
+    const uint8_t *tile_want;  // [n_head], NULL: none
+} hs_attn;
+
+typedef struct hs_backend {
+    const char *name;
+    int (*open)(hs_dev **out, const hs_dev_opts *opts);
+    void (*close)(hs_dev *);
+    const char *(*isa)(const hs_dev *);
+    hs_pool *(*pool)(hs_dev *);
+
+    // Makes `out` from w, logically [out, in] with any strides (block formats: whole rows).
+    // row_of: row n of the weight is stored row row_of[n]; NULL = the identity. KEEP borrows the
+    // map and row_of, which must outlive the weight.
+    int (*pack)(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
+                enum hs_weight_mode mode);
+    void (*unpack)(hs_weight *); // frees it
+
+    // y[n_rows, N] (ld_y) = x[n_rows, K] (ld_x) W^T (+ bias[N] when not NULL).
+    int (*linear)(hs_dev *, float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t n_rows,
+                  const hs_weight *w, const float *bias);
+    // y[i] = row ids[i] of table (any dtype); ids are checked by the caller.
+    int (*embed)(hs_dev *, float *y, const hs_view *table, const int32_t *ids, int64_t n);
+    // Normalisation of n_rows rows of d numbers, in steps so that each can be hooked:
+    // scale[r] = rms or sqrt(var + eps); normalized = (x - mean) / scale; y = normalized * w + b.
+    int (*norm_scale)(hs_dev *, float *scale, float *normalized, const float *x, int64_t n_rows,
+                      int64_t d, enum hs_norm kind, double eps);
+    int (*norm_gain)(hs_dev *, float *y, const float *normalized, int64_t n_rows, int64_t d,
+                     const float *w, const float *b);
+    // Rotates the first rope_dim numbers of each head in place, halves style. cos_sin holds
+    // [n_rows][rope_dim] : rope_dim/2 cosines then rope_dim/2 sines.
+    int (*rope)(hs_dev *, float *x, int64_t ld, int64_t n_rows, int64_t n_head, int64_t d_head,
+                int64_t rope_dim, const float *cos_sin);
+    // y = act(pre), or act(pre) * linear when linear is not NULL; n numbers.
+    int (*act)(hs_dev *, float *y, const float *pre, const float *linear, int64_t n,
+               enum hs_act kind);
+    int (*add)(hs_dev *, float *y, const float *a, const float *b, int64_t n); // y = a + b
+
+    // Storage for up to `capacity` keys of n_kv_head heads.
+    int (*kv_open)(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+    void (*kv_close)(hs_kv *);
+    // Writes keys and values ([n, ld], head g at column g * d_head) at positions at .. at+n-1.
+    int (*kv_put)(hs_dev *, hs_kv *, int64_t at, int64_t n, const float *k, int64_t ld_k,
+                  const float *v, int64_t ld_v);
+    int (*attention)(hs_dev *, const hs_attn *);
+} hs_backend;
+
+extern const hs_backend hs_backend_cpu;
+
+#endif

@@ -1,0 +1,65 @@
+// A context is one mutable set of timelines over a model: key/value stores, work buffers, the tap.
+// One thread drives it; kernels fan out inside.
+#ifndef HS_MODEL_CONTEXT_H
+#define HS_MODEL_CONTEXT_H
+
+#include "model/model.h"
+#include "model/tap.h"
+
+typedef struct hs_context hs_context;
+
+typedef struct hs_context_opts {
+    // Keys and values of all layers are kept (decoding, prefixes) up to this many positions a
+    // slot; 0 = kept only for the layer in work, each evaluation starts its sequences at 0.
+    int64_t kv_capacity;
+    int n_slot;        // timelines when kv_capacity > 0; 0 = 1
+    int64_t row_block; // rows worked on at once, 0 = the engine's choice; results do not depend
+} hs_context_opts;
+
+int hs_context_open(hs_context **out, const hs_model *model,
+                    const hs_context_opts *opts) HS_MUST_USE;
+void hs_context_close(hs_context *);
+const hs_model *hs_context_model(const hs_context *);
+
+// The tap is borrowed until it is replaced; NULL = plain inference.
+void hs_context_set_tap(hs_context *, const hs_tap *tap);
+
+enum hs_logits { HS_LOGITS_NONE, HS_LOGITS_LAST, HS_LOGITS_ALL };
+
+// One sequence of a ragged batch. Its rows go to positions len(slot) .. len(slot)+n-1.
+typedef struct hs_seq {
+    const int32_t *tokens; // [n]; may be NULL when the batch injects a residual
+    int64_t n;             // >= 1
+    int slot;              // timeline; ignored without kept keys and values
+    int prefix_slot;       // slot whose first n_prefix positions this sequence sees before its own
+    int64_t n_prefix;      // 0 = none; positions then start at n_prefix
+} hs_seq;
+
+typedef struct hs_batch {
+    const hs_seq *seq;
+    int n_seq;
+    int layer_from, layer_to; // layers [from, to); to 0 = n_layer
+    const float *resid;       // [rows of all sequences, d_model]: enters at layer_from instead of
+                              // the embedding; required when layer_from > 0
+    enum hs_logits logits;    // which rows meet the LM head (only when layer_to is n_layer);
+                              // delivered through the tap's HS_LOGITS rows, in blocks
+} hs_batch;
+
+// Evaluates the batch. HS_ERANGE: a token id outside the vocabulary, an empty sequence, positions
+// past n_ctx or the capacity. On failure slots keep the length they had.
+int hs_context_eval(hs_context *, const hs_batch *batch) HS_MUST_USE;
+
+// The residual after the last evaluation's layer_to, [rows, d_model] in batch order; borrowed
+// until the next evaluation.
+const float *hs_context_resid(const hs_context *);
+// Logits of the rows asked for by HS_LOGITS_LAST, [n_seq, n_vocab]; NULL when none were asked.
+const float *hs_context_logits(const hs_context *);
+
+// Positions held by a slot; forget what lies from `len` on.
+int64_t hs_context_len(const hs_context *, int slot);
+void hs_context_truncate(hs_context *, int slot, int64_t len);
+
+// Bytes of work memory a context with these options would take for n_tokens in one evaluation.
+int64_t hs_context_memory(const hs_model *model, const hs_context_opts *opts, int64_t n_tokens);
+
+#endif
