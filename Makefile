@@ -159,4 +159,70 @@ demo: deps
 	@$(MAKE) --no-print-directory $(MODEL)
 	@sh cli/demo.sh $(BUILD)
 
+# ---- checks -------------------------------------------------------------------------------------
+
+ALL_SRC = $(wildcard $(ROOMS:%=%/*.[ch]) cli/*.[ch] tests/*/*.[ch])
+
+# Lint, include arrows, format, headers that compile alone with both compilers.
+check: $(GENERATED) $(BUILD)/.have-libs
+	@python3 tests/lint/arrows.py
+	@for h in $(filter %.h,$(filter-out model/cpu/% tests/%,$(ALL_SRC))); do for cc in gcc clang; do \
+	  command -v $$cc >/dev/null || continue; \
+	  printf '#include "%s"\n' $$h | $$cc -std=c17 $(CPPFLAGS) $(WARN) $(PKG_CFLAGS) -fsyntax-only -x c - || exit 1; \
+	done; done; echo "headers: each compiles alone"
+	@clang-format --dry-run -Werror $(ALL_SRC) && echo "format: clean"
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -I. -I$(BUILD) \
+	  --enable=warning,portability --suppress=missingIncludeSystem --suppress=missingInclude \
+	  $(filter %.c,$(filter-out tests/% model/cpu/%,$(ALL_SRC))) && echo "cppcheck: clean"
+
+format:
+	clang-format -i $(ALL_SRC)
+
+# The tests under sanitizers, each in a build folder of its own.
+asan:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=address,undefined OPT="-O1 -g" build-tests
+	@HS_SANITIZED=1 sh tests/run.sh $(BUILD)/asan
+tsan:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SAN=thread OPT="-O1 -g" build-tests
+	@HS_SANITIZED=1 sh tests/run.sh $(BUILD)/tsan
+
+# libFuzzer on every parser, FUZZ_SECONDS each; new inputs land in build/fuzz/corpus.
+FUZZ_SECONDS ?= 60
+FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=%)
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT="-O1 -g" \
+	  SAN=fuzzer-no-link,address,undefined run-fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+.PHONY: run-fuzz format
+run-fuzz: $(FUZZERS:%=$(BUILD)/tests/fuzz/%.fuzzer)
+	@for f in $(FUZZERS); do mkdir -p $(BUILD)/corpus/$$f; echo "== $$f"; \
+	  $(BUILD)/tests/fuzz/$$f.fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	  -artifact_prefix=$(BUILD)/ -print_final_stats=0 -verbosity=0 \
+	  $(BUILD)/corpus/$$f tests/fuzz/corpus/$${f#fuzz_} || exit 1; done
+$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TLIB_OBJ) $(LIB)
+	$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(shell pkg-config --libs $(TEST_PKGS)) $(LDLIBS)
+
+# ---- install ------------------------------------------------------------------------------------
+
+install: $(BIN)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/headscope
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/headscope
+
+clean:
+	rm -rf $(filter-out $(BUILD)/models,$(wildcard $(BUILD)/* $(BUILD)/.have-libs))
+
+help:
+	@echo "make              build $(BIN) (installs nothing; names missing packages)"
+	@echo "make demo         install what is missing, build, fetch the default model, record, draw"
+	@echo "make test         install what is missing, build, run every test"
+	@echo "make deps         install the Debian packages the build needs"
+	@echo "make check        lint, include arrows, format, headers that compile alone"
+	@echo "make asan, tsan   the tests under sanitizers"
+	@echo "make fuzz         libFuzzer on every parser (FUZZ_SECONDS=60 each)"
+	@echo "make install      into PREFIX (/usr/local), under DESTDIR; make uninstall undoes it"
+	@echo "make format       clang-format every source"
+	@echo "make clean        remove $(BUILD), but for the fetched models"
+	@echo "Variables: CC, OPT, SAN, WERROR, BUILD, PREFIX, DESTDIR"
+
 -include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')
