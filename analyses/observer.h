@@ -16,6 +16,9 @@ typedef struct hs_subject {
     int64_t period;          // of a repeated-token prompt, 0 = unknown (observers that need
                              // repeats then find them in the tokens)
     const hs_model *model;   // for weights; NULL offline without a model
+    int64_t n_row;           // positions under observation: the prompt and what is decoded after
+                             // it; 0 = n_token. Rows from here on are not shown to observers
+    int seq;                 // the prompt's sequence in its batch; others are not shown
 } hs_subject;
 
 typedef struct hs_value {
@@ -58,7 +61,8 @@ typedef struct hs_observer {
     const char *name, *title, *about, *reference;
     const hs_param *params;          // NULL: none
     uint64_t points;                 // HS_BIT of the points it must see, in every layer
-    bool weights;                    // needs subject->model
+    bool weights;                    // uses subject->model; without one, the results that need
+                                     // weights are undefined with that reason
     const hs_metric *metrics, *series; // series share the struct; NULL: none
     const hs_result_table *tables;
     bool always;                     // runs in every recording without being named

@@ -34,6 +34,7 @@ int hs_prompts_add_tokens(hs_prompts *, const char *id, const int32_t *tokens, i
 // name file and line.
 int hs_prompts_add_file(hs_prompts *, const char *path) HS_MUST_USE;
 int64_t hs_prompts_count(const hs_prompts *);
+enum hs_bos hs_prompts_bos(const hs_prompts *); // the policy it was opened with
 const hs_prompt *hs_prompts_at(const hs_prompts *, int64_t i);
 // One JSONL line for a prompt (what `dataset` writes), newline included.
 void hs_prompt_jsonl(const hs_prompt *, hs_buf *out);

@@ -32,11 +32,15 @@ typedef struct hs_args {
     hs_buf text;
 } hs_args;
 
-// Splits "NAME:k=v,..." at the first ':' : *name_len bytes of name; the rest (may be empty) is
-// parsed against params. Unknown or repeated keys, bad numbers and values outside the range are
-// HS_EARG, the message says what is allowed. Free with hs_args_free.
+// A spec is "NAME" or "NAME:k=v,...": the length of NAME, and what follows the first ':' ("" when
+// there is none; borrowed).
 size_t hs_spec_name(const char *spec);
-int hs_args_parse(hs_args *out, const hs_param *params, const char *spec) HS_MUST_USE;
+const char *hs_spec_args(const char *spec);
+
+// Reads "k=v,k=v" (may be empty) against params; what is not given takes its default. Unknown or
+// repeated keys, bad numbers and values outside the range are HS_EARG, the message says what is
+// allowed. Free with hs_args_free, also after a failure.
+int hs_args_parse(hs_args *out, const hs_param *params, const char *text) HS_MUST_USE;
 void hs_args_free(hs_args *);
 int64_t hs_args_int(const hs_args *, const char *name);     // asserts that the name exists
 double hs_args_num(const hs_args *, const char *name);
