@@ -30,11 +30,13 @@ typedef struct hs_meta {
     const char *s; // STR: n bytes, not NUL-terminated in GGUF
     size_t n;      // STR: bytes; ARR, OBJ: items
     const void *at; // where an array's items are (opaque)
+    enum hs_container from;
 } hs_meta;
 
-// path: a .gguf file; a .safetensors file (config.json beside it); a folder with config.json and
-// model.safetensors or model.safetensors.index.json; or a hub name "org/name", looked up (read
-// only) under $HF_HUB_CACHE, $HF_HOME/hub or ~/.cache/huggingface/hub, refs/main first.
+// path: a .gguf file; a .safetensors file (config.json beside it, or none: it then has no
+// metadata); a folder with config.json and model.safetensors or model.safetensors.index.json; or a
+// hub name "org/name", looked up (read only) under $HF_HUB_CACHE, $HF_HOME/hub or
+// ~/.cache/huggingface/hub, refs/main first. A path that exists wins over a hub name.
 // HS_EFORMAT: damaged; HS_EUNSUPPORTED: a pickle file (the message says why they are refused) or
 // an unknown container or version; HS_ENOTFOUND: nothing there. A folder may hold no weights only
 // when `need_weights` is false (tokenizers).
@@ -50,7 +52,7 @@ const hs_tensor *hs_ckpt_find(const hs_ckpt *, const char *name); // NULL when a
 // False when absent. JSON null is HS_META_NULL and true.
 bool hs_ckpt_meta(const hs_ckpt *, const char *key, hs_meta *out);
 // Item i of an array; false past its end or for a nested array (GGUF arrays of arrays are not
-// needed by any key we read).
+// needed by any key we read). O(1) in GGUF, O(i) in JSON.
 bool hs_meta_item(const hs_meta *arr, size_t i, hs_meta *out);
 // Name of key i (GGUF: file order; JSON: top-level members); NULL past the end.
 const char *hs_ckpt_meta_key(const hs_ckpt *, size_t i);

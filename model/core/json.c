@@ -56,13 +56,17 @@ static bool take(struct scan *s, char c) {
     return true;
 }
 
+static int hex_digit(unsigned char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 // Four hex digits at p, or -1.
 static int hex4(const unsigned char *p, const unsigned char *end) {
     int v = 0;
-    if (end - p < 4) return -1;
     for (int i = 0; i < 4; i++) {
-        int c = p[i] | 0x20;
-        int digit = c >= '0' && c <= '9' && p[i] == c ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        int digit = p + i < end ? hex_digit(p[i]) : -1;
         if (digit < 0) return -1;
         v = v << 4 | digit;
     }
@@ -241,11 +245,13 @@ const char *hs_json_key(const hs_json *v) {
     return node(v)->string;
 }
 
+// The last of duplicates wins, as in Python's reader and most others.
 static const hs_json *get_n(const hs_json *obj, const char *key, size_t n) {
+    const hs_json *found = NULL;
     if (!cJSON_IsObject(node(obj))) return NULL;
     for (const hs_json *c = hs_json_first(obj); c; c = hs_json_next(c))
-        if (!strncmp(hs_json_key(c), key, n) && !hs_json_key(c)[n]) return c;
-    return NULL;
+        if (!strncmp(hs_json_key(c), key, n) && !hs_json_key(c)[n]) found = c;
+    return found;
 }
 
 const hs_json *hs_json_get(const hs_json *obj, const char *key) {
