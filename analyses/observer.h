@@ -10,15 +10,15 @@
 // What an observer may look at besides the stream.
 typedef struct hs_subject {
     hs_dims dims;
-    const int32_t *tokens;   // [n_token], those of the prompt; decode rows come after
+    const int32_t *tokens; // [n_token], those of the prompt; decode rows come after
     int64_t n_token;
-    int bos_len;             // 0 or 1
-    int64_t period;          // of a repeated-token prompt, 0 = unknown (observers that need
-                             // repeats then find them in the tokens)
-    const hs_model *model;   // for weights; NULL offline without a model
-    int64_t n_row;           // positions under observation: the prompt and what is decoded after
-                             // it; 0 = n_token. Rows from here on are not shown to observers
-    int seq;                 // the prompt's sequence in its batch; others are not shown
+    int bos_len;           // 0 or 1
+    int64_t period;        // of a repeated-token prompt, 0 = unknown (observers that need
+                           // repeats then find them in the tokens)
+    const hs_model *model; // for weights; NULL offline without a model
+    int64_t n_row;         // positions under observation: the prompt and what is decoded after
+                           // it; 0 = n_token. Rows from here on are not shown to observers
+    int seq;               // the prompt's sequence in its batch; others are not shown
 } hs_subject;
 
 typedef struct hs_value {
@@ -51,21 +51,21 @@ typedef struct hs_metric {
     enum { HS_SEQUENTIAL, HS_DIVERGING } scale; // how a grid is coloured
 } hs_metric;
 typedef struct hs_result_table {
-    const char *name;          // the SQL table is NAME_OF_OBSERVER "_" name
+    const char *name; // the SQL table is NAME_OF_OBSERVER "_" name
     const hs_column *columns;
-    int n_key;                 // the first n_key columns are its key within a prompt
+    int n_key; // the first n_key columns are its key within a prompt
     const char *about;
 } hs_result_table;
 
 typedef struct hs_observer {
     const char *name, *title, *about, *reference;
-    const hs_param *params;          // NULL: none
-    uint64_t points;                 // HS_BIT of the points it must see, in every layer
-    bool weights;                    // uses subject->model; without one, the results that need
-                                     // weights are undefined with that reason
+    const hs_param *params;            // NULL: none
+    uint64_t points;                   // HS_BIT of the points it must see, in every layer
+    bool weights;                      // uses subject->model; without one, the results that need
+                                       // weights are undefined with that reason
     const hs_metric *metrics, *series; // series share the struct; NULL: none
     const hs_result_table *tables;
-    bool always;                     // runs in every recording without being named
+    bool always; // runs in every recording without being named
 
     // State for one prompt; all its memory is made here. O(T) a head at most.
     int (*open)(void **state, const hs_subject *subject, const hs_args *args);

@@ -7,15 +7,15 @@
 #include "model/tok.h"
 
 typedef struct hs_prompt {
-    const char *id;       // never NULL: the file's id, or its 0-based number
-    const char *text;     // NULL when only tokens were given
+    const char *id;   // never NULL: the file's id, or its 0-based number
+    const char *text; // NULL when only tokens were given
     int64_t text_len;
     const int32_t *tokens;
     const int64_t *start, *end; // byte range of each token in text; NULL without text
     int64_t n_token;
     int bos_len;
-    int64_t period;       // of repeated tokens, 0 = not said
-    const char *extra;    // other keys of the JSONL line as a JSON object, NULL when none
+    int64_t period;    // of repeated tokens, 0 = not said
+    const char *extra; // other keys of the JSONL line as a JSON object, NULL when none
 } hs_prompt;
 
 typedef struct hs_prompts hs_prompts; // owns its prompts

@@ -9,14 +9,14 @@
 typedef struct hs_hooks hs_hooks;
 
 typedef struct hs_hook {
-    const uint64_t *points;  // [n_layer + 1] sets of points (hs_points_select); copied
-    const hs_heads *heads;   // for map points: the heads whose tiles are wanted; NULL = all; copied
-    bool write;              // may change what it is given
+    const uint64_t *points; // [n_layer + 1] sets of points (hs_points_select); copied
+    const hs_heads *heads;  // for map points: the heads whose tiles are wanted; NULL = all; copied
+    bool write;             // may change what it is given
     // NULL when no selected point is of that kind. See hs_tap for when and where they are called.
     int (*rows)(void *ctx, const hs_site *site, const hs_view *view);
     int (*tile)(void *ctx, const hs_tile *tile, int worker);
     int (*layer_done)(void *ctx, int layer);
-    void *ctx;               // borrowed
+    void *ctx; // borrowed
 } hs_hook;
 
 int hs_hooks_open(hs_hooks **out, const hs_dims *dims) HS_MUST_USE;

@@ -163,10 +163,16 @@ void hs_args_json(const hs_args *a, hs_buf *out) {
     for (size_t i = 0; a->params && a->params[i].name; i++) {
         hs_jw_key(&w, a->params[i].name);
         switch (a->params[i].type) {
-        case HS_PARAM_INT: hs_jw_int(&w, a->v[i].i); break;
-        case HS_PARAM_NUM: hs_jw_num(&w, a->v[i].f); break;
+        case HS_PARAM_INT:
+            hs_jw_int(&w, a->v[i].i);
+            break;
+        case HS_PARAM_NUM:
+            hs_jw_num(&w, a->v[i].f);
+            break;
         case HS_PARAM_ENUM:
-        case HS_PARAM_TEXT: hs_jw_str(&w, a->v[i].s); break;
+        case HS_PARAM_TEXT:
+            hs_jw_str(&w, a->v[i].s);
+            break;
         }
     }
     hs_jw_end(&w, '}');

@@ -13,9 +13,9 @@ enum hs_param_type { HS_PARAM_INT, HS_PARAM_NUM, HS_PARAM_TEXT, HS_PARAM_ENUM };
 typedef struct hs_param {
     const char *name;
     enum hs_param_type type;
-    const char *fallback;  // as the user would write it
-    double min, max;       // INT and NUM; min > max: unbounded
-    const char *choices;   // ENUM: "alphaN|abs"
+    const char *fallback; // as the user would write it
+    double min, max;      // INT and NUM; min > max: unbounded
+    const char *choices;  // ENUM: "alphaN|abs"
     const char *unit, *help;
 } hs_param; // a table ends with name NULL
 
@@ -42,7 +42,7 @@ const char *hs_spec_args(const char *spec);
 // allowed. Free with hs_args_free, also after a failure.
 int hs_args_parse(hs_args *out, const hs_param *params, const char *text) HS_MUST_USE;
 void hs_args_free(hs_args *);
-int64_t hs_args_int(const hs_args *, const char *name);     // asserts that the name exists
+int64_t hs_args_int(const hs_args *, const char *name); // asserts that the name exists
 double hs_args_num(const hs_args *, const char *name);
 const char *hs_args_text(const hs_args *, const char *name); // TEXT and ENUM
 // All values as a JSON object, defaults included, in table order.

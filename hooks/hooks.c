@@ -1,0 +1,197 @@
+// Hook sets; see hooks.h. Adding only collects; asking for the tap merges the hooks' masks once,
+// so that the engine tests one bit a point and a set without hooks costs nothing.
+#include "hooks/hooks.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/core/mem.h"
+
+static const uint64_t map_bits = HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN);
+
+struct entry {
+    hs_hook hook; // points and heads are our copies
+    uint64_t *points;
+    hs_heads heads; // on NULL: all
+};
+
+struct hs_hooks {
+    int n_layer, n_head;
+    struct entry *entry;
+    int n;
+    bool compiled;
+    uint64_t *read, *write; // [n_layer + 1]
+    uint8_t *tile_want;     // [n_layer][n_head]
+    hs_tap tap;
+};
+
+int hs_hooks_open(hs_hooks **out, const hs_dims *dims) {
+    const size_t n_set = (size_t)dims->n_layer + 1;
+    hs_hooks *h;
+    *out = NULL;
+    int rc = hs_alloc(&h, 1, sizeof *h);
+    if (rc) return rc;
+    h->n_layer = dims->n_layer;
+    h->n_head = dims->n_head;
+    rc = hs_alloc(&h->read, n_set, sizeof *h->read);
+    if (!rc) rc = hs_alloc(&h->write, n_set, sizeof *h->write);
+    if (!rc) rc = hs_alloc(&h->tile_want, (size_t)h->n_layer * (size_t)h->n_head, 1);
+    if (rc)
+        hs_hooks_close(h);
+    else
+        *out = h;
+    return rc;
+}
+
+void hs_hooks_close(hs_hooks *h) {
+    if (!h) return;
+    for (int i = 0; i < h->n; i++) {
+        free(h->entry[i].points);
+        hs_heads_free(&h->entry[i].heads);
+    }
+    free(h->entry);
+    free(h->read);
+    free(h->write);
+    free(h->tile_want);
+    free(h);
+}
+
+// ---- adding -------------------------------------------------------------------------------------
+
+// Points must be of the right scope for their set, and each kind needs its callback.
+static int check_hook(const hs_hooks *h, const hs_hook *hook) {
+    for (int l = 0; l <= h->n_layer; l++)
+        for (int p = 0; p < 64; p++) {
+            if (!(hook->points[l] & HS_BIT(p))) continue;
+            const enum hs_scope scope = l == h->n_layer ? HS_SCOPE_MODEL : HS_SCOPE_LAYER;
+            if (p >= HS_N_POINT || hs_point_infos[p].scope != scope)
+                return hs_fail(HS_EARG, "hook point %d has no place in set %d", p, l);
+            if (hook->write && !hs_point_infos[p].writable)
+                return hs_fail(HS_EARG, "%s can be read but not written", hs_point_infos[p].alias);
+            if (HS_BIT(p) & map_bits ? !hook->tile : !hook->rows)
+                return hs_fail(HS_EARG, "a hook on %s needs a callback for %s",
+                               hs_point_infos[p].alias, HS_BIT(p) & map_bits ? "tiles" : "rows");
+        }
+    if (hook->heads && (hook->heads->n_layer != h->n_layer || hook->heads->n_head != h->n_head))
+        return hs_fail(HS_EARG, "the heads of a hook are those of another model");
+    return HS_OK;
+}
+
+static int copy_hook(const hs_hooks *h, const hs_hook *hook, struct entry *e) {
+    const size_t n_set = (size_t)h->n_layer + 1, n_head = (size_t)h->n_layer * (size_t)h->n_head;
+    *e = (struct entry){.hook = *hook};
+    int rc = hs_alloc(&e->points, n_set, sizeof *e->points);
+    if (rc) return rc;
+    memcpy(e->points, hook->points, n_set * sizeof *e->points);
+    e->hook.points = e->points;
+    if (!hook->heads) return HS_OK;
+    e->heads = *hook->heads;
+    rc = hs_alloc(&e->heads.on, n_head, 1);
+    if (rc) {
+        free(e->points);
+        return rc;
+    }
+    memcpy(e->heads.on, hook->heads->on, n_head);
+    return HS_OK;
+}
+
+int hs_hooks_add(hs_hooks *h, const hs_hook *hook) {
+    assert(!h->compiled);
+    int rc = check_hook(h, hook);
+    if (!rc) rc = hs_grow(&h->entry, (size_t)h->n + 1, sizeof *h->entry);
+    if (!rc) rc = copy_hook(h, hook, &h->entry[h->n]);
+    if (!rc) h->n++;
+    return rc;
+}
+
+void hs_hooks_tile_rows(hs_hooks *h, int64_t n) {
+    h->tap.tile_rows = n;
+}
+
+// ---- firing -------------------------------------------------------------------------------------
+
+static bool wants_head(const struct entry *e, int layer, int head) {
+    return !e->heads.on || hs_heads_has(&e->heads, layer, head);
+}
+
+static int fire_rows(void *ctx, const hs_site *site, const hs_view *view, bool write) {
+    const hs_hooks *h = ctx;
+    const int set = site->layer < 0 ? h->n_layer : site->layer;
+    for (int i = 0; i < h->n; i++) {
+        const struct entry *e = &h->entry[i];
+        if (e->hook.write != write || !(e->points[set] & HS_BIT(site->point))) continue;
+        int rc = e->hook.rows(e->hook.ctx, site, view);
+        if (rc) return rc;
+    }
+    return HS_OK;
+}
+
+static int fire_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
+    const hs_hooks *h = ctx;
+    for (int i = 0; i < h->n; i++) {
+        const struct entry *e = &h->entry[i];
+        if (e->hook.write != write || !(e->points[tile->layer] & HS_BIT(tile->point)) ||
+            !wants_head(e, tile->layer, tile->head))
+            continue;
+        int rc = e->hook.tile(e->hook.ctx, tile, worker);
+        if (rc) return rc;
+    }
+    return HS_OK;
+}
+
+static int fire_layer_done(void *ctx, int layer) {
+    const hs_hooks *h = ctx;
+    for (int i = 0; i < h->n; i++) {
+        if (!h->entry[i].hook.layer_done) continue;
+        int rc = h->entry[i].hook.layer_done(h->entry[i].hook.ctx, layer);
+        if (rc) return rc;
+    }
+    return HS_OK;
+}
+
+// ---- compiling ----------------------------------------------------------------------------------
+
+static uint8_t want_of(const struct entry *e, int layer) {
+    const bool scores = e->points[layer] & HS_BIT(HS_SCORES);
+    const bool pattern = e->points[layer] & HS_BIT(HS_PATTERN);
+    const int of_scores = e->hook.write ? HS_TILE_WRITE_SCORES : HS_TILE_READ_SCORES;
+    const int of_pattern = e->hook.write ? HS_TILE_WRITE_PATTERN : HS_TILE_READ_PATTERN;
+    return (uint8_t)((scores ? of_scores : 0) | (pattern ? of_pattern : 0));
+}
+
+// Merges one hook. A map's bit is set only where some head is wanted.
+static void merge(hs_hooks *h, const struct entry *e) {
+    uint64_t *mask = e->hook.write ? h->write : h->read;
+    for (int l = 0; l <= h->n_layer; l++) {
+        mask[l] |= e->points[l] & ~map_bits;
+        for (int head = 0; l < h->n_layer && head < h->n_head; head++) {
+            if (!(e->points[l] & map_bits) || !wants_head(e, l, head)) continue;
+            h->tile_want[l * h->n_head + head] |= want_of(e, l);
+            mask[l] |= e->points[l] & map_bits;
+        }
+    }
+}
+
+const hs_tap *hs_hooks_tap(hs_hooks *h) {
+    if (!h->n) return NULL;
+    if (!h->compiled) {
+        bool layer_done = false;
+        for (int i = 0; i < h->n; i++) {
+            merge(h, &h->entry[i]);
+            layer_done |= h->entry[i].hook.layer_done != NULL;
+        }
+        h->tap = (hs_tap){
+            .ctx = h,
+            .read = h->read,
+            .write = h->write,
+            .tile_want = h->tile_want,
+            .tile_rows = h->tap.tile_rows,
+            .rows = fire_rows,
+            .tile = fire_tile,
+            .layer_done = layer_done ? fire_layer_done : NULL,
+        };
+        h->compiled = true;
+    }
+    return &h->tap;
+}
