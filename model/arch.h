@@ -30,7 +30,8 @@ enum hs_layout {
                     // undone at load, so that hooks see the same order in both containers
 };
 
-enum hs_need { HS_REQUIRED, HS_OPTIONAL, HS_IGNORED };
+// An optional tensor of a layer is in all layers or in none.
+enum hs_need { HS_REQUIRED, HS_OPTIONAL };
 
 typedef struct hs_tensor_rule {
     enum hs_role role;
@@ -40,11 +41,16 @@ typedef struct hs_tensor_rule {
     // Part `part` of `parts` equal or q/k/v-sized pieces along the out axis (fused projections);
     // parts 0 means the whole tensor.
     int part, parts;
+    // Offset in hs_config of the bool by which config.json says whether an optional tensor is
+    // there: required when true, unknown when false. 0: its presence tells.
+    size_t flag;
 } hs_tensor_rule;
 
 // A number or switch of hs_config and where each container says it. Alternatives are separated by
 // '|' and tried in order; "%s" in a GGUF key is the architecture's name there.
-enum hs_key_type { HS_KEY_INT, HS_KEY_NUM, HS_KEY_BOOL, HS_KEY_ENUM };
+// An INT is a size, at least 1; an array of equal sizes (one a layer) counts as one. A COUNT may
+// also be given by an array, whose length it is. null is as absent.
+enum hs_key_type { HS_KEY_INT, HS_KEY_COUNT, HS_KEY_NUM, HS_KEY_BOOL, HS_KEY_ENUM };
 typedef struct hs_enum_name {
     const char *name;
     int value;
@@ -59,10 +65,11 @@ typedef struct hs_config_key {
 } hs_config_key;
 
 // A key that changes results when it differs from what this build computes: refused by name.
+// `hf` and `gguf` are one key each.
 typedef struct hs_refusal {
     const char *hf, *gguf;   // NULL: not in that container
-    // The values that leave results unchanged, as JSON text separated by '|' ("false|null|1.0");
-    // an absent key is always fine.
+    // The values that leave results unchanged, as JSON text separated by '|' ("false|null|1");
+    // an absent key is always fine. Numbers are compared as numbers.
     const char *accept;
     const char *why;         // one clause for the message
 } hs_refusal;
@@ -72,7 +79,7 @@ typedef struct hs_arch {
     const char *const *hf_types;   // model_type, ended by NULL
     const char *const *gguf_types; // general.architecture, ended by NULL
     hs_config base;                // what every model of the family shares
-    const hs_config_key *keys;     // ended by type -1 ... see HS_KEYS_END
+    const hs_config_key *keys;     // ended by hf = gguf = NULL
     const hs_tensor_rule *tensors; // ended by hf = gguf = NULL
     const hs_refusal *refusals;    // ended by hf = gguf = NULL; NULL allowed
     // Name patterns (glob) of tensors that hold no parameters (mask buffers, rotary caches); NULL
@@ -83,6 +90,21 @@ typedef struct hs_arch {
     // Last word on the config once the keys are read: derived numbers, family checks. NULL allowed.
     int (*finish)(hs_config *cfg, const hs_ckpt *ckpt);
 } hs_arch;
+
+// Defaults that families share, for `finish`: as many key/value heads as heads, d_head = d_model /
+// n_head (HS_EFORMAT when that is no whole number), attn_scale = d_head^-1/2; each only where the
+// field is still 0.
+int hs_arch_heads(hs_config *cfg) HS_MUST_USE;
+// transformers' names of activations.
+extern const hs_enum_name hs_act_names[];
+
+// RoPE's keys, the same in every family that rotates, and the last word on them: defaults, what
+// one key implies for another, contradictions. For the tables and `finish` of such a family.
+#define HS_ROPE_KEY(type, field, name, gguf, ...)                                                 \
+    {type, offsetof(hs_config, field), "rope_scaling." name "|rope_parameters." name, gguf,       \
+     .required = false, __VA_ARGS__}
+extern const hs_enum_name hs_rope_types[];
+int hs_rope_finish(hs_config *cfg, const hs_ckpt *ckpt) HS_MUST_USE;
 
 // The registry that make writes from model/arch/*.c; ended by NULL.
 extern const hs_arch *const hs_archs[];

@@ -25,6 +25,7 @@ typedef struct hs_config {
     enum hs_mlp mlp;
     enum hs_act act;
     bool tied;             // the head is the embedding matrix
+    bool attn_bias, mlp_bias; // said by config.json only; GGUF tells by the tensors it holds
 
     double attn_scale;     // scores are multiplied by this
     bool scale_by_layer;   // and divided by layer + 1 (GPT-2's scale_attn_by_inverse_layer_idx)
@@ -33,8 +34,10 @@ typedef struct hs_config {
     int64_t rope_dim;      // the first rope_dim numbers of a head rotate
     enum hs_rope_scaling rope_scaling;
     double rope_factor, rope_low_freq, rope_high_freq, rope_beta_fast, rope_beta_slow;
-    double rope_attn_factor;  // multiplies cos and sin (yarn); 0 = derived from the factor
-    int64_t rope_orig_ctx;
+    double rope_mscale, rope_mscale_all; // yarn: what the attention factor is derived from
+    double rope_attn_factor;  // multiplies cos and sin; 1 but for yarn
+    bool rope_truncate;       // yarn: the ramp starts and ends on whole dimensions
+    int64_t rope_orig_ctx;    // context length before scaling
 } hs_config;
 
 #endif

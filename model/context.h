@@ -26,13 +26,16 @@ void hs_context_set_tap(hs_context *, const hs_tap *tap);
 
 enum hs_logits { HS_LOGITS_NONE, HS_LOGITS_LAST, HS_LOGITS_ALL };
 
-// One sequence of a ragged batch. Its rows go to positions len(slot) .. len(slot)+n-1.
+// One sequence of a ragged batch. Its rows go to positions len(slot) .. len(slot)+n-1; without
+// kept keys and values they start at 0. A slot is in a batch at most once.
 typedef struct hs_seq {
     const int32_t *tokens; // [n]; may be NULL when the batch injects a residual
     int64_t n;             // >= 1
     int slot;              // timeline; ignored without kept keys and values
     int prefix_slot;       // slot whose first n_prefix positions this sequence sees before its own
-    int64_t n_prefix;      // 0 = none; positions then start at n_prefix
+    int64_t n_prefix;      // 0 = none; the positions of an empty slot then start at n_prefix.
+                           // A slot goes on with the prefix it began with, and a prefix slot
+                           // has none itself.
 } hs_seq;
 
 typedef struct hs_batch {
@@ -46,7 +49,8 @@ typedef struct hs_batch {
 } hs_batch;
 
 // Evaluates the batch. HS_ERANGE: a token id outside the vocabulary, an empty sequence, positions
-// past n_ctx or the capacity. On failure slots keep the length they had.
+// past n_ctx or the capacity. On failure slots keep the length they had. Slots grow only when the
+// batch reaches the last layer, so that a batch may be run in several layer ranges.
 int hs_context_eval(hs_context *, const hs_batch *batch) HS_MUST_USE;
 
 // The residual after the last evaluation's layer_to, [rows, d_model] in batch order; borrowed
@@ -55,7 +59,8 @@ const float *hs_context_resid(const hs_context *);
 // Logits of the rows asked for by HS_LOGITS_LAST, [n_seq, n_vocab]; NULL when none were asked.
 const float *hs_context_logits(const hs_context *);
 
-// Positions held by a slot; forget what lies from `len` on.
+// Positions held by a slot, its prefix included; forget what lies from `len` on (all of it when
+// `len` cuts into the prefix).
 int64_t hs_context_len(const hs_context *, int slot);
 void hs_context_truncate(hs_context *, int slot, int64_t len);
 

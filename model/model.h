@@ -25,12 +25,17 @@ void hs_model_close(hs_model *);
 const hs_arch *hs_model_arch(const hs_model *);
 const hs_config *hs_model_config(const hs_model *);
 const hs_ckpt *hs_model_ckpt(const hs_model *);
-const hs_tok *hs_model_tok(const hs_model *); // NULL when the checkpoint has none
+// NULL when the checkpoint has no tokenizer, or one that this build cannot honour; `why_not`
+// tells then, and *rc (NULL allowed) gets HS_ENOTFOUND or HS_EUNSUPPORTED.
+const hs_tok *hs_model_tok(const hs_model *);
+const char *hs_model_why_no_tok(const hs_model *, int *rc);
 hs_dev *hs_model_dev(const hs_model *);
 const hs_backend *hs_model_backend(const hs_model *);
 int64_t hs_model_n_params(const hs_model *);
 const char *hs_model_dtype(const hs_model *); // the dtype of most weights, "q4_1"
 enum hs_weight_mode hs_model_weights(const hs_model *);
+// Whether the model ever fires a point. When not, *why (NULL allowed) gets one clause, static.
+bool hs_model_has_point(const hs_model *, enum hs_point point, const char **why);
 
 // Weights by role. layer -1 for roles of the model. NULL when the model has none.
 const hs_weight *hs_model_weight(const hs_model *, enum hs_role role, int layer);
@@ -41,7 +46,8 @@ const hs_view *hs_model_table(const hs_model *, enum hs_role role);           //
 int hs_model_weight_row(const hs_model *, enum hs_role role, int layer, int64_t n,
                         float *out) HS_MUST_USE;
 
-// cos/sin of one position for RoPE, [rope_dim]: rope_dim/2 cosines, then as many sines.
+// cos/sin of one position for RoPE, [rope_dim]: rope_dim/2 cosines, then as many sines. n_total,
+// the length of the sequence, matters to dynamic scaling only.
 void hs_model_rope_row(const hs_model *, int64_t pos, int64_t n_total, float *cos_sin);
 
 #endif

@@ -1,0 +1,197 @@
+// A context: slots with kept keys and values, the work buffers of forward.c, the tap.
+//
+// Memory for an evaluation of n tokens, f32: the residual and the rotations of all rows
+// (n (d_model + rope_dim)), keys and values of the layer in work (2 n n_kv_head d_head) or, when
+// they are kept, of all layers and the slots' whole capacity; the buffers of one row block, which
+// do not grow with n. Everything is made here or grown in hs_context_reserve before the layers.
+#include "model/context.h"
+
+#include <stdlib.h>
+
+#include "model/model_internal.h"
+
+enum { ROW_BLOCK = 256, ROW_BLOCK_MAX = 1 << 16 };
+
+// ---- sizes --------------------------------------------------------------------------------------
+
+static void buffer_widths(const hs_config *c, int64_t width[HS_N_BUF]) {
+    const int64_t q = c->n_head * c->d_head, kv = c->n_kv_head * c->d_head;
+    const int64_t gate = c->mlp == HS_MLP_GATED ? c->d_ff : 0;
+    const int64_t widths[HS_N_BUF] = {
+        [HS_BUF_SCALE] = 1, [HS_BUF_OLD_SCALE] = 1,
+        [HS_BUF_NORMALIZED] = c->d_model, [HS_BUF_NORMED] = c->d_model,
+        [HS_BUF_Q] = q, [HS_BUF_K] = kv, [HS_BUF_V] = kv, [HS_BUF_Z] = q,
+        [HS_BUF_STATS] = c->n_head * HS_N_STAT,
+        [HS_BUF_PRE] = c->mlp == HS_MLP_NONE ? 0 : c->d_ff, [HS_BUF_LINEAR] = gate,
+        [HS_BUF_OUT] = c->d_model,
+    };
+    for (int i = 0; i < HS_N_BUF; i++) width[i] = widths[i];
+}
+
+static int64_t block_floats(const int64_t width[HS_N_BUF], int64_t rows) {
+    int64_t n = 0;
+    for (int i = 0; i < HS_N_BUF; i++) n += (width[i] * rows + 15) / 16 * 16;
+    return n;
+}
+
+static int resolve_opts(const hs_context_opts *in, hs_context_opts *o) {
+    *o = in ? *in : (hs_context_opts){0};
+    if (!o->n_slot) o->n_slot = 1;
+    if (!o->row_block) o->row_block = ROW_BLOCK;
+    if (o->kv_capacity < 0 || o->kv_capacity > INT32_MAX || o->n_slot < 0)
+        return hs_fail(HS_EARG, "a context of %d slots of %lld positions", o->n_slot,
+                       (long long)o->kv_capacity);
+    if (o->row_block < 0 || o->row_block > ROW_BLOCK_MAX)
+        return hs_fail(HS_EARG, "row blocks of %lld rows: give 1 to %d", (long long)o->row_block,
+                       ROW_BLOCK_MAX);
+    return HS_OK;
+}
+
+int64_t hs_context_memory(const hs_model *m, const hs_context_opts *opts, int64_t n_tokens) {
+    const hs_config *c = &m->cfg;
+    int64_t width[HS_N_BUF];
+    hs_context_opts o;
+    if (resolve_opts(opts, &o)) return 0;
+    buffer_widths(c, width);
+    const int64_t kv = 2 * c->n_kv_head * c->d_head;
+    const int64_t kept = o.kv_capacity ? c->n_layer * o.n_slot * o.kv_capacity : n_tokens;
+    const int64_t floats = block_floats(width, o.row_block) + n_tokens * (c->d_model + c->rope_dim) +
+                           kept * kv + c->d_model + c->n_vocab;
+    return (int64_t)sizeof(float) * floats;
+}
+
+// ---- open and close -----------------------------------------------------------------------------
+
+static int open_buffers(hs_context *x) {
+    const int64_t rows = x->opts.row_block;
+    buffer_widths(&x->model->cfg, x->width);
+    int rc = hs_alloc(&x->buf[0], (size_t)block_floats(x->width, rows), sizeof(float));
+    for (int i = 1; i < HS_N_BUF && !rc; i++)
+        x->buf[i] = x->buf[i - 1] + (x->width[i - 1] * rows + 15) / 16 * 16;
+    if (!rc) rc = hs_alloc(&x->pos, (size_t)rows, sizeof *x->pos);
+    if (!rc) rc = hs_alloc(&x->piece, (size_t)rows, sizeof *x->piece);
+    if (!rc && x->opts.kv_capacity)
+        rc = hs_alloc(&x->slot, (size_t)x->opts.n_slot, sizeof *x->slot);
+    return rc;
+}
+
+int hs_context_open(hs_context **out, const hs_model *model, const hs_context_opts *opts) {
+    hs_context *x;
+    *out = NULL;
+    int rc = hs_alloc(&x, 1, sizeof *x);
+    if (rc) return rc;
+    x->model = model;
+    rc = resolve_opts(opts, &x->opts);
+    if (!rc) rc = open_buffers(x);
+    if (rc) hs_context_close(x);
+    else *out = x;
+    return rc;
+}
+
+void hs_context_close(hs_context *x) {
+    if (!x) return;
+    const hs_backend *be = x->model->be;
+    for (int s = 0; x->slot && s < x->opts.n_slot; s++) {
+        for (int64_t l = 0; x->slot[s].kv && l < x->model->cfg.n_layer; l++)
+            if (x->slot[s].kv[l]) be->kv_close(x->slot[s].kv[l]);
+        free(x->slot[s].kv);
+    }
+    for (int64_t s = 0; s < x->cap_seq; s++)
+        if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
+    void *const blocks[] = {x->buf[0], x->pos,  x->piece,  x->slot, x->seq, x->resid,
+                            x->cos_sin, x->last, x->logits, x->wide};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
+    free(x);
+}
+
+// ---- growth -------------------------------------------------------------------------------------
+
+// Replaces a block of floats by a larger one; contents are not kept.
+static int regrow(float **block, int64_t floats) {
+    free(*block);
+    return hs_alloc(block, (size_t)floats, sizeof **block);
+}
+
+int hs_context_reserve_seqs(hs_context *x, int64_t n) {
+    if (n <= x->cap_seq) return HS_OK;
+    int rc = hs_grow(&x->seq, (size_t)n, sizeof *x->seq);
+    if (rc) return rc;
+    for (int64_t i = x->cap_seq; i < n; i++) x->seq[i] = (hs_run_seq){0};
+    x->cap_seq = n;
+    return HS_OK;
+}
+
+// The stores of one sequence: all layers of its slot, or its own for the layer in work.
+static int reserve_kv(hs_context *x, hs_run_seq *s) {
+    const hs_config *c = &x->model->cfg;
+    const hs_backend *be = x->model->be;
+    hs_dev *dev = x->model->dev;
+    int rc = HS_OK;
+    if (!s->slot) {
+        if (s->n <= s->kv_cap) return HS_OK;
+        if (s->kv) be->kv_close(s->kv);
+        s->kv = NULL;
+        s->kv_cap = 0;
+        rc = be->kv_open(dev, &s->kv, c->n_kv_head, c->d_head, s->n);
+        if (!rc) s->kv_cap = s->n;
+        return rc;
+    }
+    if (!s->slot->kv) rc = hs_alloc(&s->slot->kv, (size_t)c->n_layer, sizeof *s->slot->kv);
+    for (int64_t l = 0; l < c->n_layer && !rc; l++)
+        if (!s->slot->kv[l])
+            rc = be->kv_open(dev, &s->slot->kv[l], c->n_kv_head, c->d_head, x->opts.kv_capacity);
+    return rc;
+}
+
+int hs_context_reserve(hs_context *x, const hs_need_room *need) {
+    const hs_config *c = &x->model->cfg;
+    int rc = HS_OK;
+    for (int64_t i = 0; i < need->n_seq && !rc; i++) rc = reserve_kv(x, &x->seq[i]);
+    if (!rc && need->rows > x->cap_rows) {
+        x->cap_rows = 0;
+        rc = regrow(&x->resid, need->rows * c->d_model);
+        if (!rc && c->pos == HS_POS_ROPE) rc = regrow(&x->cos_sin, need->rows * c->rope_dim);
+        if (!rc) x->cap_rows = need->rows;
+    }
+    if (!rc && need->last > x->cap_last) {
+        x->cap_last = 0;
+        rc = regrow(&x->last, need->last * c->d_model);
+        if (!rc) rc = regrow(&x->logits, need->last * c->n_vocab);
+        if (!rc) x->cap_last = need->last;
+    }
+    if (!rc && need->wide > x->cap_wide) {
+        x->cap_wide = 0;
+        rc = regrow(&x->wide, need->wide);
+        if (!rc) x->cap_wide = need->wide;
+    }
+    return rc;
+}
+
+// ---- questions ----------------------------------------------------------------------------------
+
+const hs_model *hs_context_model(const hs_context *x) {
+    return x->model;
+}
+
+void hs_context_set_tap(hs_context *x, const hs_tap *tap) {
+    x->tap = tap;
+}
+
+const float *hs_context_resid(const hs_context *x) {
+    return x->n_rows ? x->resid : NULL;
+}
+
+const float *hs_context_logits(const hs_context *x) {
+    return x->has_logits ? x->logits : NULL;
+}
+
+int64_t hs_context_len(const hs_context *x, int slot) {
+    return x->slot && slot >= 0 && slot < x->opts.n_slot ? x->slot[slot].len : 0;
+}
+
+void hs_context_truncate(hs_context *x, int slot, int64_t len) {
+    if (hs_context_len(x, slot) == 0 || len >= hs_context_len(x, slot)) return;
+    hs_slot *s = &x->slot[slot];
+    s->len = len < s->n_prefix || len < 0 ? 0 : len;
+    if (s->len == 0) s->n_prefix = 0;
+}

@@ -1,0 +1,222 @@
+// A model from open to close: checkpoint, family, tokenizer, weights packed for the backend; and
+// the questions others ask about it.
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model_internal.h"
+#include "model/rope.h"
+
+// ---- open ---------------------------------------------------------------------------------------
+
+// A model runs on given ids when its tokenizer is absent or unknown; a damaged one is an error.
+static int open_tok(hs_model *m) {
+    int rc = hs_tok_open(&m->tok, m->ckpt);
+    if (rc != HS_ENOTFOUND && rc != HS_EUNSUPPORTED) return rc;
+    m->tok_rc = rc;
+    return hs_arena_str(m->arena, &m->tok_why, hs_errmsg(), strlen(hs_errmsg()));
+}
+
+// Frequencies of the trained context, divided where the checkpoint brings its own divisors.
+static int make_rope(hs_model *m) {
+    const int64_t half = m->cfg.rope_dim / 2;
+    if (m->cfg.pos != HS_POS_ROPE) return HS_OK;
+    int rc = hs_arena_get(m->arena, &m->rope_freq, (size_t)half, sizeof *m->rope_freq);
+    if (rc) return rc;
+    hs_rope_freqs(&m->cfg, 0, m->rope_freq);
+    const float *divisor = hs_model_vector(m, HS_W_ROPE_FREQS, -1);
+    for (int64_t i = 0; divisor && i < half; i++) m->rope_freq[i] /= divisor[i];
+    return HS_OK;
+}
+
+// A longer context than the trained one is the caller's wish; a table of positions cannot grow.
+static int set_context(hs_model *m, int64_t n_ctx) {
+    if (n_ctx == 0) return HS_OK;
+    if (n_ctx < 0 || n_ctx > INT32_MAX)
+        return hs_fail(HS_ERANGE, "a context of %lld positions: give 1 to %d", (long long)n_ctx,
+                       INT32_MAX);
+    if (m->cfg.pos == HS_POS_LEARNED && n_ctx > m->cfg.n_ctx)
+        return hs_fail(HS_ERANGE, "a context of %lld positions: the model has learned %lld",
+                       (long long)n_ctx, (long long)m->cfg.n_ctx);
+    m->cfg.n_ctx = n_ctx;
+    return HS_OK;
+}
+
+static int pack_layer(hs_model *m, int64_t layer) {
+    for (int role = 0; role < HS_N_ROLE; role++) {
+        hs_bound *b = hs_model_bound(m, (enum hs_role)role, layer);
+        if (!hs_role_is_matrix((enum hs_role)role) || !b->view.data) continue;
+        const enum hs_weight_mode mode = role == HS_W_HEAD ? HS_WEIGHT_KEEP : m->weights;
+        int rc = m->be->pack(m->dev, &b->weight, &b->view, b->row_of, mode);
+        if (rc) return rc;
+    }
+    return HS_OK;
+}
+
+static int pack_all(hs_model *m, const hs_progress *progress) {
+    int rc = HS_OK;
+    for (int64_t l = 0; l <= m->cfg.n_layer && !rc; l++) {
+        rc = hs_progress_step(progress, "loading weights", l, m->cfg.n_layer + 1);
+        if (!rc) rc = pack_layer(m, l);
+    }
+    return rc ? rc : hs_progress_step(progress, "loading weights", m->cfg.n_layer + 1,
+                                      m->cfg.n_layer + 1);
+}
+
+int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
+    static const hs_model_opts defaults;
+    const hs_model_opts *o = opts ? opts : &defaults;
+    hs_model *m;
+    *out = NULL;
+    int rc = hs_alloc(&m, 1, sizeof *m);
+    if (rc) return rc;
+    m->be = &hs_backend_cpu;
+    m->weights = o->weights;
+    rc = hs_arena_open(&m->arena);
+    if (!rc) rc = hs_ckpt_open(&m->ckpt, path, true);
+    if (rc) goto out;
+    rc = hs_arch_resolve(m->ckpt, &m->arch, &m->cfg);
+    if (!rc) rc = hs_bind(m);
+    if (!rc) rc = set_context(m, o->n_ctx);
+    if (!rc) rc = make_rope(m);
+    if (!rc) rc = open_tok(m);
+    if (rc) {
+        hs_prefix(rc, "%s", hs_ckpt_path(m->ckpt));
+        goto out;
+    }
+    rc = m->be->open(&m->dev, &o->dev);
+    if (!rc) rc = pack_all(m, o->progress);
+out:
+    if (rc) hs_model_close(m);
+    else *out = m;
+    return rc;
+}
+
+void hs_model_close(hs_model *m) {
+    if (!m) return;
+    for (int64_t i = 0; m->bound && i < (m->cfg.n_layer + 1) * HS_N_ROLE; i++)
+        if (m->bound[i].weight) m->be->unpack(m->bound[i].weight);
+    if (m->dev) m->be->close(m->dev);
+    hs_tok_close(m->tok);
+    hs_ckpt_close(m->ckpt);
+    hs_arena_close(m->arena);
+    free(m);
+}
+
+// ---- questions ----------------------------------------------------------------------------------
+
+const hs_arch *hs_model_arch(const hs_model *m) {
+    return m->arch;
+}
+
+const hs_config *hs_model_config(const hs_model *m) {
+    return &m->cfg;
+}
+
+const hs_ckpt *hs_model_ckpt(const hs_model *m) {
+    return m->ckpt;
+}
+
+const hs_tok *hs_model_tok(const hs_model *m) {
+    return m->tok;
+}
+
+const char *hs_model_why_no_tok(const hs_model *m, int *rc) {
+    if (rc) *rc = m->tok_rc;
+    return m->tok_why ? m->tok_why : "";
+}
+
+hs_dev *hs_model_dev(const hs_model *m) {
+    return m->dev;
+}
+
+const hs_backend *hs_model_backend(const hs_model *m) {
+    return m->be;
+}
+
+int64_t hs_model_n_params(const hs_model *m) {
+    return m->n_params;
+}
+
+const char *hs_model_dtype(const hs_model *m) {
+    return hs_dtypes[m->dtype].name;
+}
+
+enum hs_weight_mode hs_model_weights(const hs_model *m) {
+    return m->weights;
+}
+
+bool hs_model_has_point(const hs_model *m, enum hs_point point, const char **why) {
+    const hs_config *c = &m->cfg;
+    const bool norm = c->norm != HS_NORM_NONE, mlp = c->mlp != HS_MLP_NONE;
+    const struct {
+        enum hs_point point;
+        bool there;
+        const char *why;
+    } may_lack[] = {
+        {HS_POS_EMBED, c->pos == HS_POS_LEARNED, "the model has no learned positions"},
+        {HS_LN1_SCALE, norm, "the model has no norms"},
+        {HS_LN1_NORMALIZED, norm, "the model has no norms"},
+        {HS_ROT_Q, c->pos == HS_POS_ROPE, "the model does not rotate queries and keys"},
+        {HS_ROT_K, c->pos == HS_POS_ROPE, "the model does not rotate queries and keys"},
+        {HS_RESID_MID, mlp, "the model has no MLPs"},
+        {HS_LN2_SCALE, norm && mlp, "the model has no norm before an MLP"},
+        {HS_LN2_NORMALIZED, norm && mlp, "the model has no norm before an MLP"},
+        {HS_MLP_PRE, mlp, "the model has no MLPs"},
+        {HS_MLP_PRE_LINEAR, c->mlp == HS_MLP_GATED, "the model's MLPs are not gated"},
+        {HS_MLP_POST, mlp, "the model has no MLPs"},
+        {HS_MLP_OUT, mlp, "the model has no MLPs"},
+        {HS_LNF_SCALE, norm, "the model has no norms"},
+        {HS_LNF_NORMALIZED, norm, "the model has no norms"},
+    };
+    for (size_t i = 0; i < sizeof may_lack / sizeof *may_lack; i++)
+        if (may_lack[i].point == point && !may_lack[i].there) {
+            if (why) *why = may_lack[i].why;
+            return false;
+        }
+    return true;
+}
+
+// ---- weights ------------------------------------------------------------------------------------
+
+const hs_weight *hs_model_weight(const hs_model *m, enum hs_role role, int layer) {
+    return hs_model_bound(m, role, layer)->weight;
+}
+
+const float *hs_model_vector(const hs_model *m, enum hs_role role, int layer) {
+    return hs_model_bound(m, role, layer)->vector;
+}
+
+const hs_view *hs_model_table(const hs_model *m, enum hs_role role) {
+    const hs_view *v = &hs_model_bound(m, role, -1)->view;
+    return v->data && v->ndim == 2 ? v : NULL;
+}
+
+int hs_model_weight_row(const hs_model *m, enum hs_role role, int layer, int64_t n, float *out) {
+    const hs_bound *b = hs_model_bound(m, role, layer);
+    const hs_view *v = &b->view;
+    if (!v->data || v->ndim != 2 || n < 0 || n >= v->shape[0])
+        return hs_fail(HS_ERANGE, "row %lld of a weight with %lld rows", (long long)n,
+                       (long long)(v->data && v->ndim == 2 ? v->shape[0] : 0));
+    const hs_dtype_traits *t = &hs_dtypes[v->dtype];
+    const int64_t row = b->row_of ? b->row_of[n] : n;
+    const char *at = (const char *)v->data + row * v->stride[0] / t->items * t->bytes;
+    if (v->stride[1] == 1) t->to_f32(at, out, v->shape[1]);
+    else
+        for (int64_t k = 0; k < v->shape[1]; k++)
+            t->to_f32(at + k * v->stride[1] * t->bytes, out + k, 1);
+    return HS_OK;
+}
+
+void hs_model_rope_row(const hs_model *m, int64_t pos, int64_t n_total, float *cos_sin) {
+    const hs_config *c = &m->cfg;
+    const float *freq = m->rope_freq;
+    if (c->pos != HS_POS_ROPE) return;
+    if (c->rope_scaling == HS_ROPE_DYNAMIC && n_total > c->rope_orig_ctx) {
+        float *own = cos_sin + c->rope_dim / 2;
+        hs_rope_freqs(c, n_total, own);
+        freq = own;
+    }
+    hs_rope_row(c, freq, pos, cos_sin);
+}
