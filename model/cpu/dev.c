@@ -1,0 +1,89 @@
+// What the CPU backend's parts share: large blocks, scratch, the choice between pool and caller,
+// rows of stored matrices; see dev.h.
+#include "model/cpu/dev.h"
+
+#include <sys/mman.h>
+
+#include "model/core/mem.h"
+
+// ---- memory -------------------------------------------------------------------------------------
+
+// Maps memory with `align` to spare and gives the ends back, since mmap aligns to pages only.
+// Huge pages save the matrix kernels most of their address translation.
+int hs_cpu_block_get(hs_cpu_block *out, int64_t rows, int64_t cols) {
+    const size_t huge = (size_t)1 << 21, page = 4096;
+    *out = (hs_cpu_block){0};
+    size_t n, bytes, room;
+    if (rows < 0 || cols < 0 || !hs_mul((size_t)rows, (size_t)cols, &n) ||
+        !hs_mul(n ? n : 1, sizeof(float), &bytes) || !hs_add(bytes, 2 * huge, &room))
+        return hs_fail(HS_ENOMEM, "out of memory: a matrix of %lld x %lld numbers",
+                       (long long)rows, (long long)cols);
+    size_t align = bytes >= huge ? huge : page;
+    bytes = (bytes + align - 1) / align * align;
+    room = bytes + align;
+    uint8_t *base = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return hs_fail(HS_ENOMEM, "out of memory: a matrix of %lld x %lld numbers",
+                       (long long)rows, (long long)cols);
+    size_t head = (align - (uintptr_t)base % align) % align;
+    if (head) munmap(base, head);
+    if (align > head) munmap(base + head + bytes, align - head);
+    if (align == huge) madvise(base + head, bytes, MADV_HUGEPAGE); // a hint: failure is no harm
+    *out = (hs_cpu_block){(float *)(base + head), bytes};
+    return HS_OK;
+}
+
+void hs_cpu_block_free(hs_cpu_block *b) {
+    if (b->p) munmap(b->p, b->bytes);
+    *b = (hs_cpu_block){0};
+}
+
+int hs_cpu_scratch(hs_dev *dev, int64_t n) {
+    for (int i = 0; i < dev->n_worker; i++) {
+        hs_cpu_block *s = &dev->scratch[i];
+        if (s->bytes / sizeof(float) >= (size_t)n) continue;
+        hs_cpu_block_free(s);
+        // A quarter to spare: decoding asks for a little more at every token.
+        int rc = hs_cpu_block_get(s, n + n / 4, 1);
+        if (rc) return rc;
+    }
+    return HS_OK;
+}
+
+// ---- tasks --------------------------------------------------------------------------------------
+
+// Below this much work a fork and join costs more than it saves.
+static const int64_t SMALL_WORK = 1 << 15;
+
+int hs_cpu_run(hs_dev *dev, int64_t n, hs_task fn, void *arg, int64_t work) {
+    if (n > 1 && work > SMALL_WORK) return hs_pool_run(dev->pool, n, fn, arg);
+    for (int64_t i = 0; i < n; i++) {
+        int rc = fn(arg, i, 0);
+        if (rc) return rc;
+    }
+    return HS_OK;
+}
+
+// ---- stored rows --------------------------------------------------------------------------------
+
+int hs_cpu_row_check(const hs_view *m) {
+    if (m->ndim != 2 || m->shape[0] < 1 || m->shape[1] < 1)
+        return hs_fail(HS_EARG, "a weight must be a matrix with at least one row and column");
+    const hs_dtype_traits *t = &hs_dtypes[m->dtype];
+    if (!t->to_f32) return hs_fail(HS_EUNSUPPORTED, "weights of type %s cannot be used", t->name);
+    if (t->items > 1 && (m->stride[1] != 1 || m->shape[1] % t->items || m->stride[0] % t->items))
+        return hs_fail(HS_EUNSUPPORTED, "rows of %lld numbers are not whole %s blocks of %d",
+                       (long long)m->shape[1], t->name, t->items);
+    return HS_OK;
+}
+
+void hs_cpu_row(const hs_view *m, int64_t row, int64_t k, int64_t n, float *dst) {
+    const hs_dtype_traits *t = &hs_dtypes[m->dtype];
+    const uint8_t *base = m->data;
+    int64_t at = row * m->stride[0] + k * m->stride[1];
+    if (m->stride[1] == 1) {
+        t->to_f32(base + at / t->items * t->bytes, dst, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) t->to_f32(base + (at + i * m->stride[1]) * t->bytes, dst + i, 1);
+}

@@ -1,0 +1,52 @@
+// Private to the CPU backend: the open device, its scratch, and the entries of the backend table
+// that live in linear.c and attn.c. Their contracts are the members' in model/backend.h.
+#ifndef HS_CPU_DEV_H
+#define HS_CPU_DEV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/backend.h"
+#include "model/cpu/kern.h"
+
+typedef struct hs_cpu_block {
+    float *p; // zeroed at first, 64-byte aligned (2 MiB when that large, in huge pages)
+    size_t bytes;
+} hs_cpu_block;
+
+struct hs_dev {
+    const hs_kern *kern;
+    hs_pool *pool;
+    int n_worker;
+    hs_cpu_block *scratch; // [n_worker]
+};
+
+// rows * cols zeroed floats straight from the kernel. HS_ENOMEM leaves *out empty.
+int hs_cpu_block_get(hs_cpu_block *out, int64_t rows, int64_t cols) HS_MUST_USE;
+void hs_cpu_block_free(hs_cpu_block *);
+
+// Makes every worker's scratch hold at least n floats; contents are lost. Not inside a task.
+int hs_cpu_scratch(hs_dev *, int64_t n) HS_MUST_USE;
+
+// Tasks 0..n-1 over the pool, or in order on this thread when they come to little work
+// (in multiply-adds or the like).
+int hs_cpu_run(hs_dev *, int64_t n, hs_task fn, void *arg, int64_t work) HS_MUST_USE;
+
+// n numbers of a matrix's row from column k on, as f32. Block formats: k and n in whole blocks.
+void hs_cpu_row(const hs_view *m, int64_t row, int64_t k, int64_t n, float *dst);
+// HS_EUNSUPPORTED or HS_EARG unless hs_cpu_row can read m.
+int hs_cpu_row_check(const hs_view *m) HS_MUST_USE;
+
+int hs_cpu_pack(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
+                enum hs_weight_mode mode);
+void hs_cpu_unpack(hs_weight *);
+int hs_cpu_linear(hs_dev *, float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t n_rows,
+                  const hs_weight *w, const float *bias);
+
+int hs_cpu_kv_open(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+void hs_cpu_kv_close(hs_kv *);
+int hs_cpu_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const float *k, int64_t ld_k,
+                  const float *v, int64_t ld_v);
+int hs_cpu_attention(hs_dev *, const hs_attn *);
+
+#endif

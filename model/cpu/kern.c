@@ -1,0 +1,33 @@
+// The kernels of one instruction set, chosen by HS_ISA_<name> on the command line; see kern.h.
+#include "model/cpu/kern.h"
+
+#include "model/cpu/vec.h"
+
+#include "model/cpu/kern_gemm.h"
+#include "model/cpu/kern_ops.h"
+#include "model/cpu/kern_softmax.h"
+
+#define JOIN(a, b) a##b
+#define TABLE(isa) JOIN(hs_kern_, isa)
+#define QUOTE(a) #a
+#define NAME(isa) QUOTE(isa)
+
+const hs_kern TABLE(HS_ISA) = {
+    .name = NAME(HS_ISA),
+    .width = W,
+    .mr = GEMM_MR,
+    .nr = GEMM_NV * W,
+    .gemm = gemm,
+    .transpose = transpose,
+    .scale_max = scale_max,
+    .softmax = softmax,
+    .norm_scale = {[HS_NORM_RMS] = norm_rms, [HS_NORM_LAYER] = norm_layer},
+    .norm_gain = norm_gain,
+    .rope = rope,
+    .add = add,
+    .act = {[HS_ACT_SILU] = act_silu,
+            [HS_ACT_GELU] = act_gelu,
+            [HS_ACT_GELU_TANH] = act_gelu_tanh,
+            [HS_ACT_GELU_QUICK] = act_gelu_quick,
+            [HS_ACT_RELU] = act_relu},
+};
