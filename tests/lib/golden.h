@@ -1,0 +1,14 @@
+// Runs a model on the tokens of a golden file (tests/ref/fixtures.py) and compares every activation
+// in it. Asserts through cmocka.
+#ifndef HS_TESTS_LIB_GOLDEN_H
+#define HS_TESTS_LIB_GOLDEN_H
+
+#include "model/context.h"
+
+// `golden`: a .safetensors file of `tokens` (i64) and f32 tensors by hook name. A pattern may
+// differ by 1e-5, anything else by 5e-5 of the tensor's largest magnitude; every element of every
+// tensor must have been seen. n_ctx 0 = the model's own.
+void golden_check(const char *model, const char *golden, enum hs_weight_mode weights,
+                  int64_t row_block, int64_t n_ctx);
+
+#endif
