@@ -1,0 +1,188 @@
+// headscope generate MODEL -p TEXT: goes on with each prompt.
+//
+// Greedy unless there is a temperature: then a token is drawn from softmax(logits / temperature),
+// from a stream of its own for every prompt, so that a prompt's text does not depend on the others.
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/out.h"
+#include "cli/session.h"
+#include "model/core/mem.h"
+#include "model/core/prng.h"
+
+struct options {
+    hs_model_options model;
+    hs_prompt_options prompt;
+    hs_out_options out;
+    int64_t n, seed;
+    double temperature;
+};
+
+typedef struct work {
+    const struct options *opt;
+    hs_session session;
+    hs_context *context;
+    int32_t *token; // [opt->n] of the prompt under way
+    double *weight; // [n_vocab]
+    int64_t done, total;
+} work;
+
+static int32_t sample(const work *w, const float *logits, hs_prng *random) {
+    int64_t n = hs_model_config(w->session.model)->n_vocab;
+    double max = logits[hs_argmax(logits, n)], sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        w->weight[i] = exp((logits[i] - max) / w->opt->temperature);
+        sum += w->weight[i];
+    }
+    double at = hs_prng_f64(random) * sum;
+    int64_t i = 0;
+    while (i + 1 < n && at >= w->weight[i]) at -= w->weight[i++];
+    return (int32_t)i;
+}
+
+static int evaluate(work *w, const int32_t *tokens, int64_t n) {
+    hs_seq seq = {.tokens = tokens, .n = n};
+    hs_batch batch = {.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_LAST};
+    int rc = hs_context_eval(w->context, &batch);
+    if (!rc) rc = hs_progress_step(&w->session.bar.progress, "tokens", w->done, w->total);
+    return rc;
+}
+
+// Tokens that follow prompt p into w->token, *n of them; an end-of-generation token is the last.
+static int follow(work *w, const hs_prompt *p, int64_t ord, int64_t *n) {
+    const hs_tok *tok = hs_model_tok(w->session.model);
+    int64_t n_vocab = hs_model_config(w->session.model)->n_vocab;
+    hs_prng random = hs_prng_seed((uint64_t)w->opt->seed + (uint64_t)ord);
+    hs_context_truncate(w->context, 0, 0);
+    *n = 0;
+    int rc = evaluate(w, p->tokens, p->n_token);
+    while (!rc && *n < w->opt->n) {
+        const float *logits = hs_context_logits(w->context);
+        int32_t id = w->opt->temperature > 0 ? sample(w, logits, &random)
+                                             : hs_argmax(logits, n_vocab);
+        w->token[(*n)++] = id;
+        w->done++;
+        if ((tok && hs_tok_is_eog(tok, id)) || *n == w->opt->n) break;
+        rc = evaluate(w, &id, 1);
+    }
+    w->done += w->opt->n - *n;
+    return rc;
+}
+
+static int put_prompt(const work *w, const hs_prompt *p, int64_t n, hs_jw *json) {
+    const hs_tok *tok = hs_model_tok(w->session.model);
+    hs_buf text = {0};
+    int rc = tok ? hs_tok_decode(tok, w->token, (size_t)n, true, &text) : HS_OK;
+    if (!rc) rc = hs_buf_rc(&text);
+    if (!rc && w->opt->out.json) {
+        hs_jw_begin(json, '{');
+        hs_jw_key(json, "id");
+        hs_jw_str(json, p->id);
+        hs_jw_key(json, "tokens");
+        hs_jw_begin(json, '[');
+        for (int64_t i = 0; i < n; i++) hs_jw_int(json, w->token[i]);
+        hs_jw_end(json, ']');
+        hs_jw_key(json, "text");
+        hs_jw_strn(json, hs_buf_text(&text), text.len);
+        hs_jw_end(json, '}');
+    } else if (!rc && tok) {
+        if (p->text) fwrite(p->text, 1, (size_t)p->text_len, stdout);
+        fwrite(hs_buf_text(&text), 1, text.len, stdout);
+        putchar('\n');
+    } else if (!rc) {
+        for (int64_t i = 0; i < n; i++) printf(i ? " %d" : "%d", w->token[i]);
+        putchar('\n');
+    }
+    hs_buf_free(&text);
+    return rc;
+}
+
+static int generate_all(work *w) {
+    hs_buf json = {0};
+    hs_jw j = {&json, false};
+    int64_t n_prompt = hs_prompts_count(w->session.prompts);
+    w->total = n_prompt * w->opt->n;
+    hs_jw_begin(&j, '{');
+    hs_jw_key(&j, "prompts");
+    hs_jw_begin(&j, '[');
+    int rc = HS_OK;
+    for (int64_t i = 0; !rc && i < n_prompt; i++) {
+        const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
+        int64_t n;
+        rc = follow(w, p, i, &n);
+        hs_bar_close(&w->session.bar);
+        if (!rc) rc = put_prompt(w, p, n, &j);
+    }
+    hs_jw_end(&j, ']');
+    hs_jw_end(&j, '}');
+    if (!rc && w->opt->out.json) return hs_json_put(&json);
+    hs_buf_free(&json);
+    return rc;
+}
+
+static int open_context(work *w) {
+    hs_context_opts opts = {0};
+    for (int64_t i = 0; i < hs_prompts_count(w->session.prompts); i++) {
+        int64_t n = hs_prompts_at(w->session.prompts, i)->n_token + w->opt->n;
+        if (n > opts.kv_capacity) opts.kv_capacity = n;
+    }
+    int64_t n_vocab = hs_model_config(w->session.model)->n_vocab;
+    int rc = hs_context_open(&w->context, w->session.model, &opts);
+    if (!rc) rc = hs_alloc(&w->token, (size_t)w->opt->n, sizeof *w->token);
+    return rc ? rc : hs_alloc(&w->weight, (size_t)n_vocab, sizeof *w->weight);
+}
+
+static int check_options(const struct options *opt) {
+    if (opt->n < 0) return hs_fail(HS_EARG, "-n takes a number from 0 on");
+    if (opt->seed < 0) return hs_fail(HS_EARG, "--seed takes a number from 0 on");
+    if (opt->temperature < 0 || !isfinite(opt->temperature))
+        return hs_fail(HS_EARG, "--temperature takes a number from 0 (greedy) on");
+    return HS_OK;
+}
+
+static int run(const hs_call *call, const void *options) {
+    work w = {.opt = options};
+    int rc = check_options(w.opt);
+    if (!rc) rc = hs_session_open(&w.session, call, &w.opt->model, &w.opt->prompt);
+    if (!rc)
+        rc = hs_cli_prompts_check(w.session.prompts, w.opt->n ? w.opt->n - 1 : 0,
+                                  hs_cli_n_ctx(w.session.model)); // the last one is not run
+    if (!rc) rc = open_context(&w);
+    if (!rc) rc = generate_all(&w);
+    free(w.token);
+    free(w.weight);
+    hs_context_close(w.context);
+    hs_session_close(&w.session);
+    return rc;
+}
+
+static const hs_opt own[] = {
+    {"n", 'n', HS_OPT_INT, offsetof(struct options, n), "N", "64", "tokens to make at most"},
+    {"temperature", 0, HS_OPT_NUM, offsetof(struct options, temperature), "T", "0",
+     "draw tokens from softmax(logits / T); 0: always the likeliest"},
+    {"seed", 0, HS_OPT_INT, offsetof(struct options, seed), "N", "0", "of the drawing"},
+    {0},
+};
+
+const hs_cmd hs_cmd_generate = {
+    .name = "generate",
+    .group = "models",
+    .title = "goes on with a text",
+    .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
+    .about = "Stops after N tokens or at an end-of-generation token, which is among the ids of "
+             "--json but not in the text. Record what the heads do meanwhile with headscope record "
+             "--generate N.",
+    .examples = (const char *const[]){"generate model.gguf -p \"The capital of France is\" -n 16",
+                                      "the likeliest text",
+                                      "generate model.gguf -f prompts.jsonl -n 24 --json",
+                                      "ids and texts, for scripts", NULL},
+    .options = (const hs_opt_group[]){
+        {"options", own, 0},
+        {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
+        {"model", hs_opts_model, offsetof(struct options, model)},
+        {"output", hs_opts_json, offsetof(struct options, out)},
+        {0}},
+    .options_size = sizeof(struct options),
+    .max_arg = 1,
+    .run = run,
+};

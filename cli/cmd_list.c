@@ -1,0 +1,267 @@
+// headscope list WHAT: what this build knows, from the registries.
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyses/observer.h"
+#include "analyses/prompt.h"
+#include "cli/out.h"
+#include "cli/session.h"
+#include "db/query.h"
+#include "viz/fig.h"
+
+struct options {
+    hs_out_options out;
+};
+
+// Every list is rows of these; a lister leaves out what it has not.
+static const hs_col columns[] = {
+    {"name", "name", 0}, {"title", "what", 0}, {"detail", "", 0}};
+enum { N_COLUMN = 3 };
+
+static void row(hs_table *t, const char *name, const char *title, const char *detail) {
+    hs_table_str(t, name);
+    hs_table_str(t, title);
+    hs_table_str(t, detail ? detail : "");
+}
+
+static int list_archs(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; hs_archs[i]; i++)
+        row(t, hs_archs[i]->name, hs_archs[i]->title, hs_archs[i]->example);
+    return HS_OK;
+}
+
+// All hook points, or those that a model has.
+static int list_hooks(hs_table *t, const char *path) {
+    static const char *const shape[] = {
+        [HS_SHAPE_D] = "[T, d_model]",          [HS_SHAPE_1] = "[T, 1]",
+        [HS_SHAPE_HEAD] = "[T, n_head, d_head]", [HS_SHAPE_KV] = "[T, n_kv_head, d_head]",
+        [HS_SHAPE_FF] = "[T, d_ff]",            [HS_SHAPE_RESULT] = "[T, n_head, d_model]",
+        [HS_SHAPE_VOCAB] = "[T, n_vocab]",      [HS_SHAPE_MAP] = "[n_head, T, T]",
+        [HS_SHAPE_STATS] = "[n_head, stat, T]",
+    };
+    hs_model *model = NULL;
+    int rc = HS_OK;
+    if (path) rc = hs_cli_model_open(&model, path, &(hs_model_options){.weights = 1}, NULL);
+    for (int p = 0; !rc && p < HS_N_POINT; p++) {
+        const hs_point_info *info = &hs_point_infos[p];
+        if (model && !hs_model_has_point(model, (enum hs_point)p, NULL)) continue;
+        hs_buf name = {0}; // with L where the layer's number stands
+        const char *d = strstr(info->name, "%d");
+        hs_buf_add(&name, info->name, d ? (size_t)(d - info->name) : strlen(info->name));
+        if (d) hs_buf_printf(&name, "L%s", d + 2);
+        rc = hs_buf_rc(&name);
+        if (!rc) row(t, name.data, shape[info->shape], info->alias);
+        hs_buf_free(&name);
+    }
+    hs_model_close(model);
+    return rc;
+}
+
+static int list_observers(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; hs_observers[i]; i++)
+        row(t, hs_observers[i]->name, hs_observers[i]->title,
+            hs_observers[i]->always ? "always recorded" : "--observe");
+    return HS_OK;
+}
+
+static int list_metrics(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; hs_observers[i]; i++)
+        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
+            row(t, m->name, m->about, hs_observers[i]->name);
+    return HS_OK;
+}
+
+static int list_datasets(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; hs_datasets[i]; i++) {
+        hs_buf params = {0};
+        for (const hs_param *p = hs_datasets[i]->params; p && p->name; p++)
+            hs_buf_printf(&params, "%s%s=%s", params.len ? "," : "", p->name, p->fallback);
+        row(t, hs_datasets[i]->name, hs_datasets[i]->title, hs_buf_text(&params));
+        hs_buf_free(&params);
+    }
+    return HS_OK;
+}
+
+static int list_queries(hs_table *t, const char *model) {
+    (void)model;
+    for (const hs_query_info *q = hs_queries; q->name; q++) {
+        char title[200], name[64], fallback[64], help[200];
+        hs_query_title(q, title, sizeof title);
+        hs_buf params = {0};
+        for (int i = 0; hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, help,
+                                       sizeof help);
+             i++)
+            hs_buf_printf(&params, "%s%s=%s", params.len ? "," : "", name, fallback);
+        row(t, q->name, title, hs_buf_text(&params));
+        hs_buf_free(&params);
+    }
+    return HS_OK;
+}
+
+static int list_colormaps(hs_table *t, const char *model) {
+    (void)model;
+    for (const hs_cmap *c = hs_cmaps; c->name; c++)
+        row(t, c->name, c->about, c->diverging ? "diverging" : "sequential");
+    return HS_OK;
+}
+
+static int list_backends(hs_table *t, const char *model) {
+    (void)model;
+    hs_dev *dev = NULL;
+    int rc = hs_backend_cpu.open(&dev, &(hs_dev_opts){.threads = 1});
+    if (rc) return rc;
+    row(t, hs_backend_cpu.name, "this machine's processor", hs_backend_cpu.isa(dev));
+    hs_backend_cpu.close(dev);
+    return HS_OK;
+}
+
+static int list_figures(hs_table *t, const char *model) {
+    (void)model;
+    row(t, "map", "one head's attention, with token labels", "heatmap --head L5H1");
+    row(t, "grid", "layer x head grid of a metric", "heatmap --grid METRIC");
+    return HS_OK;
+}
+
+// The generated registries of what has no commands of its own yet.
+#define HS_ENTRY(name) #name,
+static const char *const interventions[] = {
+#include "gen/interventions.inc"
+    NULL};
+static const char *const experiments[] = {
+#include "gen/experiments.inc"
+    NULL};
+#undef HS_ENTRY
+
+static int list_interventions(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; interventions[i]; i++) row(t, interventions[i], NULL, NULL);
+    return HS_OK;
+}
+
+static int list_experiments(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; experiments[i]; i++) row(t, experiments[i], NULL, NULL);
+    return HS_OK;
+}
+
+// ---- models in the local cache --------------------------------------------------------------
+
+static int hub_folder(hs_buf *out) {
+    const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
+    if (cache && *cache)
+        hs_buf_str(out, cache);
+    else if (home && *home)
+        hs_buf_printf(out, "%s/hub", home);
+    else
+        hs_buf_printf(out, "%s/.cache/huggingface/hub", user ? user : "");
+    return hs_buf_rc(out);
+}
+
+static int is_model(const struct dirent *e) {
+    return strncmp(e->d_name, "models--", 8) == 0;
+}
+
+static int list_models(hs_table *t, const char *model) {
+    (void)model;
+    hs_buf folder = {0};
+    int rc = hub_folder(&folder);
+    struct dirent **entry = NULL;
+    int n = rc ? -1 : scandir(folder.data, &entry, is_model, alphasort);
+    for (int i = 0; i < n; i++) {
+        hs_buf name = {0}; // models--org--name
+        const char *org = entry[i]->d_name + 8, *cut = strstr(org, "--");
+        hs_buf_add(&name, org, cut ? (size_t)(cut - org) : strlen(org));
+        if (cut) hs_buf_printf(&name, "/%s", cut + 2);
+        row(t, hs_buf_text(&name), "in the local Hugging Face cache", "");
+        hs_buf_free(&name);
+        free(entry[i]);
+    }
+    free(entry);
+    hs_buf_free(&folder);
+    return rc;
+}
+
+// ---- the command ----------------------------------------------------------------------------
+
+static const struct what {
+    const char *name;
+    int (*list)(hs_table *t, const char *model);
+} whats[] = {
+    {"archs", list_archs},         {"backends", list_backends},
+    {"colormaps", list_colormaps}, {"datasets", list_datasets},
+    {"experiments", list_experiments}, {"figures", list_figures},
+    {"hooks", list_hooks},         {"interventions", list_interventions},
+    {"metrics", list_metrics},     {"models", list_models},
+    {"observers", list_observers}, {"queries", list_queries},
+    {NULL, NULL},
+};
+
+static const char *what_name(const void *ctx, int i) {
+    (void)ctx;
+    return whats[i].name;
+}
+
+static int unknown(const char *word) {
+    hs_buf all = {0};
+    for (int i = 0; whats[i].name; i++)
+        hs_buf_printf(&all, "%s%s", i ? ", " : "", whats[i].name);
+    const char *near = word ? hs_nearest(word, what_name, NULL) : NULL;
+    int rc;
+    if (!word)
+        rc = hs_fail(HS_EARG, "list what? One of %s", hs_buf_text(&all));
+    else if (near)
+        rc = hs_fail(HS_EARG, "there is no list of '%s': did you mean '%s'?", word, near);
+    else
+        rc = hs_fail(HS_EARG, "there is no list of '%s': one of %s", word, hs_buf_text(&all));
+    hs_buf_free(&all);
+    return rc;
+}
+
+static int run(const hs_call *call, const void *options) {
+    const struct options *opt = options;
+    const char *word = call->n_arg ? call->arg[0] : NULL;
+    const struct what *w = whats;
+    while (w->name && (!word || strcmp(w->name, word) != 0)) w++;
+    if (!w->name) return unknown(word);
+    hs_table *t = NULL;
+    int rc = hs_out_check(&opt->out);
+    if (!rc) rc = hs_table_open(&t, columns, N_COLUMN);
+    if (!rc) rc = w->list(t, call->n_arg > 1 ? call->arg[1] : NULL);
+    if (!rc && opt->out.json) {
+        hs_buf json = {0};
+        hs_jw jw = {&json, false};
+        hs_jw_begin(&jw, '{');
+        hs_table_json(t, &jw, w->name);
+        hs_jw_end(&jw, '}');
+        rc = hs_json_put(&json);
+    } else if (!rc && !opt->out.csv && !opt->out.jsonl && !hs_table_rows(t)) {
+        hs_note(call, "there are no %s here", w->name);
+    } else if (!rc) {
+        rc = hs_table_put(t, call, &opt->out);
+    }
+    hs_table_close(t);
+    return rc;
+}
+
+const hs_cmd hs_cmd_list = {
+    .name = "list",
+    .group = "other",
+    .title = "what there is: archs, hooks, observers, metrics, datasets, queries, ...",
+    .synopsis = "WHAT [MODEL] [options]",
+    .about = "WHAT is one of archs, backends, colormaps, datasets, experiments, figures, hooks, "
+             "interventions, metrics, models, observers, queries. hooks takes a MODEL and then "
+             "lists the points which that model has. headscope help NAME explains an observer, "
+             "data set or query.",
+    .examples = (const char *const[]){"list observers", "what --observe can watch",
+                                      "list hooks model.gguf", "the hook points of a model", NULL},
+    .options = (const hs_opt_group[]){{"output", hs_opts_table, offsetof(struct options, out)},
+                                      {0}},
+    .options_size = sizeof(struct options),
+    .max_arg = 2,
+    .run = run,
+};

@@ -1,0 +1,345 @@
+// headscope record MODEL: runs the model over prompts and records what its heads did.
+//
+// One prompt at a time and one transaction a prompt: the hook set of a prompt holds its observers,
+// the recorder and the progress bar, which is also where Ctrl-C is noticed. Without --generate
+// nothing outlives its layer, so memory does not grow with the number of layers; with it, the
+// prompt's keys and values stay and the decoded tokens are run one by one, the last one too, so
+// that every token of the prompt has its rows.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyses/observer.h"
+#include "cli/out.h"
+#include "cli/plan.h"
+#include "cli/session.h"
+#include "db/record.h"
+#include "model/core/mem.h"
+
+struct options {
+    hs_model_options model;
+    hs_prompt_options prompt;
+    hs_db_options db;
+    hs_out_options out;
+    hs_opt_list observe;
+    const char *maps, *acts, *label;
+    int store; // enum hs_store
+    int64_t generate, seed;
+    bool resume;
+};
+
+typedef struct work {
+    const hs_call *call;
+    const struct options *opt;
+    hs_session session;
+    hs_plan plan;
+    hs_db *db;
+    hs_rec *rec;
+    hs_context *context;
+    float *logits;            // [n_vocab] of the last row, when decoding
+    int32_t *decoded;         // [generate]
+    int64_t n_prompt, done;   // prompts in all, held
+    int64_t tokens;           // held: those of finished prompts, and decoded by this call
+    int64_t total, rows;      // for the bar: tokens in all, tokens of the evaluation under way
+} work;
+
+// ---- one prompt -----------------------------------------------------------------------------
+
+static int on_layer_done(void *ctx, int layer) {
+    work *w = ctx;
+    int64_t n_layer = hs_model_config(w->session.model)->n_layer;
+    return hs_progress_step(&w->session.bar.progress, "recording tokens",
+                            w->tokens + w->rows * (layer + 1) / n_layer, w->total);
+}
+
+// Keeps the logits of the last row so far: those that the next token is taken from.
+static int on_logits(void *ctx, const hs_site *site, const hs_view *view) {
+    work *w = ctx;
+    const float *last = (const float *)view->data + (site->n_row - 1) * view->stride[0];
+    memcpy(w->logits, last, (size_t)view->shape[1] * sizeof *last);
+    return HS_OK;
+}
+
+// The bar's hook, which also reads logits when tokens are decoded.
+static int add_own_hook(work *w, hs_hooks *hooks) {
+    int n_layer = w->plan.dims.n_layer;
+    uint64_t *points;
+    int rc = hs_alloc(&points, (size_t)n_layer + 1, sizeof *points);
+    if (rc) return rc;
+    if (w->opt->generate) points[n_layer] = HS_BIT(HS_LOGITS);
+    rc = hs_hooks_add(hooks, &(hs_hook){.points = points,
+                                        .rows = on_logits,
+                                        .layer_done = on_layer_done,
+                                        .ctx = w});
+    free(points);
+    return rc;
+}
+
+static int evaluate(work *w, const int32_t *tokens, int64_t n) {
+    hs_seq seq = {.tokens = tokens, .n = n};
+    hs_batch batch = {.seq = &seq, .n_seq = 1};
+    batch.logits = w->plan.all_logits ? HS_LOGITS_ALL
+                   : w->opt->generate ? HS_LOGITS_LAST
+                                      : HS_LOGITS_NONE;
+    w->rows = n;
+    int rc = hs_context_eval(w->context, &batch);
+    if (!rc) w->tokens += n;
+    return rc;
+}
+
+static int decode(work *w) {
+    const hs_tok *tok = hs_model_tok(w->session.model);
+    int64_t n = 0;
+    int rc = HS_OK;
+    while (!rc && n < w->opt->generate) {
+        int32_t id = hs_argmax(w->logits, w->plan.dims.n_vocab);
+        w->decoded[n++] = id;
+        rc = evaluate(w, &id, 1);
+        if (tok && hs_tok_is_eog(tok, id)) break;
+    }
+    w->total -= w->opt->generate - n;
+    return rc ? rc : hs_rec_decoded(w->rec, w->decoded, n, tok);
+}
+
+static int run_prompt(work *w, const hs_prompt *p, hs_observation *seen) {
+    if (w->opt->generate) hs_context_truncate(w->context, 0, 0);
+    int rc = evaluate(w, p->tokens, p->n_token);
+    if (!rc && w->opt->generate) rc = decode(w);
+    for (int i = 0; !rc && i < w->plan.observe.n; i++) {
+        hs_emit emit;
+        rc = hs_rec_emit(w->rec, &w->plan.observe.item[i], &emit);
+        if (!rc) rc = hs_observation_finish(seen, i, &emit);
+    }
+    return rc;
+}
+
+static int record_prompt(work *w, int64_t ord) {
+    const hs_prompt *p = hs_prompts_at(w->session.prompts, ord);
+    hs_subject subject = {.dims = w->plan.dims,
+                          .tokens = p->tokens,
+                          .n_token = p->n_token,
+                          .bos_len = p->bos_len,
+                          .period = p->period,
+                          .model = w->session.model};
+    hs_hooks *hooks = NULL;
+    hs_observation *seen = NULL;
+    int rc = hs_rec_prompt(w->rec, ord, p);
+    if (rc) return rc;
+    rc = hs_hooks_open(&hooks, &w->plan.dims);
+    if (!rc) rc = hs_observation_open(&seen, &w->plan.observe, &subject);
+    if (!rc) rc = hs_observation_hook(seen, hooks);
+    if (!rc) rc = hs_rec_hook(w->rec, hooks);
+    if (!rc) rc = add_own_hook(w, hooks);
+    if (!rc) {
+        hs_context_set_tap(w->context, hs_hooks_tap(hooks));
+        rc = run_prompt(w, p, seen);
+        hs_context_set_tap(w->context, NULL);
+    }
+    if (!rc)
+        rc = hs_rec_prompt_end(w->rec);
+    else
+        hs_rec_prompt_cancel(w->rec);
+    hs_observation_close(seen);
+    hs_hooks_close(hooks);
+    if (!rc) w->done++;
+    return rc == HS_ESTOP ? rc : hs_prefix(rc, "prompt '%s'", p->id);
+}
+
+// ---- the run --------------------------------------------------------------------------------
+
+static int open_context(work *w) {
+    hs_context_opts opts = {0};
+    w->total = w->tokens;
+    for (int64_t i = w->done; i < w->n_prompt; i++) {
+        int64_t n = hs_prompts_at(w->session.prompts, i)->n_token + w->opt->generate;
+        if (n > opts.kv_capacity) opts.kv_capacity = n;
+        w->total += n;
+    }
+    if (!w->opt->generate) opts.kv_capacity = 0;
+    int rc = hs_context_open(&w->context, w->session.model, &opts);
+    if (rc || !w->opt->generate) return rc;
+    rc = hs_alloc(&w->logits, (size_t)w->plan.dims.n_vocab, sizeof *w->logits);
+    return rc ? rc : hs_alloc(&w->decoded, (size_t)w->opt->generate, sizeof *w->decoded);
+}
+
+static int open_recorder(work *w, bool *complete) {
+    hs_buf argv = {0}, options = {0};
+    hs_argv_json(&argv, w->call);
+    hs_plan_json(&options, &w->plan, w->session.model, w->session.prompts);
+    int rc = hs_buf_rc(&argv);
+    if (!rc) rc = hs_buf_rc(&options);
+    hs_run_info info = {
+        .model = w->session.model,
+        .model_path = hs_ckpt_path(hs_model_ckpt(w->session.model)),
+        .label = w->opt->label,
+        .argv_json = hs_buf_text(&argv),
+        .options_json = hs_buf_text(&options),
+        .bos = hs_bos_names[w->opt->prompt.bos],
+        .n_ctx = hs_cli_n_ctx(w->session.model),
+        .seed = (uint64_t)w->opt->seed,
+        .precision = "exact",
+    };
+    if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
+    if (!rc) rc = hs_rec_open(&w->rec, w->db, &info, w->opt->resume, &w->done, complete);
+    for (int64_t i = 0; i < w->done; i++)
+        w->tokens += hs_prompts_at(w->session.prompts, i)->n_token;
+    if (!rc && !*complete)
+        rc = hs_rec_keep(w->rec, w->plan.n_map ? &w->plan.maps : NULL,
+                         w->opt->acts ? w->plan.acts : NULL, (enum hs_store)w->opt->store);
+    hs_buf_free(&argv);
+    hs_buf_free(&options);
+    return rc;
+}
+
+static int record_all(work *w) {
+    int rc = open_context(w);
+    while (!rc && w->done < w->n_prompt)
+        rc = hs_interrupted() ? hs_fail(HS_ESTOP, "interrupted") : record_prompt(w, w->done);
+    hs_bar_close(&w->session.bar);
+    return rc;
+}
+
+// Closes the run with the status that rc asks for; the first failure's message survives.
+static int close_recorder(work *w, int rc) {
+    const char *status = !rc ? "complete" : rc == HS_ESTOP ? "interrupted" : "failed";
+    char first[1024];
+    snprintf(first, sizeof first, "%s", hs_errmsg());
+    int closed = hs_rec_close(w->rec, status);
+    w->rec = NULL;
+    if (rc == HS_ESTOP)
+        return hs_fail(rc,
+                       "interrupted: %" PRId64 " of %" PRId64 " prompts are in %s; the same "
+                       "command with --resume goes on",
+                       w->done, w->n_prompt, hs_db_path(w->db));
+    return rc ? hs_fail(rc, "%s", first) : closed;
+}
+
+// ---- what is printed ------------------------------------------------------------------------
+
+static int report(const work *w, int64_t run, double seconds) {
+    const char *path = hs_db_path(w->db);
+    if (w->opt->out.json) {
+        hs_buf json = {0};
+        hs_jw j = {&json, false};
+        hs_jw_begin(&j, '{');
+        hs_jw_key(&j, "run");
+        hs_jw_int(&j, run);
+        hs_jw_key(&j, "db");
+        hs_jw_str(&j, path);
+        hs_jw_key(&j, "prompts");
+        hs_jw_int(&j, w->n_prompt);
+        hs_jw_key(&j, "tokens");
+        hs_jw_int(&j, w->tokens);
+        hs_jw_key(&j, "seconds");
+        hs_jw_num(&j, seconds);
+        hs_jw_end(&j, '}');
+        return hs_json_put(&json);
+    }
+    printf("run %" PRId64 " in %s: %" PRId64 " prompt%s, %" PRId64 " tokens, %.1f s\n", run, path,
+           w->n_prompt, w->n_prompt == 1 ? "" : "s", w->tokens, seconds);
+    if (w->call->quiet) return HS_OK;
+    bool usual = strcmp(path, "headscope.db") == 0;
+    const char *db = usual ? "" : " --db ", *file = usual ? "" : path;
+    printf("next: headscope heads --metric sink_alpha0 --top 5%s%s\n", db, file);
+    if (w->plan.n_map)
+        printf("      headscope attend --head %s --from -1%s%s\n", w->plan.first_map, db, file);
+    printf("      headscope heatmap --grid entropy_nats -o heads.png%s%s\n", db, file);
+    return HS_OK;
+}
+
+static int check_options(const struct options *opt) {
+    if (opt->generate < 0) return hs_fail(HS_EARG, "--generate takes a positive number");
+    if (opt->seed < 0) return hs_fail(HS_EARG, "--seed takes a number from 0 on");
+    return HS_OK;
+}
+
+static int prepare(work *w) {
+    const struct options *opt = w->opt;
+    hs_plan_request ask = {.observe = opt->observe,
+                           .maps = opt->maps,
+                           .acts = opt->acts,
+                           .store = opt->store,
+                           .bos = opt->prompt.bos,
+                           .generate = opt->generate,
+                           .seed = opt->seed};
+    int rc = check_options(opt);
+    if (!rc) rc = hs_session_open(&w->session, w->call, &opt->model, &opt->prompt);
+    if (!rc)
+        rc = hs_cli_prompts_check(w->session.prompts, opt->generate,
+                                  hs_cli_n_ctx(w->session.model));
+    if (!rc) rc = hs_plan_open(&w->plan, &ask, w->session.model);
+    if (!rc)
+        rc = hs_plan_room(&w->plan, w->call, w->session.prompts, hs_cli_db_path(&opt->db));
+    if (!rc) w->n_prompt = hs_prompts_count(w->session.prompts);
+    return rc;
+}
+
+static int run(const hs_call *call, const void *options) {
+    work w = {.call = call, .opt = options};
+    bool complete = false;
+    double start = hs_now();
+    int rc = prepare(&w);
+    if (!rc) rc = open_recorder(&w, &complete);
+    if (w.rec) {
+        int64_t id = hs_rec_run(w.rec);
+        if (!rc && complete) hs_note(call, "run %" PRId64 " is complete already", id);
+        if (!rc && !complete) rc = record_all(&w);
+        rc = close_recorder(&w, rc);
+        if (!rc) rc = report(&w, id, hs_now() - start);
+    }
+    hs_db_close(w.db);
+    hs_context_close(w.context);
+    hs_plan_close(&w.plan);
+    hs_session_close(&w.session);
+    free(w.logits);
+    free(w.decoded);
+    return rc;
+}
+
+static const hs_opt own[] = {
+    {"observe", 0, HS_OPT_LIST, offsetof(struct options, observe), "NAME[:k=v,...]", NULL,
+     "observers to run besides those that always do; may be repeated: see list observers"},
+    {"maps", 0, HS_OPT_TEXT, offsetof(struct options, maps), "HEADS", NULL,
+     "store whole attention maps: all, none or heads as L0-3H*,L5H1 (default: none)"},
+    {"acts", 0, HS_OPT_TEXT, offsetof(struct options, acts), "HOOKS", NULL,
+     "store activations: hook names or globs, and logits: see help select"},
+    {"store", 0, HS_OPT_ENUM, offsetof(struct options, store), "f32|f16|u8", "f32",
+     "number format of stored maps and activations; f32 is exact"},
+    {"generate", 0, HS_OPT_INT, offsetof(struct options, generate), "N", NULL,
+     "decode up to N tokens after each prompt (greedily) and record their rows too"},
+    {"label", 0, HS_OPT_TEXT, offsetof(struct options, label), "TEXT", NULL,
+     "a name for the run"},
+    {"seed", 0, HS_OPT_INT, offsetof(struct options, seed), "N", "0",
+     "stored with the run"},
+    {"resume", 0, HS_OPT_FLAG, offsetof(struct options, resume), NULL, NULL,
+     "go on with the newest run of the same model, prompts and options"},
+    {0},
+};
+
+const hs_cmd hs_cmd_record = {
+    .name = "record",
+    .group = "runs",
+    .title = "runs a model over prompts and records its heads",
+    .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
+    .about = "Summaries of every attention row and the metrics that follow from them are always "
+             "recorded; maps and activations when asked for. Each prompt is committed when it is "
+             "done: Ctrl-C or a crash loses at most the prompt in work, and --resume goes on.",
+    .examples =
+        (const char *const[]){"record model.gguf -p \"When Mary and John went to the store\"",
+                              "every head's metrics on one prompt", 
+                              "record model.gguf -f prompts.jsonl --observe sinks,massive --maps "
+                              "L5H* -o run.db",
+                              "two observers and the maps of layer 5",
+                              "record model.gguf -f prompts.jsonl -o run.db --resume",
+                              "go on after an interruption", NULL},
+    .options = (const hs_opt_group[]){
+        {"options", own, 0},
+        {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
+        {"model", hs_opts_model, offsetof(struct options, model)},
+        {"output", hs_opts_db_write, offsetof(struct options, db)},
+        {"", hs_opts_json, offsetof(struct options, out)},
+        {0}},
+    .options_size = sizeof(struct options),
+    .max_arg = 1,
+    .run = run,
+};

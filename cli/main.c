@@ -1,0 +1,122 @@
+// headscope: finds the command, reads its options, runs it, and turns what it returns into one
+// error line and an exit status.
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "model/core/mem.h"
+
+#define HS_ENTRY(name) extern const hs_cmd hs_cmd_##name;
+#include "gen/commands.inc"
+#undef HS_ENTRY
+
+const hs_cmd *const hs_cmds[] = {
+#define HS_ENTRY(name) &hs_cmd_##name,
+#include "gen/commands.inc"
+#undef HS_ENTRY
+    NULL,
+};
+
+int hs_exit_of(int rc) {
+    static const struct {
+        int rc, status;
+    } map[] = {
+        {HS_OK, HS_EXIT_OK},
+        {HS_EARG, HS_EXIT_USAGE},
+        {HS_ERANGE, HS_EXIT_USAGE},
+        {HS_EFORMAT, HS_EXIT_UNSUPPORTED},
+        {HS_EUNSUPPORTED, HS_EXIT_UNSUPPORTED},
+        {HS_ECHECK, HS_EXIT_CHECK},
+        {HS_ENOTFOUND, HS_EXIT_NOTHING},
+        {HS_ESTOP, HS_EXIT_INTERRUPTED},
+    };
+    for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
+        if (map[i].rc == rc) return map[i].status;
+    return HS_EXIT_FAILED;
+}
+
+const hs_cmd *hs_cmd_find(const char *name) {
+    for (int i = 0; hs_cmds[i]; i++)
+        if (strcmp(hs_cmds[i]->name, name) == 0) return hs_cmds[i];
+    return NULL;
+}
+
+static const char *cmd_name(const void *ctx, int i) {
+    (void)ctx;
+    return hs_cmds[i] ? hs_cmds[i]->name : NULL;
+}
+
+static int unknown_command(const char *word) {
+    const char *near = hs_nearest(word, cmd_name, NULL);
+    if (near)
+        return hs_fail(HS_EARG, "there is no command '%s': did you mean '%s'?", word, near);
+    return hs_fail(HS_EARG, "there is no command '%s': headscope help lists them", word);
+}
+
+// Colour on stdout: the option, then NO_COLOR and CLICOLOR_FORCE, then whether it is a terminal.
+static bool want_color(int option) {
+    if (option) return option == 1;
+    const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");
+    if (no && *no) return false;
+    if (force && *force && strcmp(force, "0") != 0) return true;
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static int run_command(const hs_cmd *cmd, int argc, char **argv) {
+    void *options = NULL;
+    const char **arg = NULL;
+    hs_globals globals = {0};
+    int n_arg = 0;
+    int rc = hs_alloc(&options, 1, cmd->options_size);
+    if (!rc) rc = hs_alloc(&arg, (size_t)argc, sizeof *arg);
+    if (!rc) rc = hs_opts_parse(cmd, options, &globals, argc - 2, argv + 2, arg, &n_arg);
+    if (rc) goto out;
+    if (globals.help) {
+        hs_help_command(cmd, stdout);
+        goto out;
+    }
+    hs_call call = {.cmd = cmd, .arg = arg, .n_arg = n_arg, .argv = argv, .argc = argc,
+                    .quiet = globals.quiet, .color = want_color(globals.color)};
+    rc = cmd->run(&call, options);
+out:
+    if (options) hs_opts_free(cmd, options);
+    free(options);
+    free(arg);
+    return rc;
+}
+
+static int dispatch(int argc, char **argv) {
+    if (argc < 2) {
+        hs_help_overview(stderr);
+        return hs_fail(HS_EARG, "no command given");
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) word = "version";
+    const hs_cmd *cmd = hs_cmd_find(word);
+    if (cmd) return run_command(cmd, argc, argv);
+    if (word[0] == '-')
+        return hs_fail(HS_EARG, "options come after the command: headscope COMMAND %s", word);
+    return unknown_command(word);
+}
+
+// A reader who has seen enough (a closed pipe) is no failure worth a line.
+static int flush_stdout(int rc) {
+    errno = 0;
+    bool bad = fflush(stdout) != 0 || ferror(stdout);
+    if (!bad || rc) return rc;
+    if (errno == EPIPE) exit(HS_EXIT_FAILED);
+    return hs_fail(HS_EIO, "cannot write to standard output: %s", strerror(errno));
+}
+
+int main(int argc, char **argv) {
+    // Readers die quietly when their pipe closes, whatever the parent made of the signal.
+    signal(SIGPIPE, SIG_DFL);
+    int rc = flush_stdout(dispatch(argc, argv));
+    if (rc) fprintf(stderr, "headscope: %s\n", *hs_errmsg() ? hs_errmsg() : "failed");
+    return hs_exit_of(rc);
+}

@@ -1,0 +1,85 @@
+// One metric of a run; see metric.h.
+#include "cli/metric.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/core/mem.h"
+
+static const hs_observer *giver(const char *name, const hs_metric **info) {
+    for (int i = 0; hs_observers[i]; i++)
+        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
+            if (strcmp(m->name, name) == 0) {
+                *info = m;
+                return hs_observers[i];
+            }
+    *info = NULL;
+    return NULL;
+}
+
+const hs_metric *hs_metric_info(const char *name) {
+    const hs_metric *info;
+    giver(name, &info);
+    return info;
+}
+
+static int add_value(void *ctx, const hs_query *q) {
+    hs_head_values *v = ctx;
+    int rc = hs_grow(&v->at, (size_t)v->n + 1, sizeof *v->at);
+    if (rc) return rc;
+    hs_head_value *h = &v->at[v->n++];
+    *h = (hs_head_value){.layer = (int)hs_query_int(q, "layer"),
+                         .head = (int)hs_query_int(q, "head"),
+                         .value = hs_query_num(q, "value"),
+                         .prompts = hs_query_int(q, "prompts")};
+    int at = hs_query_find(q, "reason");
+    hs_cell c = at < 0 ? (hs_cell){.type = HS_CELL_NULL} : hs_query_cell(q, at);
+    if (c.type == HS_CELL_TEXT)
+        snprintf(h->reason, sizeof h->reason, "%.*s", (int)c.n, (const char *)c.data);
+    return HS_OK;
+}
+
+static int add_name(void *ctx, const hs_query *q) {
+    hs_buf *names = ctx;
+    int at = hs_query_find(q, "metric");
+    if (at < 0) return HS_OK;
+    hs_cell c = hs_query_cell(q, at);
+    if (names->len) hs_buf_str(names, ", ");
+    hs_buf_add(names, c.data, c.n);
+    return hs_buf_rc(names);
+}
+
+static int no_metric(const hs_reader *r, const char *metric) {
+    const hs_metric *info;
+    const hs_observer *o = giver(metric, &info);
+    if (o && !o->always)
+        return hs_fail(HS_ENOTFOUND,
+                       "run %lld has no %s: record it with --observe %s, or add it with headscope "
+                       "observe",
+                       (long long)r->run, metric, o->name);
+    hs_buf names = {0};
+    int rc = hs_reader_each(r, "metrics", NULL, 0, add_name, &names);
+    if (!rc)
+        rc = hs_fail(HS_ENOTFOUND, "run %lld has no metric '%s': it has %s", (long long)r->run,
+                     metric, names.len ? hs_buf_text(&names) : "none");
+    hs_buf_free(&names);
+    return rc;
+}
+
+int hs_metric_read(hs_head_values *out, const hs_reader *r, const char *metric) {
+    hs_buf param = {0};
+    *out = (hs_head_values){0};
+    hs_buf_printf(&param, "metric=%s", metric);
+    int rc = hs_buf_rc(&param);
+    const char *text = hs_buf_text(&param);
+    if (!rc) rc = hs_reader_each(r, "heads", &text, 1, add_value, out);
+    if (!rc && !out->n) rc = no_metric(r, metric);
+    hs_buf_free(&param);
+    if (rc) hs_metric_free(out);
+    return rc;
+}
+
+void hs_metric_free(hs_head_values *v) {
+    free(v->at);
+    *v = (hs_head_values){0};
+}

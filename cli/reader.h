@@ -1,0 +1,50 @@
+// What commands that read a database share: the database and run of a call, and named queries as
+// rows or tables.
+#ifndef HS_CLI_READER_H
+#define HS_CLI_READER_H
+
+#include "cli/out.h"
+#include "cli/session.h"
+#include "db/query.h"
+
+typedef struct hs_reader {
+    hs_db *db;
+    int64_t run;
+    const char *prompt; // as given; NULL: none was
+} hs_reader;
+
+// Opens the database read only and finds the run: word i of the call, --run, or the latest.
+int hs_reader_open(hs_reader *r, const hs_call *call, int i, const hs_db_options *db,
+                   const hs_run_options *run) HS_MUST_USE;
+void hs_reader_close(hs_reader *r); // in any state, zero included
+
+// Calls fn for every row of a query of this run (and prompt, unless all_prompts).
+typedef int (*hs_row_fn)(void *ctx, const hs_query *row);
+int hs_reader_each(const hs_reader *r, const char *query, const char *const *param, int n_param,
+                   hs_row_fn fn, void *ctx) HS_MUST_USE;
+// All rows as a table whose columns are the query's.
+int hs_reader_table(const hs_reader *r, const char *query, hs_table **out) HS_MUST_USE;
+
+// A table with a query's columns; rows are added by hs_table_row.
+int hs_table_of_query(hs_table **out, const hs_query *q) HS_MUST_USE;
+void hs_table_row(hs_table *t, const hs_query *q);
+// A cell as JSON; a blob as its size in words.
+void hs_cell_json(hs_jw *json, const hs_cell *c);
+// Column by name, -1 when there is none.
+int hs_query_find(const hs_query *q, const char *column);
+// A cell by its column's name: numbers NaN or 0 and text NULL when it is missing or null.
+double hs_query_num(const hs_query *q, const char *column);
+int64_t hs_query_int(const hs_query *q, const char *column);
+// The prompt's tokens as text, for labels; row number of the prompt. Owned: hs_labels_free.
+typedef struct hs_labels {
+    char **text;  // [n]
+    int32_t *id;  // [n]
+    int64_t n;
+} hs_labels;
+int hs_labels_open(hs_labels *out, const hs_reader *r) HS_MUST_USE;
+void hs_labels_free(hs_labels *);
+
+// One head, "L5H1". HS_EARG when the text selects none or several.
+int hs_one_head(const hs_dims *dims, const char *text, int *layer, int *head) HS_MUST_USE;
+
+#endif
