@@ -16,8 +16,8 @@ typedef struct hs_subject {
     int64_t period;        // of a repeated-token prompt, 0 = unknown (observers that need
                            // repeats then find them in the tokens)
     const hs_model *model; // for weights; NULL offline without a model
-    int64_t n_row;         // positions under observation: the prompt and what is decoded after
-                           // it; 0 = n_token. Rows from here on are not shown to observers
+    int64_t n_row;         // positions under observation: the prompt and what may be decoded after
+                           // it; 0 = n_token (observers see it filled in). Later rows are not shown
     int seq;               // the prompt's sequence in its batch; others are not shown
 } hs_subject;
 
@@ -57,6 +57,7 @@ typedef struct hs_result_table {
     const char *about;
 } hs_result_table;
 
+// observers/NAME.c defines `const hs_observer hs_observer_NAME`.
 typedef struct hs_observer {
     const char *name, *title, *about, *reference;
     const hs_param *params;            // NULL: none
@@ -67,15 +68,16 @@ typedef struct hs_observer {
     const hs_result_table *tables;
     bool always; // runs in every recording without being named
 
-    // State for one prompt; all its memory is made here. O(T) a head at most.
+    // State for one prompt, O(T) a head at most. subject and args outlive it.
     int (*open)(void **state, const hs_subject *subject, const hs_args *args);
-    // Tensor points and row summaries, on the driving thread, row blocks in order.
+    // Tensor points and row summaries, f32, on the driving thread, a layer's rows in order from 0.
+    // NULL when none of the points is of that kind; so for tile.
     int (*rows)(void *state, const hs_site *site, const hs_view *view);
-    // Pattern tiles: cells on different threads, one cell's in row order.
+    // Tiles of maps: cells on different threads, one cell's rows in order from 0.
     int (*tile)(void *state, const hs_tile *tile);
-    // Writes everything, in a fixed order.
+    // Writes everything, in a fixed order. Fewer than n_row rows may have come.
     int (*finish)(void *state, const hs_emit *emit);
-    void (*close)(void *state);
+    void (*close)(void *state); // also after a failed open that has set its state
 } hs_observer;
 
 // The registry that make writes from analyses/observers/*.c; ended by NULL.
@@ -97,7 +99,8 @@ void hs_observe_free(hs_observe_list *);
 // Points that the list needs, [n_layer + 1] masks or-ed into `mask`.
 void hs_observe_points(const hs_observe_list *, const hs_dims *, uint64_t *mask);
 
-// One prompt under observation: open, add to a hook set, run or replay, finish, close.
+// One prompt under observation: open, add to a hook set, run or replay, finish, close. The list
+// and the subject's tokens are borrowed until then.
 typedef struct hs_observation hs_observation;
 int hs_observation_open(hs_observation **out, const hs_observe_list *list,
                         const hs_subject *subject) HS_MUST_USE;

@@ -29,18 +29,20 @@ int hs_prompts_add_text(hs_prompts *, const char *id, const char *text, size_t n
 // tokens are taken as they are. extra: JSON object text or NULL.
 int hs_prompts_add_tokens(hs_prompts *, const char *id, const int32_t *tokens, int64_t n,
                           int bos_len, int64_t period, const char *extra) HS_MUST_USE;
-// FILE.jsonl: a line each with "tokens" or "text" or "prompt"; "id", "period", "bos_len" honoured,
-// unknown keys kept. FILE.txt: the whole file is one prompt. "-" reads JSONL from stdin. Errors
-// name file and line.
+// JSON lines: an object each with "tokens", taken as they are, or "text" or "prompt", tokenised;
+// "id" and "period" honoured, "bos_len" with tokens; all other keys are kept. FILE.txt: the whole
+// file is one prompt. "-" reads JSON lines from stdin. Errors name file and line: HS_EFORMAT for
+// what is no such line, HS_ERANGE for ids outside the vocabulary, HS_EARG for repeated ids, text
+// without a tokenizer and a file without prompts; the lines before it stay added.
 int hs_prompts_add_file(hs_prompts *, const char *path) HS_MUST_USE;
 int64_t hs_prompts_count(const hs_prompts *);
-enum hs_bos hs_prompts_bos(const hs_prompts *); // the policy it was opened with
-const hs_prompt *hs_prompts_at(const hs_prompts *, int64_t i);
+enum hs_bos hs_prompts_bos(const hs_prompts *);                // the policy it was opened with
+const hs_prompt *hs_prompts_at(const hs_prompts *, int64_t i); // valid until the set is closed
 // One JSONL line for a prompt (what `dataset` writes), newline included.
 void hs_prompt_jsonl(const hs_prompt *, hs_buf *out);
 
-// A data set generator: one file in analyses/datasets/ with one descriptor. Deterministic by the
-// "seed" parameter, which every generator has.
+// A data set generator: datasets/NAME.c defines `const hs_dataset hs_dataset_NAME`. Deterministic by
+// the "seed" parameter, which every generator has. tok may be NULL.
 typedef struct hs_dataset {
     const char *name, *title, *about, *reference;
     const hs_param *params;
