@@ -18,13 +18,17 @@ OPT    ?= -O2 -g
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
           -Wcast-qual -Wwrite-strings -Wundef $(if $(filter 1,$(WERROR)),-Werror)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-# Expanded lazily: `make help` and `make deps` work before the packages are there.
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
-PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+# Asked for at first use and then kept: `make help` and `make deps` work before the packages are there.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $$(PKGS) 2>/dev/null | sed 's/-I/-isystem /g'))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $$(PKGS) 2>/dev/null))$(PKG_LIBS)
+TEST_LIBS  = $(eval TEST_LIBS := $$(shell pkg-config --libs $$(TEST_PKGS) 2>/dev/null))$(TEST_LIBS)
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD)
 HS_CFLAGS = -std=c17 $(OPT) $(WARN) $(SANFLAGS) -pthread -ffp-contract=off $(CFLAGS)
 HS_LDFLAGS = $(SANFLAGS) -pthread $(LDFLAGS)
 LDLIBS   = $(PKG_LIBS) -lm
+
+# V=1 shows whole commands; otherwise a short line each.
+say = $(if $(V),,@echo "  $(1) $(patsubst $(BUILD)/%,%,$(2))";)
 
 # ---- sources ------------------------------------------------------------------------------------
 
@@ -115,30 +119,30 @@ $(GEN)/version.h: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/.have-libs | $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(HS_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CPPFLAGS) $(HS_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(ISAS:%=$(BUILD)/model/cpu/kern.%.o): $(BUILD)/model/cpu/kern.%.o: model/cpu/kern.c $(BUILD)/.have-libs
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(HS_CFLAGS) $(KERN_FLAGS) $(ISA_$*) -DHS_ISA=$* -DHS_ISA_$* -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(HS_CFLAGS) $(KERN_FLAGS) $(ISA_$*) -DHS_ISA=$* -DHS_ISA_$* -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o $(BUILD)/tests/unit/%: HS_CFLAGS += -Wno-missing-prototypes
 
 # An archive made anew, so that a removed source leaves it.
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)$(AR) rcs $@ $^
 
 $(BIN): $(CLI_OBJ) $(LIB)
-	$(CC) $(HS_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # ---- tests --------------------------------------------------------------------------------------
 
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TLIB_OBJ) $(LIB)
-	$(CC) $(HS_LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TEST_PKGS)) $(LDLIBS)
+	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 # A fuzz target with an ordinary main that feeds it every file of its corpus.
 $(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TLIB_OBJ) $(LIB)
-	$(CC) $(HS_LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(TEST_PKGS)) $(LDLIBS)
+	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 .SECONDARY:
 .PHONY: build-tests
@@ -199,7 +203,7 @@ run-fuzz: $(FUZZERS:%=$(BUILD)/tests/fuzz/%.fuzzer)
 	  -artifact_prefix=$(BUILD)/ -print_final_stats=0 -verbosity=0 \
 	  $(BUILD)/corpus/$$f tests/fuzz/corpus/$${f#fuzz_} || exit 1; done
 $(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TLIB_OBJ) $(LIB)
-	$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(shell pkg-config --libs $(TEST_PKGS)) $(LDLIBS)
+	$(call say,LD,$@)$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 # ---- install ------------------------------------------------------------------------------------
 
@@ -223,6 +227,6 @@ help:
 	@echo "make install      into PREFIX (/usr/local), under DESTDIR; make uninstall undoes it"
 	@echo "make format       clang-format every source"
 	@echo "make clean        remove $(BUILD), but for the fetched models"
-	@echo "Variables: CC, OPT, SAN, WERROR, BUILD, PREFIX, DESTDIR"
+	@echo "Variables: V=1, CC, OPT, SAN, WERROR, BUILD, PREFIX, DESTDIR"
 
 -include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')
