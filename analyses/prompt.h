@@ -41,8 +41,8 @@ const hs_prompt *hs_prompts_at(const hs_prompts *, int64_t i); // valid until th
 // One JSONL line for a prompt (what `dataset` writes), newline included.
 void hs_prompt_jsonl(const hs_prompt *, hs_buf *out);
 
-// A data set generator: datasets/NAME.c defines `const hs_dataset hs_dataset_NAME`. Deterministic by
-// the "seed" parameter, which every generator has. tok may be NULL.
+// A data set generator: datasets/NAME.c defines `const hs_dataset hs_dataset_NAME`. Deterministic
+// by the "seed" parameter, which every generator has. tok may be NULL.
 typedef struct hs_dataset {
     const char *name, *title, *about, *reference;
     const hs_param *params;

@@ -17,8 +17,8 @@ typedef struct hs_repeats {
     int64_t n_with; // tokens that have one
 } hs_repeats;
 
-// The subject's period is believed where the tokens bear it out; without one it is looked for, after
-// the BOS or, when no BOS is declared, after the first token.
+// The subject's period is believed where the tokens bear it out; without one it is looked for,
+// after the BOS or, when no BOS is declared, after the first token.
 int hs_repeats_open(hs_repeats *out, const hs_subject *subject) HS_MUST_USE;
 void hs_repeats_close(hs_repeats *);
 

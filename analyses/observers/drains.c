@@ -1,11 +1,11 @@
-// Value drains and residual peaks (Guo et al. 2024, Gu et al. 2025): a sink's value vector is small,
-// so that attending to it writes next to nothing, and its residual is large.
+// Value drains and residual peaks (Guo et al. 2024, Gu et al. 2025): a sink's value vector is
+// small, so that attending to it writes next to nothing, and its residual is large.
 //
-// value_drain is |v_0| over the mean |v_j| of the others; value_drain_out the same for v_j W_O^h, what
-// the head would write if it looked at j alone. |v W|^2 = v G v' with the Gram matrix G = W W' of one
-// head, d_head x d_head in f64, made once a layer: T x d_head^2 work a head instead of T x d_head x
-// d_model. A layer's values are kept until its last row came (T x n_kv_head x d_head floats for each
-// layer whose rows are still coming); norms, O(T) a head, stay.
+// value_drain is |v_0| over the mean |v_j| of the others; value_drain_out the same for v_j W_O^h,
+// what the head would write if it looked at j alone. |v W|^2 = v G v' with the Gram matrix
+// G = W W' of one head, d_head x d_head in f64, made once a layer: T x d_head^2 work a head instead
+// of T x d_head x d_model. A layer's values are kept until its last row came, T x n_kv_head x d_head
+// floats for each layer whose rows are still coming; norms, O(T) a head, stay.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // RazorAttention's echo and induction scores (Tang et al. 2024) on a prompt of R >= 2 copies of K
 // tokens. What stands before the first copy is dropped, row and column, and the positions counted
-// from there; for the rows i >= K of the later copies, J(i) = {i-K, i-2K, ..} is every earlier place
-// of the same token, and
+// from there; for the rows i >= K of the later copies, J(i) = {i-K, i-2K, ..} is every earlier
+// place of the same token, and
 //   echo = mean_i sum_{j in J(i)} A[i,j],   echo_induction = mean_i sum_{j in J(i)} A[i,j+1].
 // Scores are per query head; for a key-value head take the largest of its group. Decoded rows are
 // left out. O(1) state a head.

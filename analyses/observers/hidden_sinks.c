@@ -1,7 +1,7 @@
 // Hidden sinks after ACT (Yu et al. 2024): positions after the first that receive much more than
 // their share in some head. The paper's rule compares the column mean with alpha / T, the released
-// code's with an absolute threshold; position 0 is never one. Late columns average few rows, so both
-// rules fire there by chance; min_rows leaves those out. The column means are stored, and the
+// code's with an absolute threshold; position 0 is never one. Late columns average few rows, so
+// both rules fire there by chance; min_rows leaves those out. The column means are stored, and the
 // named query redoes the detection at any rule.
 #include <math.h>
 #include <stdlib.h>

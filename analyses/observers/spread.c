@@ -1,6 +1,6 @@
-// How far attention spreads: the share of a row's mass in the nearest keys, the effective number of
-// keys exp(H_i) and the smallest window that holds half of the mass, or 95 %. All are means over the
-// rows i >= from, late enough to have a choice. The windows set sinks aside: the first `sink`
+// How far attention spreads: the share of a row's mass in the nearest keys, the effective number
+// of keys exp(H_i) and the smallest window that holds half of the mass, or 95 %. All are means over
+// the rows i >= from, late enough to have a choice. The windows set sinks aside: the first `sink`
 // positions always count as inside, so that a window says where the rest of the mass lies (0 when
 // the sinks alone hold enough).
 //

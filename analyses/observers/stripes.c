@@ -2,12 +2,12 @@
 // earlier occurrence of the row's token, induction the weight on the token after it (the stripe
 // scores of the induction-head literature: Olsson et al. 2022, Wang et al. 2022).
 //
-// Which rows and keys: on a prompt of repeated tokens, [first tokens] r_1..r_K r_1..r_K ..., the mean
-// over the rows i of the second and later copies of A[i, i-K] and A[i, i-K+1]. On any other prompt
-// the mean over the rows whose token occurred before (a BOS in front does not count) of the weight
-// on all its earlier occurrences j < i, and on all positions j+1 <= i after them. With one earlier
-// occurrence a row the two say the same. Decoded rows are left out. The third stripe, previous
-// token, needs no repeat: the row summaries give it. O(1) state a head.
+// Which rows and keys: on a prompt of repeated tokens, [first tokens] r_1..r_K r_1..r_K ..., the
+// mean over the rows i of the second and later copies of A[i, i-K] and A[i, i-K+1]. On any other
+// prompt the mean over the rows whose token occurred before (a BOS in front does not count) of the
+// weight on all its earlier occurrences j < i, and on all positions j+1 <= i after them. With one
+// earlier occurrence a row the two say the same. Decoded rows are left out. The third stripe,
+// previous token, needs no repeat: the row summaries give it. O(1) state a head.
 #include <math.h>
 #include <stdlib.h>
 

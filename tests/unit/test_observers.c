@@ -1,5 +1,5 @@
-// Observers on maps with known answers, fed through a hook set as the engine feeds them: in tiles and
-// row blocks of several heights, whose results must be equal to the bit.
+// Observers on maps with known answers, fed through a hook set as the engine feeds them: in tiles
+// and row blocks of several heights, whose results must be equal to the bit.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
