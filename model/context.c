@@ -55,8 +55,8 @@ int64_t hs_context_memory(const hs_model *m, const hs_context_opts *opts, int64_
     buffer_widths(c, width);
     const int64_t kv = 2 * c->n_kv_head * c->d_head;
     const int64_t kept = o.kv_capacity ? c->n_layer * o.n_slot * o.kv_capacity : n_tokens;
-    const int64_t floats = block_floats(width, o.row_block) + n_tokens * (c->d_model + c->rope_dim) +
-                           kept * kv + c->d_model + c->n_vocab;
+    const int64_t rows = n_tokens * (c->d_model + c->rope_dim) + kept * kv;
+    const int64_t floats = block_floats(width, o.row_block) + rows + c->d_model + c->n_vocab;
     return (int64_t)sizeof(float) * floats;
 }
 

@@ -412,81 +412,7 @@ static int finish(struct run *r) {
     return !rc && r->logits == HS_LOGITS_LAST ? last_logits(r, normed) : rc;
 }
 
-// ---- the batch ----------------------------------------------------------------------------------
-
-// Where a sequence begins on its slot, and on which prefix.
-static int place_on_slot(hs_context *x, const hs_seq *in, hs_run_seq *s) {
-    if (in->slot < 0 || in->slot >= x->opts.n_slot)
-        return hs_fail(HS_ERANGE, "slot %d of %d", in->slot, x->opts.n_slot);
-    s->slot = &x->slot[in->slot];
-    s->n_prefix = in->n_prefix;
-    s->pos0 = s->slot->len ? s->slot->len : in->n_prefix;
-    if (in->n_prefix) {
-        const int from = in->prefix_slot;
-        if (from < 0 || from >= x->opts.n_slot || from == in->slot || x->slot[from].n_prefix ||
-            in->n_prefix < 0 || in->n_prefix > x->slot[from].len)
-            return hs_fail(HS_ERANGE, "slot %d has no %lld positions of its own to lend slot %d",
-                           from, (long long)in->n_prefix, in->slot);
-        s->prefix = &x->slot[from];
-    }
-    if (s->slot->serial == x->serial)
-        return hs_fail(HS_EARG, "slot %d is in the batch twice", in->slot);
-    s->slot->serial = x->serial;
-    if (s->slot->len && (s->slot->n_prefix != in->n_prefix ||
-                         (in->n_prefix && s->slot->prefix_slot != in->prefix_slot)))
-        return hs_fail(HS_EARG, "slot %d began with another prefix", in->slot);
-    if (s->pos0 + in->n - in->n_prefix > x->opts.kv_capacity)
-        return hs_fail(HS_ERANGE, "%lld positions on slot %d, which holds %lld",
-                       (long long)(s->pos0 + in->n - in->n_prefix), in->slot,
-                       (long long)x->opts.kv_capacity);
-    return HS_OK;
-}
-
-static int check_seq(hs_context *x, const hs_batch *batch, int i, int64_t row) {
-    const hs_config *c = &x->model->cfg;
-    const hs_seq *in = &batch->seq[i];
-    hs_run_seq *s = &x->seq[i];
-    *s = (hs_run_seq){.tokens = in->tokens, .row = row, .n = in->n,
-                      .kv = s->kv, .kv_cap = s->kv_cap};
-    if (in->n < 1) return hs_fail(HS_ERANGE, "sequence %d is empty", i);
-    if (in->n > c->n_ctx)
-        return hs_fail(HS_ERANGE, "%lld tokens, the model's context is %lld", (long long)in->n,
-                       (long long)c->n_ctx);
-    if (!x->slot && in->n_prefix)
-        return hs_fail(HS_EARG, "a shared prefix needs kept keys and values");
-    int rc = x->slot ? place_on_slot(x, in, s) : HS_OK;
-    if (rc) return rc;
-    if (s->pos0 + s->n > c->n_ctx)
-        return hs_fail(HS_ERANGE, "%lld positions, the model's context is %lld",
-                       (long long)(s->pos0 + s->n), (long long)c->n_ctx);
-    if (batch->resid) return HS_OK;
-    if (!in->tokens) return hs_fail(HS_EARG, "sequence %d has no tokens", i);
-    for (int64_t t = 0; t < in->n; t++)
-        if (in->tokens[t] < 0 || in->tokens[t] >= c->n_vocab)
-            return hs_fail(HS_ERANGE, "token id %d at position %lld, the vocabulary has %lld",
-                           in->tokens[t], (long long)(s->pos0 + t), (long long)c->n_vocab);
-    return HS_OK;
-}
-
-static int check_batch(hs_context *x, const hs_batch *b, int64_t to, int64_t *n_rows) {
-    const int64_t n_layer = x->model->cfg.n_layer;
-    *n_rows = 0;
-    x->serial++;
-    if (b->n_seq < 1) return hs_fail(HS_EARG, "an empty batch");
-    if (b->layer_from < 0 || b->layer_from > to || to > n_layer)
-        return hs_fail(HS_ERANGE, "layers %d to %lld of %lld", b->layer_from, (long long)to,
-                       (long long)n_layer);
-    if (b->layer_from > 0 && !b->resid)
-        return hs_fail(HS_EARG, "layer %d needs the residual that enters it", b->layer_from);
-    int rc = hs_context_reserve_seqs(x, b->n_seq);
-    for (int i = 0; i < b->n_seq && !rc; i++) {
-        rc = check_seq(x, b, i, *n_rows);
-        *n_rows += b->seq[i].n;
-    }
-    if (!rc && *n_rows > INT32_MAX)
-        rc = hs_fail(HS_ERANGE, "%lld rows in one batch", (long long)*n_rows);
-    return rc;
-}
+// ---- the whole pass -----------------------------------------------------------------------------
 
 // Floats of the wide buffer: for results, for streamed logits, or none.
 static int64_t need_wide(const struct run *r, int64_t from, int64_t to) {
@@ -507,25 +433,16 @@ static void make_rotations(const struct run *r) {
     }
 }
 
-// The slots take in what was evaluated.
-static void grow_slots(const struct run *r, const hs_batch *batch) {
-    for (int i = 0; i < r->n_seq && r->x->slot; i++) {
-        hs_run_seq *s = &r->x->seq[i];
-        s->slot->len = s->pos0 + s->n;
-        s->slot->n_prefix = s->n_prefix;
-        s->slot->prefix_slot = batch->seq[i].prefix_slot;
-    }
-}
-
 int hs_context_eval(hs_context *x, const hs_batch *batch) {
     const hs_model *m = x->model;
     const int64_t n_layer = m->cfg.n_layer, from = batch->layer_from;
     const int64_t to = batch->layer_to ? batch->layer_to : n_layer;
     struct run r = {.x = x, .m = m, .c = &m->cfg, .be = m->be, .dev = m->dev, .tap = x->tap,
-                    .n_seq = batch->n_seq, .logits = to == n_layer ? batch->logits : HS_LOGITS_NONE};
+                    .n_seq = batch->n_seq, .logits = HS_LOGITS_NONE};
+    if (to == n_layer) r.logits = batch->logits;
     x->n_rows = 0;
     x->has_logits = false;
-    int rc = check_batch(x, batch, to, &r.n_rows);
+    int rc = hs_batch_take(x, batch, &r.n_rows);
     if (rc) return rc;
     const bool last = r.logits == HS_LOGITS_LAST;
     rc = hs_context_reserve(x, &(hs_need_room){r.n_seq, r.n_rows, last ? r.n_seq : 0,
@@ -541,6 +458,6 @@ int hs_context_eval(hs_context *x, const hs_batch *batch) {
     if (rc) return rc;
     x->n_rows = r.n_rows;
     x->has_logits = last;
-    if (to == n_layer && from < to) grow_slots(&r, batch);
+    if (to == n_layer && from < to) hs_batch_keep(x, batch);
     return HS_OK;
 }

@@ -116,6 +116,11 @@ typedef struct hs_need_room {
 int hs_context_reserve_seqs(hs_context *x, int64_t n) HS_MUST_USE;
 int hs_context_reserve(hs_context *x, const hs_need_room *need) HS_MUST_USE;
 
+// Checks a batch and fills x->seq with its sequences; *n_rows is their rows in all.
+int hs_batch_take(hs_context *x, const hs_batch *b, int64_t *n_rows) HS_MUST_USE;
+// The slots take in what was evaluated.
+void hs_batch_keep(hs_context *x, const hs_batch *b);
+
 // Floats that a wide buffer holds at most, unless one row is wider.
 enum { HS_WIDE_FLOATS = 1 << 22 };
 

@@ -1,0 +1,258 @@
+// Contexts: what they refuse, what a failure leaves behind, slots, which rows meet the head.
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "tests/lib/laws.h"
+
+static const int32_t ids[LAW_N_CTX + 1] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9};
+
+static int try_one(hs_context *x, hs_seq seq) {
+    return hs_context_eval(x, &(hs_batch){.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_LAST});
+}
+
+static void bad_batches(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        hs_context *x = law_context(m, (hs_context_opts){0}, NULL);
+        const hs_seq one = {.tokens = ids, .n = 3};
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 0}), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = -4}), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = LAW_N_CTX + 1}), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = INT64_MAX}), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = NULL, .n = 1}), HS_EARG);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = (const int32_t[]){1, 50}, .n = 2}), HS_ERANGE);
+        assert_non_null(strstr(hs_errmsg(), "50 at position 1"));
+        assert_int_equal(try_one(x, (hs_seq){.tokens = (const int32_t[]){-1}, .n = 1}), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 3, .n_prefix = 1}), HS_EARG);
+        assert_null(hs_context_resid(x));
+        assert_null(hs_context_logits(x));
+        hs_batch b = {.seq = &one, .n_seq = 0};
+        assert_int_equal(hs_context_eval(x, &b), HS_EARG);
+        b = (hs_batch){.seq = &one, .n_seq = 1, .layer_from = 1};
+        assert_int_equal(hs_context_eval(x, &b), HS_EARG); // no residual
+        b = (hs_batch){.seq = &one, .n_seq = 1, .layer_to = 4};
+        assert_int_equal(hs_context_eval(x, &b), HS_ERANGE);
+        b = (hs_batch){.seq = &one, .n_seq = 1, .layer_from = 2, .layer_to = 1};
+        assert_int_equal(hs_context_eval(x, &b), HS_ERANGE);
+        b = (hs_batch){.seq = &one, .n_seq = 1, .layer_from = -1};
+        assert_int_equal(hs_context_eval(x, &b), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = LAW_N_CTX}), HS_OK);
+        assert_non_null(hs_context_logits(x));
+        hs_context_close(x);
+        hs_model_close(m);
+    }
+}
+
+static void bad_options(void **state) {
+    (void)state;
+    hs_model *m = law_model(0);
+    const hs_context_opts bad[] = {{.kv_capacity = -1}, {.n_slot = -1}, {.row_block = -1},
+                                   {.row_block = 1 << 20}, {.kv_capacity = INT64_MAX}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        hs_context *x;
+        assert_int_equal(hs_context_open(&x, m, &bad[i]), HS_EARG);
+        assert_null(x);
+    }
+    hs_context_close(NULL);
+    hs_model_close(m);
+}
+
+static void slots(void **state) {
+    (void)state;
+    hs_model *m = law_model(0);
+    hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 10, .n_slot = 3}, NULL);
+    const hs_seq twice[] = {{.tokens = ids, .n = 2, .slot = 1}, {.tokens = ids, .n = 1, .slot = 1}};
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 2, .slot = 3}), HS_ERANGE);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 2, .slot = -1}), HS_ERANGE);
+    assert_int_equal(hs_context_eval(x, &(hs_batch){.seq = twice, .n_seq = 2}), HS_EARG);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 11}), HS_ERANGE);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 6}), HS_OK);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 5}), HS_ERANGE);
+    assert_int_equal(hs_context_len(x, 0), 6);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 4}), HS_OK);
+    assert_int_equal(hs_context_len(x, 0), 10);
+    assert_int_equal(hs_context_len(x, 1), 0);
+    assert_int_equal(hs_context_len(x, 7), 0);
+
+    // Prefixes: only positions that are there, of another slot that has none itself.
+    const hs_seq lend = {.tokens = ids, .n = 3, .slot = 1, .prefix_slot = 0, .n_prefix = 4};
+    hs_seq s = lend;
+    s.n_prefix = 11;
+    assert_int_equal(try_one(x, s), HS_ERANGE);
+    s.n_prefix = -1;
+    assert_int_equal(try_one(x, s), HS_ERANGE);
+    s = lend;
+    s.prefix_slot = 1;
+    assert_int_equal(try_one(x, s), HS_ERANGE);
+    assert_int_equal(try_one(x, lend), HS_OK);
+    assert_int_equal(hs_context_len(x, 1), 7);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 1, .slot = 2, .prefix_slot = 1,
+                                         .n_prefix = 2}), HS_ERANGE);
+    s.prefix_slot = 0;
+    s.n_prefix = 3; // it began with 4
+    assert_int_equal(try_one(x, s), HS_EARG);
+    s.n_prefix = 0;
+    assert_int_equal(try_one(x, s), HS_EARG);
+    hs_context_truncate(x, 0, 3);
+    assert_int_equal(try_one(x, lend), HS_ERANGE); // no longer there
+    hs_context_truncate(x, 1, 5);
+    assert_int_equal(hs_context_len(x, 1), 5);
+    hs_context_truncate(x, 1, 9);
+    assert_int_equal(hs_context_len(x, 1), 5);
+    hs_context_truncate(x, 1, 3);
+    assert_int_equal(hs_context_len(x, 1), 0);
+    hs_context_truncate(x, 9, 0);
+    hs_context_truncate(x, -1, -1);
+    s = (hs_seq){.tokens = ids, .n = 10, .slot = 1}; // an empty slot begins anew
+    assert_int_equal(try_one(x, s), HS_OK);
+    hs_context_close(x);
+    hs_model_close(m);
+}
+
+// What follows a cut is what would have followed without the detour.
+static void truncation(void **state) {
+    (void)state;
+    hs_model *m = law_model(1);
+    const size_t n = LAW_N_VOCAB * sizeof(float);
+    hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 32}, NULL);
+    hs_context *y = law_context(m, (hs_context_opts){0}, NULL);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 6}), HS_OK);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids + 1, .n = 9}), HS_OK);
+    hs_context_truncate(x, 0, 6);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids + 6, .n = 8}), HS_OK);
+    assert_int_equal(try_one(y, (hs_seq){.tokens = ids, .n = 14}), HS_OK);
+    assert_memory_equal(hs_context_logits(x), hs_context_logits(y), n);
+    hs_context_close(x);
+    hs_context_close(y);
+    hs_model_close(m);
+}
+
+// ---- callbacks that fail ------------------------------------------------------------------------
+
+struct failing {
+    enum hs_point point;
+    bool write;
+};
+
+static int fail_rows(void *ctx, const hs_site *s, const hs_view *v, bool write) {
+    const struct failing *f = ctx;
+    (void)v;
+    return s->point == f->point && write == f->write ? hs_fail(HS_ESTOP, "enough") : HS_OK;
+}
+
+static int fail_tile(void *ctx, const hs_tile *t, bool write, int worker) {
+    const struct failing *f = ctx;
+    (void)worker;
+    return t->point == f->point && write == f->write ? hs_fail(HS_ESTOP, "enough") : HS_OK;
+}
+
+static int fail_layer(void *ctx, int layer) {
+    (void)ctx;
+    return layer == 1 ? hs_fail(HS_ESTOP, "enough") : HS_OK;
+}
+
+static void failures(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        const size_t n = LAW_N_VOCAB * sizeof(float);
+        hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 20}, NULL);
+        hs_context *y = law_context(m, (hs_context_opts){0}, NULL);
+        uint64_t mask[CAP_LAYERS + 1];
+        uint8_t tiles[CAP_LAYERS * CAP_HEADS];
+        memset(mask, 0xff, sizeof mask);
+        memset(tiles, 0x0f, sizeof tiles);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 5}), HS_OK);
+        for (int p = 0; p < HS_N_POINT; p++)
+            for (int write = 0; write <= hs_point_infos[p].writable; write++) {
+                if (!hs_model_has_point(m, (enum hs_point)p, NULL)) continue;
+                struct failing f = {(enum hs_point)p, write};
+                const hs_tap tap = {.ctx = &f, .read = mask, .write = write ? mask : NULL,
+                                    .tile_want = tiles, .rows = fail_rows, .tile = fail_tile};
+                hs_context_set_tap(x, &tap);
+                assert_int_equal(try_one(x, (hs_seq){.tokens = ids + 5, .n = 3}), HS_ESTOP);
+                assert_string_equal(hs_errmsg(), "enough");
+                assert_int_equal(hs_context_len(x, 0), 5);
+                assert_null(hs_context_logits(x));
+            }
+        const hs_tap tap = {.layer_done = fail_layer};
+        hs_context_set_tap(x, &tap);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids + 5, .n = 3}), HS_ESTOP);
+        // The slot goes on as if nothing had happened.
+        hs_context_set_tap(x, NULL);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids + 5, .n = 4}), HS_OK);
+        assert_int_equal(try_one(y, (hs_seq){.tokens = ids, .n = 9}), HS_OK);
+        assert_memory_equal(hs_context_logits(x), hs_context_logits(y), n);
+        hs_context_close(x);
+        hs_context_close(y);
+        hs_model_close(m);
+    }
+}
+
+// ---- the head -----------------------------------------------------------------------------------
+
+struct count {
+    int64_t rows[HS_N_POINT];
+};
+
+static int count_rows(void *ctx, const hs_site *s, const hs_view *v, bool write) {
+    struct count *c = ctx;
+    (void)write;
+    assert_int_equal(v->shape[0], s->n_row);
+    c->rows[s->point] += s->n_row;
+    return HS_OK;
+}
+
+// The final norm is watched over all rows, whatever meets the head.
+static void head_rows(void **state) {
+    (void)state;
+    hs_model *m = law_model(0);
+    uint64_t mask[CAP_LAYERS + 1] = {0};
+    mask[3] = HS_BIT(HS_LNF_SCALE) | HS_BIT(HS_LNF_NORMALIZED) | HS_BIT(HS_LOGITS);
+    const int64_t want[] = {[HS_LOGITS_NONE] = 0, [HS_LOGITS_LAST] = 2, [HS_LOGITS_ALL] = 11};
+    const hs_seq seq[] = {{.tokens = ids, .n = 7}, {.tokens = ids, .n = 4}};
+    for (int logits = 0; logits < 3; logits++) {
+        struct count c = {{0}};
+        const hs_tap tap = {.ctx = &c, .read = mask, .rows = count_rows};
+        hs_context *x = law_context(m, (hs_context_opts){.row_block = 3}, &tap);
+        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .logits = (enum hs_logits)logits});
+        assert_int_equal(c.rows[HS_LNF_SCALE], 11);
+        assert_int_equal(c.rows[HS_LNF_NORMALIZED], 11);
+        assert_int_equal(c.rows[HS_LOGITS], want[logits]);
+        assert_int_equal(hs_context_logits(x) != NULL, logits == HS_LOGITS_LAST);
+        // Short of the last layer nothing meets the final norm.
+        c = (struct count){{0}};
+        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .layer_to = 2,
+                                .logits = (enum hs_logits)logits});
+        assert_int_equal(c.rows[HS_LNF_SCALE] + c.rows[HS_LOGITS], 0);
+        assert_null(hs_context_logits(x));
+        hs_context_close(x);
+    }
+    hs_model_close(m);
+}
+
+static void memory(void **state) {
+    (void)state;
+    hs_model *m = law_model(0);
+    const int64_t one = hs_context_memory(m, NULL, 1), many = hs_context_memory(m, NULL, 1001);
+    // A row: the residual, its rotations, a key and a value of one layer.
+    assert_int_equal(many - one, 1000 * 4 * (24 + 8 + 2 * 16));
+    const hs_context_opts kept = {.kv_capacity = 100, .n_slot = 2};
+    assert_int_equal(hs_context_memory(m, &kept, 1) - one, 4 * (3 * 2 * 100 - 1) * 2 * 16);
+    hs_model_close(m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_batches), cmocka_unit_test(bad_options), cmocka_unit_test(slots),
+        cmocka_unit_test(truncation),  cmocka_unit_test(failures),    cmocka_unit_test(head_rows),
+        cmocka_unit_test(memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
