@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/observer.h"
+#include "tests/lib/observed.h"
 
 enum { D = 6, D_HEAD = 2 };
 
@@ -172,57 +172,18 @@ static int feed(const struct stream *s, const hs_tap *tap, int64_t height, bool 
 
 // ---- results ------------------------------------------------------------------------------------
 
-// Everything an observer wrote, one line each, with all digits.
-static hs_buf results;
-
-static int take_metric(void *ctx, int layer, int head, const char *name, double value,
-                       const char *reason) {
-    (void)ctx;
-    assert_true(isnan(value) == (reason != NULL));
-    hs_buf_printf(&results, "%s L%dH%d = %.17g %s\n", name, layer, head, value,
-                  reason ? reason : "");
-    return HS_OK;
-}
-static int take_series(void *ctx, int layer, int head, const char *name, const double *v,
-                       int64_t n) {
-    (void)ctx;
-    for (int64_t i = 0; i < n; i++)
-        hs_buf_printf(&results, "%s[%d] L%dH%d = %.17g\n", name, (int)i, layer, head, v[i]);
-    return HS_OK;
-}
-static int n_columns(const char *table) {
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_result_table *t = hs_observers[i]->tables; t && t->name; t++) {
-            int n = 0;
-            while (t->columns[n].name) n++;
-            if (!strcmp(t->name, table) && n > 3) return n;
-        }
-    return 0;
-}
-static int take_row(void *ctx, const char *table, const hs_value *values) {
-    (void)ctx;
-    hs_buf_printf(&results, "%s:", table);
-    for (int i = 0; i < n_columns(table); i++) {
-        if (values[i].type == HS_VAL_INT) hs_buf_printf(&results, " %lld", (long long)values[i].i);
-        if (values[i].type == HS_VAL_NUM) hs_buf_printf(&results, " %.17g", values[i].f);
-        if (values[i].type == HS_VAL_NULL) hs_buf_str(&results, " NULL");
-    }
-    hs_buf_chr(&results, '\n');
-    return HS_OK;
-}
-static const hs_emit emit = {.metric = take_metric, .series = take_series, .row = take_row};
+static observed results;
 
 static int run_at(const struct stream *s, const char *spec, int64_t height, bool decode) {
     hs_observe_list list;
     hs_observation *o = NULL;
     hs_hooks *hooks = NULL;
-    hs_buf_clear(&results);
     assert_int_equal(hs_observe_parse(&list, &spec, 1, false), HS_OK);
     assert_int_equal(hs_observation_open(&o, &list, &s->subject), HS_OK);
     assert_int_equal(hs_hooks_open(&hooks, &s->subject.dims), HS_OK);
     assert_int_equal(hs_observation_hook(o, hooks), HS_OK);
     int rc = feed(s, hs_hooks_tap(hooks), height, decode);
-    for (int i = 0; i < list.n && !rc; i++) rc = hs_observation_finish(o, i, &emit);
+    if (!rc) observed_finish(&results, &list, o);
     hs_hooks_close(hooks);
     hs_observation_close(o);
     hs_observe_free(&list);
@@ -233,36 +194,22 @@ static int run_at(const struct stream *s, const char *spec, int64_t height, bool
 static void run(const struct stream *s, const char *spec) {
     const int64_t heights[] = {1, 2, 7, s->n_row};
     assert_int_equal(run_at(s, spec, s->n_row, false), HS_OK);
-    char *all = strdup(hs_buf_text(&results));
+    char *all = strdup(hs_buf_text(&results.text));
     for (int i = 0; i < 8; i++) {
         assert_int_equal(run_at(s, spec, heights[i / 2], i % 2), HS_OK);
-        assert_string_equal(hs_buf_text(&results), all);
+        assert_string_equal(hs_buf_text(&results.text), all);
     }
     free(all);
 }
 
-// The number after "what = ", NAN when nothing was written so.
-static double result(const char *what) {
-    const size_t n = strlen(what);
-    const char *line = hs_buf_text(&results);
-    for (; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (!strncmp(line, what, n) && !strncmp(line + n, " = ", 3)) return atof(line + n + 3);
-    }
-    fail_msg("no result is called '%s'", what);
-    return (double)NAN;
-}
 static void has(const char *what, double expected, double tolerance) {
-    const double got = result(what);
-    if (!(fabs(got - expected) <= tolerance)) fail_msg("%s = %.9g, not %.9g", what, got, expected);
+    observed_near(&results, what, expected, tolerance);
 }
 static void has_line(const char *line) {
-    if (!strstr(hs_buf_text(&results), line))
-        fail_msg("'%s' is not in\n%s", line, hs_buf_text(&results));
+    observed_has(&results, line);
 }
 static void has_no(const char *text) {
-    if (strstr(hs_buf_text(&results), text))
-        fail_msg("'%s' is in\n%s", text, hs_buf_text(&results));
+    observed_lacks(&results, text);
 }
 
 // ---- uniform rows and the 4 x 4 example ---------------------------------------------------------
@@ -448,8 +395,8 @@ static void the_induction_model(void **state) {
                 has(what, expected[m].value, 6e-7);
             }
         }
-        if (!k) hs_buf_str(&first, results.data);
-        assert_string_equal(results.data, first.data);
+        if (!k) hs_buf_str(&first, results.text.data);
+        assert_string_equal(results.text.data, first.data);
     }
     hs_buf_free(&first);
     free(s.map);
@@ -468,9 +415,9 @@ static void the_definition_without_a_period_agrees(void **state) {
                 s.map[c * 18 * 18 + i * 18 + j] = i < 17 ? whole.map[c * 17 * 17 + i * 17 + j]
                                                          : 1. / 18;
     run(&whole, "stripes");
-    char *expected = strdup(results.data);
+    char *expected = strdup(results.text.data);
     run(&s, "stripes");
-    assert_string_equal(results.data, expected);
+    assert_string_equal(results.text.data, expected);
     run(&s, "echo");
     has_line("echo L0H0 = nan the prompt is not a repeated sequence");
     free(expected);
@@ -575,7 +522,7 @@ static void spread_needs_a_long_prompt(void **state) {
     has_line("effective_keys L0H0 = nan it needs rows from row 64 on");
     run(&s, "spread:from=10");
     has_line("recent64 L0H0 = nan the prompt is no longer than this window");
-    assert_true(result("recent16 L0H0") > 0);
+    assert_true(observed_value(&results, "recent16 L0H0") > 0);
     free(s.map);
 }
 
@@ -720,8 +667,7 @@ static void other_sequences_are_not_shown(void **state) {
     assert_int_equal(hs_observation_hook(o, hooks), HS_OK);
     s.subject.seq = 0;
     assert_int_equal(feed(&s, hs_hooks_tap(hooks), 4, false), HS_OK);
-    hs_buf_clear(&results);
-    for (int i = 0; i < 2; i++) assert_int_equal(hs_observation_finish(o, i, &emit), HS_OK);
+    observed_finish(&results, &list, o);
     has_line("entropy_nats L0H0 = nan no row");
     has_line("sink_max L0H0 = nan no row");
     s.subject.seq = 1;
@@ -827,7 +773,7 @@ static void descriptors_are_complete(void **state) {
 
 static int clean_up(void **state) {
     (void)state;
-    hs_buf_free(&results);
+    observed_free(&results);
     return 0;
 }
 
