@@ -26,7 +26,7 @@ static int by_weight(const void *a, const void *b) {
 
 // One row of a stored map with the tokens around it.
 typedef struct row {
-    hs_reader r;
+    hs_source r;
     int layer, head;
     int64_t from, n; // keys that the row sees, sorted by weight
     key *key;
@@ -121,12 +121,12 @@ static int run(const hs_call *call, const void *options) {
     int rc = hs_out_check(&opt->out);
     if (!rc && !opt->head) rc = hs_fail(HS_EARG, "which head? --head L5H1");
     if (!rc && opt->top < 0) rc = hs_fail(HS_EARG, "--top takes a number from 0 (all) on");
-    if (!rc) rc = hs_reader_open(&w.r, call, 0, &opt->db, &opt->run);
+    if (!rc) rc = hs_source_open(&w.r, call, 0, &opt->db, &opt->run);
     if (!rc) rc = read_row(&w, opt);
     if (!rc) rc = print(call, opt, &w);
     hs_labels_free(&w.labels);
     free(w.key);
-    hs_reader_close(&w.r);
+    hs_source_close(&w.r);
     return rc;
 }
 

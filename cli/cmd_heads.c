@@ -52,7 +52,7 @@ static int (*const compare[])(const void *, const void *) = {
     [SORT_HEAD] = cmp_head};
 
 // Keeps the heads of a selection.
-static int restrict_to(hs_head_values *v, const hs_reader *r, const char *selection) {
+static int restrict_to(hs_head_values *v, const hs_source *r, const char *selection) {
     hs_dims dims;
     hs_heads set = {0};
     int rc = hs_db_dims(r->db, r->run, &dims);
@@ -88,7 +88,7 @@ static int make_table(hs_table **out, const hs_head_values *v, const struct opti
     return rc;
 }
 
-static int print(const hs_call *call, const struct options *opt, const hs_reader *r,
+static int print(const hs_call *call, const struct options *opt, const hs_source *r,
                  const hs_head_values *v) {
     hs_table *t = NULL;
     int rc = make_table(&t, v, opt);
@@ -112,13 +112,13 @@ static int print(const hs_call *call, const struct options *opt, const hs_reader
 
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
-    hs_reader r = {0};
+    hs_source r = {0};
     hs_head_values v = {0};
     int rc = hs_out_check(&opt->out);
     if (!rc && !opt->metric)
         rc = hs_fail(HS_EARG, "which metric? --metric NAME: headscope list metrics shows them");
     if (!rc && opt->top < 0) rc = hs_fail(HS_EARG, "--top takes a number from 0 (all) on");
-    if (!rc) rc = hs_reader_open(&r, call, 0, &opt->db, &opt->run);
+    if (!rc) rc = hs_source_open(&r, call, 0, &opt->db, &opt->run);
     if (!rc) rc = hs_metric_read(&v, &r, opt->metric);
     if (!rc && opt->heads) rc = restrict_to(&v, &r, opt->heads);
     if (!rc) {
@@ -126,7 +126,7 @@ static int run(const hs_call *call, const void *options) {
         rc = print(call, opt, &r, &v);
     }
     hs_metric_free(&v);
-    hs_reader_close(&r);
+    hs_source_close(&r);
     return rc;
 }
 

@@ -36,17 +36,18 @@ static int on_run(void *ctx, const hs_query *q) {
 
 static int on_prompt(void *ctx, const hs_query *q) {
     caption *c = ctx;
-    copy_text(c->prompt, sizeof c->prompt, q, "label");
+    copy_text(c->prompt, sizeof c->prompt, q, "id");
     return HS_OK;
 }
 
 // prompt: as given to the query; NULL: all of them.
-static int read_caption(caption *c, const hs_reader *r, const char *prompt) {
-    hs_reader one = *r;
-    one.prompt = prompt;
+static int read_caption(caption *c, const hs_source *r, const char *prompt) {
+    hs_source one = *r;
+    one.prompt = NULL;
     snprintf(c->run, sizeof c->run, "%lld", (long long)r->run);
-    int rc = hs_reader_each(&one, "run", NULL, 0, on_run, c);
-    if (!rc && prompt) rc = hs_reader_each(&one, "prompts", NULL, 0, on_prompt, c);
+    int rc = hs_source_each(&one, "show", NULL, 0, on_run, c);
+    one.prompt = prompt;
+    if (!rc && prompt) rc = hs_source_each(&one, "prompts", NULL, 0, on_prompt, c);
     hs_buf_printf(&c->subtitle, "%s, run %s", c->model, c->run);
     if (prompt)
         hs_buf_printf(&c->subtitle, ", prompt %s", *c->prompt ? c->prompt : prompt);
@@ -70,7 +71,7 @@ static int parse_range(const char *text, hs_fig_style *style) {
                    text);
 }
 
-static int draw_map(const hs_reader *r, const struct options *opt, const hs_fig_style *style) {
+static int draw_map(const hs_source *r, const struct options *opt, const hs_fig_style *style) {
     hs_dims dims;
     hs_labels labels = {0};
     caption c = {0};
@@ -118,7 +119,7 @@ static int make_grid(const hs_head_values *v, const hs_dims *dims, double **out)
     return HS_OK;
 }
 
-static int draw_grid(const hs_reader *r, const struct options *opt, const hs_fig_style *style) {
+static int draw_grid(const hs_source *r, const struct options *opt, const hs_fig_style *style) {
     hs_dims dims;
     hs_head_values v = {0};
     caption c = {0};
@@ -167,13 +168,13 @@ static int check_options(const struct options *opt, hs_fig_style *style) {
 
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
-    hs_reader r = {0};
+    hs_source r = {0};
     hs_fig_style style;
     int rc = check_options(opt, &style);
-    if (!rc) rc = hs_reader_open(&r, call, 0, &opt->db, &opt->run);
+    if (!rc) rc = hs_source_open(&r, call, 0, &opt->db, &opt->run);
     if (!rc) rc = opt->head ? draw_map(&r, opt, &style) : draw_grid(&r, opt, &style);
     if (!rc) hs_note(call, "wrote %s", opt->file);
-    hs_reader_close(&r);
+    hs_source_close(&r);
     return rc;
 }
 

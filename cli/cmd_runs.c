@@ -8,11 +8,11 @@ struct options {
 
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
-    hs_reader r = {0};
+    hs_source r = {0};
     hs_table *t = NULL;
     int rc = hs_out_check(&opt->out);
     if (!rc) rc = hs_db_open(&r.db, hs_cli_db_path(&opt->db), HS_DB_READ);
-    if (!rc) rc = hs_reader_table(&r, "runs", &t);
+    if (!rc) rc = hs_source_table(&r, "runs", &t);
     if (!rc && opt->out.json) {
         hs_buf json = {0};
         hs_jw j = {&json, false};
@@ -26,7 +26,7 @@ static int run(const hs_call *call, const void *options) {
         rc = hs_table_put(t, call, &opt->out);
     }
     hs_table_close(t);
-    hs_reader_close(&r);
+    hs_source_close(&r);
     return rc;
 }
 

@@ -11,11 +11,12 @@ struct options {
 
 // What show prints after the run itself, each a named query.
 static const struct part {
-    const char *query, *title;
+    const char *query, *key, *heading;
 } parts[] = {
-    {"prompts", "prompts"},
-    {"analyses", "analyses"},
-    {"stored", "stored"},
+    {"prompts", "prompt_list", "prompts"},
+    {"show_interventions", "interventions", "interventions"},
+    {"show_analyses", "analyses", "analyses"},
+    {"show_stored", "stored", "stored"},
 };
 enum { N_PART = sizeof parts / sizeof *parts };
 
@@ -65,14 +66,14 @@ static int put_run(void *ctx, const hs_query *q) {
     return HS_OK;
 }
 
-static int put_part(const hs_call *call, const hs_reader *r, const struct part *part,
+static int put_part(const hs_call *call, const hs_source *r, const struct part *part,
                     const printer *p) {
     hs_table *t = NULL;
-    int rc = hs_reader_table(r, part->query, &t);
+    int rc = hs_source_table(r, part->query, &t);
     if (!rc && !p->people) {
-        hs_table_json(t, p->json, part->title);
+        hs_table_json(t, p->json, part->key);
     } else if (!rc && hs_table_rows(t)) {
-        printf("\n%s\n", part->title);
+        printf("\n%s\n", part->heading);
         rc = hs_table_put(t, call, &(hs_out_options){0});
     }
     hs_table_close(t);
@@ -81,20 +82,20 @@ static int put_part(const hs_call *call, const hs_reader *r, const struct part *
 
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
-    hs_reader r = {0};
+    hs_source r = {0};
     hs_buf json = {0};
     hs_jw j = {&json, false};
     printer p = {!opt->out.json, &j};
-    int rc = hs_reader_open(&r, call, 0, &opt->db, &opt->run);
+    int rc = hs_source_open(&r, call, 0, &opt->db, &opt->run);
     hs_jw_begin(&j, '{');
-    if (!rc) rc = hs_reader_each(&r, "run", NULL, 0, put_run, &p);
+    if (!rc) rc = hs_source_each(&r, "show", NULL, 0, put_run, &p);
     for (int i = 0; !rc && i < N_PART; i++) rc = put_part(call, &r, &parts[i], &p);
     hs_jw_end(&j, '}');
     if (!rc && opt->out.json)
         rc = hs_json_put(&json);
     else
         hs_buf_free(&json);
-    hs_reader_close(&r);
+    hs_source_close(&r);
     return rc;
 }
 

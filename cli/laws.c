@@ -49,6 +49,20 @@ static double largest(const float *x, int64_t n) {
     return max;
 }
 
+// The layer (or the like) in which something is off by most, measured by its own magnitude.
+typedef struct worst {
+    double d, m;
+} worst;
+
+static void take_worst(worst *w, double d, double m) {
+    bool first = w->m == 0;
+    if (first || !(d * w->m <= w->d * m)) *w = (worst){d, m};
+}
+
+static int add_worst(const lab *b, const char *name, const worst *w, double share) {
+    return hs_checks_add(b->out, name, w->d, w->m, share * w->m);
+}
+
 // ---- running --------------------------------------------------------------------------------
 
 // Splits points of the model and of layers into sets, for every layer.
@@ -167,33 +181,34 @@ static int pattern_is_softmax(const lab *b) {
 }
 
 static int z_is_pattern_v(const lab *b) {
-    double d = 0, m = 0;
-    int64_t H = b->dims.n_head, K = b->dims.n_kv_head, w = b->dims.d_head;
+    worst w = {0};
+    int64_t H = b->dims.n_head, K = b->dims.n_kv_head, D = b->dims.d_head;
     for (int l = 0; l < b->dims.n_layer; l++) {
         const float *a = hs_capture_at(b->base, HS_PATTERN, l);
         const float *v = hs_capture_at(b->base, HS_V, l), *z = hs_capture_at(b->base, HS_Z, l);
-        m = fmax(m, largest(z, hs_capture_count(b->base, HS_Z)));
-        for (int64_t i = 0; i < b->n * H * w; i++) { // one number of z: row t, head h, column c
-            int64_t t = i / (H * w), h = i / w % H, c = i % w;
+        double d = 0;
+        for (int64_t i = 0; i < b->n * H * D; i++) { // one number of z: row t, head h, column c
+            int64_t t = i / (H * D), h = i / D % H, c = i % D;
             double sum = 0;
             for (int64_t j = 0; j <= t; j++)
-                sum += (double)a[(h * b->n + t) * b->n + j] * v[(j * K + h / (H / K)) * w + c];
+                sum += (double)a[(h * b->n + t) * b->n + j] * v[(j * K + h / (H / K)) * D + c];
             d = hs_worse(d, z[i], sum);
         }
+        take_worst(&w, d, largest(z, b->n * H * D));
     }
-    return hs_checks_add(b->out, "z = pattern x v", d, m, 1e-5 * m);
+    return add_worst(b, "z = pattern x v", &w, 1e-5);
 }
 
 static int attn_out_is_z_w_o(const lab *b) {
     int64_t D = b->dims.d_model, K = b->dims.n_head * b->dims.d_head;
-    double d = 0, m = 0;
+    worst w = {0};
     float *row;
     int rc = hs_alloc(&row, (size_t)K, sizeof *row);
     for (int l = 0; !rc && l < b->dims.n_layer; l++) {
         const float *z = hs_capture_at(b->base, HS_Z, l);
         const float *out = hs_capture_at(b->base, HS_ATTN_OUT, l);
         const float *bias = hs_model_vector(b->model, HS_B_O, l);
-        m = fmax(m, largest(out, b->n * D));
+        double d = 0;
         for (int64_t c = 0; !rc && c < D; c++) {
             rc = hs_model_weight_row(b->model, HS_W_O, l, c, row);
             for (int64_t t = 0; !rc && t < b->n; t++) {
@@ -202,9 +217,10 @@ static int attn_out_is_z_w_o(const lab *b) {
                 d = hs_worse(d, out[t * D + c], sum);
             }
         }
+        take_worst(&w, d, largest(out, b->n * D));
     }
     free(row);
-    return rc ? rc : hs_checks_add(b->out, "sum of z W_O + b = attn_out", d, m, 5e-5 * m);
+    return rc ? rc : add_worst(b, "sum of z W_O + b = attn_out", &w, 5e-5);
 }
 
 // One row's summaries, in the order of enum hs_stat; lse comes from the scores.
@@ -228,7 +244,8 @@ static void summarise(const float *a, const float *s, int64_t i, double out[HS_N
 }
 
 static int summaries_match(const lab *b) {
-    double d = 0, m = 0;
+    worst w[HS_N_STAT], all = {0};
+    for (int k = 0; k < HS_N_STAT; k++) w[k] = (worst){0, 1}; // weights, nats: of the order of 1
     for (int l = 0; l < b->dims.n_layer; l++) {
         const float *a = hs_capture_at(b->base, HS_PATTERN, l);
         const float *s = hs_capture_at(b->base, HS_SCORES, l);
@@ -238,36 +255,37 @@ static int summaries_match(const lab *b) {
             int64_t h = r / b->n, i = r % b->n;
             summarise(a + r * b->n, s + r * b->n, i, want);
             for (int k = 0; k < HS_N_STAT; k++) {
-                d = hs_worse(d, stat[(h * HS_N_STAT + k) * b->n + i], want[k]);
-                m = fmax(m, fabs(want[k]));
+                w[k].d = hs_worse(w[k].d, stat[(h * HS_N_STAT + k) * b->n + i], want[k]);
+                w[k].m = fmax(w[k].m, fabs(want[k]));
             }
         }
     }
-    return hs_checks_add(b->out, "row summaries = those of the pattern", d, m, 1e-5 * m);
+    for (int k = 0; k < HS_N_STAT; k++) take_worst(&all, w[k].d, w[k].m);
+    return add_worst(b, "row summaries = those of the pattern", &all, 1e-5);
 }
 
 // ---- laws of the residual stream and the head -----------------------------------------------
 
 static int residual_adds_up(const lab *b) {
-    double mid = 0, post = 0, m = 0;
+    worst mid = {0}, post = {0};
     bool mlp = b->dims.points & HS_BIT(HS_RESID_MID);
     for (int l = 0; l < b->dims.n_layer; l++) {
         const float *pre = hs_capture_at(b->base, HS_RESID_PRE, l);
         const float *out = hs_capture_at(b->base, HS_ATTN_OUT, l);
         const float *end = hs_capture_at(b->base, HS_RESID_POST, l);
         const float *half = mlp ? hs_capture_at(b->base, HS_RESID_MID, l) : end;
+        const float *add = mlp ? hs_capture_at(b->base, HS_MLP_OUT, l) : NULL;
+        double d_mid = 0, d_post = 0;
         for (int64_t i = 0; i < b->n * b->dims.d_model; i++) {
-            mid = hs_worse(mid, half[i], (double)pre[i] + out[i]);
-            if (mlp)
-                post = hs_worse(post, end[i],
-                                (double)half[i] + hs_capture_at(b->base, HS_MLP_OUT, l)[i]);
-            m = fmax(m, fabs(end[i]));
+            d_mid = hs_worse(d_mid, half[i], (double)pre[i] + out[i]);
+            if (mlp) d_post = hs_worse(d_post, end[i], (double)half[i] + add[i]);
         }
+        take_worst(&mid, d_mid, largest(half, b->n * b->dims.d_model));
+        take_worst(&post, d_post, largest(end, b->n * b->dims.d_model));
     }
-    int rc = hs_checks_add(b->out, mlp ? "resid_pre + attn_out = resid_mid"
-                                       : "resid_pre + attn_out = resid_post", mid, m, 1e-6 * m);
-    if (rc || !mlp) return rc;
-    return hs_checks_add(b->out, "resid_mid + mlp_out = resid_post", post, m, 1e-6 * m);
+    int rc = add_worst(b, mlp ? "resid_pre + attn_out = resid_mid"
+                              : "resid_pre + attn_out = resid_post", &mid, 1e-6);
+    return rc || !mlp ? rc : add_worst(b, "resid_mid + mlp_out = resid_post", &post, 1e-6);
 }
 
 // What all layers added to the stream gives its last state: with the law of the logits below, that

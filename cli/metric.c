@@ -49,7 +49,7 @@ static int add_name(void *ctx, const hs_query *q) {
     return hs_buf_rc(names);
 }
 
-static int no_metric(const hs_reader *r, const char *metric) {
+static int no_metric(const hs_source *r, const char *metric) {
     const hs_metric *info;
     const hs_observer *o = giver(metric, &info);
     if (o && !o->always)
@@ -58,7 +58,7 @@ static int no_metric(const hs_reader *r, const char *metric) {
                        "observe",
                        (long long)r->run, metric, o->name);
     hs_buf names = {0};
-    int rc = hs_reader_each(r, "metrics", NULL, 0, add_name, &names);
+    int rc = hs_source_each(r, "metrics", NULL, 0, add_name, &names);
     if (!rc)
         rc = hs_fail(HS_ENOTFOUND, "run %lld has no metric '%s': it has %s", (long long)r->run,
                      metric, names.len ? hs_buf_text(&names) : "none");
@@ -66,13 +66,13 @@ static int no_metric(const hs_reader *r, const char *metric) {
     return rc;
 }
 
-int hs_metric_read(hs_head_values *out, const hs_reader *r, const char *metric) {
+int hs_metric_read(hs_head_values *out, const hs_source *r, const char *metric) {
     hs_buf param = {0};
     *out = (hs_head_values){0};
     hs_buf_printf(&param, "metric=%s", metric);
     int rc = hs_buf_rc(&param);
     const char *text = hs_buf_text(&param);
-    if (!rc) rc = hs_reader_each(r, "heads", &text, 1, add_value, out);
+    if (!rc) rc = hs_source_each(r, "heads", &text, 1, add_value, out);
     if (!rc && !out->n) rc = no_metric(r, metric);
     hs_buf_free(&param);
     if (rc) hs_metric_free(out);

@@ -45,11 +45,17 @@ typedef struct cell {
 struct hs_table {
     hs_col *col;
     int n_col;
+    hs_arena *names; // keys and titles
     cell *cell;
     size_t n, cap;
     hs_buf text;
     int rc;
 };
+
+static int copy_name(hs_table *t, const char **to, const char *from) {
+    *to = NULL;
+    return from ? hs_arena_str(t->names, to, from, strlen(from)) : HS_OK;
+}
 
 int hs_table_open(hs_table **out, const hs_col *cols, int n) {
     *out = NULL;
@@ -57,19 +63,24 @@ int hs_table_open(hs_table **out, const hs_col *cols, int n) {
     int rc = hs_alloc(&t, 1, sizeof *t);
     if (rc) return rc;
     rc = hs_alloc(&t->col, (size_t)n, sizeof *t->col);
-    if (rc) {
-        free(t);
-        return rc;
+    if (!rc) rc = hs_arena_open(&t->names);
+    for (int i = 0; !rc && i < n; i++) {
+        t->col[i].digits = cols[i].digits;
+        rc = copy_name(t, &t->col[i].key, cols[i].key);
+        if (!rc) rc = copy_name(t, &t->col[i].title, cols[i].title);
     }
-    memcpy(t->col, cols, (size_t)n * sizeof *cols);
     t->n_col = n;
-    *out = t;
-    return HS_OK;
+    if (rc)
+        hs_table_close(t);
+    else
+        *out = t;
+    return rc;
 }
 
 void hs_table_close(hs_table *t) {
     if (!t) return;
     hs_buf_free(&t->text);
+    hs_arena_close(t->names);
     free(t->cell);
     free(t->col);
     free(t);
@@ -254,7 +265,7 @@ static void put_cut(hs_buf *out, const char *s, size_t n, int width) {
     for (int w = hs_utf8_width(s, keep) + 1; w < width; w++) hs_buf_chr(out, ' ');
 }
 
-static void put_padded(hs_buf *out, const char *s, size_t n, int width, bool left, bool last) {
+static void put_padded(hs_buf *out, const char *s, size_t n, int width, bool left) {
     int w = hs_utf8_width(s, n);
     if (w > width) {
         put_cut(out, s, n, width);
@@ -262,7 +273,12 @@ static void put_padded(hs_buf *out, const char *s, size_t n, int width, bool lef
     }
     for (int i = w; !left && i < width; i++) hs_buf_chr(out, ' ');
     hs_buf_add(out, s, n);
-    for (int i = w; left && !last && i < width; i++) hs_buf_chr(out, ' ');
+    for (int i = w; left && i < width; i++) hs_buf_chr(out, ' ');
+}
+
+// Takes the spaces from the end of a line.
+static void trim(hs_buf *out) {
+    while (out->len && out->data[out->len - 1] == ' ') out->data[--out->len] = 0;
 }
 
 // A column as it will be shown.
@@ -320,8 +336,9 @@ static int put_people(const hs_table *t, bool color, hs_buf *out) {
     for (int i = 0; i < n; i++) {
         const char *title = t->col[show[i].col].title;
         if (i) hs_buf_str(out, "  ");
-        put_padded(out, title, strlen(title), show[i].width, show[i].left, i == n - 1);
+        put_padded(out, title, strlen(title), show[i].width, show[i].left);
     }
+    trim(out);
     hs_buf_str(out, color ? "\033[0m\n" : "\n");
     hs_buf b = {0};
     for (int64_t r = 0; r < hs_table_rows(t); r++) {
@@ -329,8 +346,9 @@ static int put_people(const hs_table *t, bool color, hs_buf *out) {
             hs_buf_clear(&b);
             table_cell(t, cell_at(t, r, show[i].col), t->col[show[i].col].digits, &b);
             if (i) hs_buf_str(out, "  ");
-            put_padded(out, hs_buf_text(&b), b.len, show[i].width, show[i].left, i == n - 1);
+            put_padded(out, hs_buf_text(&b), b.len, show[i].width, show[i].left);
         }
+        trim(out);
         hs_buf_chr(out, '\n');
     }
     hs_buf_free(&b);

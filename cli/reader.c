@@ -7,19 +7,19 @@
 
 #include "model/core/mem.h"
 
-int hs_reader_open(hs_reader *r, const hs_call *call, int i, const hs_db_options *db,
+int hs_source_open(hs_source *r, const hs_call *call, int i, const hs_db_options *db,
                    const hs_run_options *run) {
-    *r = (hs_reader){.prompt = run->prompt};
+    *r = (hs_source){.prompt = run->prompt};
     int rc = hs_db_open(&r->db, hs_cli_db_path(db), HS_DB_READ);
     return rc ? rc : hs_cli_run(call, i, run, r->db, &r->run);
 }
 
-void hs_reader_close(hs_reader *r) {
+void hs_source_close(hs_source *r) {
     hs_db_close(r->db);
     r->db = NULL;
 }
 
-int hs_reader_each(const hs_reader *r, const char *query, const char *const *param, int n_param,
+int hs_source_each(const hs_source *r, const char *query, const char *const *param, int n_param,
                    hs_row_fn fn, void *ctx) {
     hs_query_opts opts = {.run = r->run, .prompt = r->prompt, .param = param, .n_param = n_param};
     hs_query *q = NULL;
@@ -69,7 +69,7 @@ void hs_table_row(hs_table *t, const hs_query *q) {
     }
 }
 
-int hs_reader_table(const hs_reader *r, const char *query, hs_table **out) {
+int hs_source_table(const hs_source *r, const char *query, hs_table **out) {
     hs_query_opts opts = {.run = r->run, .prompt = r->prompt};
     hs_query *q = NULL;
     bool row = true;
@@ -130,11 +130,11 @@ static int add_label(void *ctx, const hs_query *q) {
     return HS_OK;
 }
 
-int hs_labels_open(hs_labels *out, const hs_reader *r) {
+int hs_labels_open(hs_labels *out, const hs_source *r) {
     *out = (hs_labels){0};
-    hs_reader one = *r;
+    hs_source one = *r;
     if (!one.prompt) one.prompt = "0";
-    return hs_reader_each(&one, "tokens", NULL, 0, add_label, out);
+    return hs_source_each(&one, "tokens", NULL, 0, add_label, out);
 }
 
 void hs_labels_free(hs_labels *l) {

@@ -7,23 +7,23 @@
 #include "cli/session.h"
 #include "db/query.h"
 
-typedef struct hs_reader {
+typedef struct hs_source {
     hs_db *db;
     int64_t run;
     const char *prompt; // as given; NULL: none was
-} hs_reader;
+} hs_source;
 
 // Opens the database read only and finds the run: word i of the call, --run, or the latest.
-int hs_reader_open(hs_reader *r, const hs_call *call, int i, const hs_db_options *db,
+int hs_source_open(hs_source *r, const hs_call *call, int i, const hs_db_options *db,
                    const hs_run_options *run) HS_MUST_USE;
-void hs_reader_close(hs_reader *r); // in any state, zero included
+void hs_source_close(hs_source *r); // in any state, zero included
 
 // Calls fn for every row of a query of this run (and prompt, unless all_prompts).
 typedef int (*hs_row_fn)(void *ctx, const hs_query *row);
-int hs_reader_each(const hs_reader *r, const char *query, const char *const *param, int n_param,
+int hs_source_each(const hs_source *r, const char *query, const char *const *param, int n_param,
                    hs_row_fn fn, void *ctx) HS_MUST_USE;
 // All rows as a table whose columns are the query's.
-int hs_reader_table(const hs_reader *r, const char *query, hs_table **out) HS_MUST_USE;
+int hs_source_table(const hs_source *r, const char *query, hs_table **out) HS_MUST_USE;
 
 // A table with a query's columns; rows are added by hs_table_row.
 int hs_table_of_query(hs_table **out, const hs_query *q) HS_MUST_USE;
@@ -41,7 +41,7 @@ typedef struct hs_labels {
     int32_t *id;  // [n]
     int64_t n;
 } hs_labels;
-int hs_labels_open(hs_labels *out, const hs_reader *r) HS_MUST_USE;
+int hs_labels_open(hs_labels *out, const hs_source *r) HS_MUST_USE;
 void hs_labels_free(hs_labels *);
 
 // One head, "L5H1". HS_EARG when the text selects none or several.
