@@ -17,7 +17,8 @@ enum hs_db_mode {
 
 // HS_EIO: cannot open; HS_EFORMAT: not a headscope database or damaged (the message names it);
 // HS_EUNSUPPORTED: written by a newer version. Our SQL functions are registered:
-// att_row(map, query), att_at(map, query, key), att_series(blob).
+// att_row(map, query), att_at(map, query, key), att_series(data), and as tables
+// att_keys(map, query) -> key, weight and att_each(data) -> pos, value.
 int hs_db_open(hs_db **out, const char *path, enum hs_db_mode mode) HS_MUST_USE;
 // Leaves a plain file: checkpoints the WAL and goes back to a rollback journal when writing.
 void hs_db_close(hs_db *);

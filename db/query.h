@@ -9,6 +9,8 @@
 // A named query's text begins with comment lines that describe it:
 //   -- title: What it answers
 //   -- param: eps = 0.3 : what it means
+//   -- param: rule = alphaN|abs : choices, the first is the default
+// A parameter whose default is a number takes numbers only.
 // Bound automatically when the text uses them: :run (row id), :prompt (row id or NULL = all).
 typedef struct hs_query_info {
     const char *name, *text;
@@ -33,7 +35,7 @@ typedef struct hs_query_opts {
 
 // what: a named query or SQL (anything with a space). Own SQL runs under an authorizer: one
 // statement, reading only (HS_EARG otherwise, with SQLite's message). Unknown names: HS_ENOTFOUND
-// lists them. Unknown or missing parameters: HS_EARG.
+// lists them. Unknown or missing parameters, and a prompt given to a query without :prompt: HS_EARG.
 int hs_query_open(hs_query **out, hs_db *db, const char *what,
                   const hs_query_opts *opts) HS_MUST_USE;
 void hs_query_close(hs_query *);
@@ -48,7 +50,8 @@ typedef struct hs_cell {
     const void *data; // TEXT (UTF-8) and BLOB: n bytes, until the next step
     size_t n;
 } hs_cell;
-// HS_OK with *row true while there are rows.
+// HS_OK with *row true while there are rows. HS_E when max_seconds are over; HS_EFORMAT and others
+// from our functions when a blob is damaged.
 int hs_query_step(hs_query *, bool *row) HS_MUST_USE;
 hs_cell hs_query_cell(const hs_query *, int i);
 

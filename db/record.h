@@ -25,6 +25,9 @@ typedef struct hs_run_info {
     int64_t n_ctx;
     uint64_t seed;
     const char *precision;     // "exact"
+    const char *const *edits;  // the specs of --do in order, NULL when there are none
+    int n_edit;
+    int64_t baseline;          // run that this one is compared with, 0 = none
 } hs_run_info;
 
 typedef struct hs_rec hs_rec;
@@ -37,7 +40,8 @@ int hs_rec_open(hs_rec **out, hs_db *db, const hs_run_info *info, bool resume, i
 int64_t hs_rec_run(const hs_rec *);
 
 // What to keep of the prompts that follow: maps of these heads (NULL = none), rows of these points
-// ([n_layer + 1] masks, NULL = none; HS_LOGITS included). Row summaries are always kept.
+// ([n_layer + 1] masks, NULL = none; HS_LOGITS included; HS_PATTERN keeps the layer's maps, and
+// HS_SCORES is HS_EUNSUPPORTED). Row summaries are always kept.
 int hs_rec_keep(hs_rec *, const hs_heads *maps, const uint64_t *acts,
                 enum hs_store store) HS_MUST_USE;
 

@@ -1,0 +1,313 @@
+// Runs and prompts; see record.h. A run is a row that is committed before anything is computed; a
+// prompt is one transaction of the writer. A run that was killed keeps the status 'running' and its
+// whole prompts, and is what `resume` looks for.
+#include "db/record_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gen/version.h"
+#include "model/core/mem.h"
+
+#define QUEUE_BYTES ((size_t)32 << 20)
+
+struct hs_rec {
+    hs_db *db;
+    hs_writer *writer;
+    hs_streams streams;
+    const hs_tok *tok;
+    int64_t run;
+    bool complete;          // nothing was left to do
+    int64_t n_token, n_decoded, n_analysis;
+    hs_emit_to **emit;      // of the prompt in work
+    size_t n_emit;
+    hs_buf sql, blob, text; // scratch
+};
+
+// ---- the run -----------------------------------------------------------------------------------
+
+int hs_points_text(hs_buf *out, uint64_t points) {
+    const char *comma = "";
+    for (int p = 0; p < HS_N_POINT; p++)
+        if (points & HS_BIT(p)) {
+            hs_buf_printf(out, "%s%s", comma, hs_point_infos[p].alias);
+            comma = ",";
+        }
+    return hs_buf_rc(out);
+}
+
+uint64_t hs_points_of_text(const char *text) {
+    uint64_t points = 0;
+    for (const char *at = text; *at;) {
+        size_t n = strcspn(at, ",");
+        for (int p = 0; p < HS_N_POINT; p++)
+            if (strlen(hs_point_infos[p].alias) == n && !memcmp(hs_point_infos[p].alias, at, n))
+                points |= HS_BIT(p);
+        at += n + (at[n] == ',');
+    }
+    return points;
+}
+
+// Runs one statement with values.
+static int put(hs_db *db, const char *sql, const hs_v *v, int n) {
+    sqlite3_stmt *s = NULL;
+    bool row;
+    int rc = hs_sql_prepare(db, &s, sql);
+    if (!rc) rc = hs_sql_bind(db, s, v, n);
+    if (!rc) rc = hs_sql_step(db, s, &row);
+    sqlite3_finalize(s);
+    return rc;
+}
+
+static int put_model(hs_db *db, const hs_model_facts *f, const char *path, int64_t *id) {
+    char print[24];
+    hs_buf points = {0};
+    bool found;
+    const hs_dims *d = &f->dims;
+    const char *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : path;
+    snprintf(print, sizeof print, "%016" PRIx64, f->fingerprint);
+    hs_v key[] = {hs_v_text(print), hs_v_text(path)};
+    int rc = hs_sql_int(db, "SELECT id FROM model WHERE fingerprint = ? AND source = ?", key, 2, id,
+                        &found);
+    if (rc || found) return rc;
+    rc = hs_points_text(&points, d->points);
+    hs_v v[] = {hs_v_text(name), hs_v_text(f->arch), hs_v_text(path), hs_v_text(f->format),
+                hs_v_text(f->dtype), hs_v_text(print), hs_v_int(f->n_param), hs_v_int(d->n_layer),
+                hs_v_int(d->n_head), hs_v_int(d->n_kv_head), hs_v_int(d->d_model),
+                hs_v_int(d->d_head), hs_v_int(d->d_ff), hs_v_int(d->n_vocab), hs_v_int(f->n_ctx),
+                hs_v_text(hs_buf_text(&points))};
+    if (!rc)
+        rc = put(db, "INSERT INTO model VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                     "?)", v, 16);
+    if (!rc) *id = sqlite3_last_insert_rowid(db->sql);
+    hs_buf_free(&points);
+    return rc;
+}
+
+static int put_run(hs_db *db, const hs_model_facts *f, const hs_run_info *info, int64_t model,
+                   int64_t *id) {
+    char now[HS_NOW_LEN], seed[24];
+    hs_sql_now(now);
+    snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
+    hs_v v[] = {hs_v_int(model), hs_v_text(info->label), hs_v_text("running"), hs_v_text(now),
+                hs_v_text(HS_VERSION " (" HS_GIT ")"), hs_v_text(info->argv_json),
+                hs_v_text(info->options_json), hs_v_text(f->backend), hs_v_text(f->isa),
+                hs_v_int(f->threads), hs_v_text(info->precision), hs_v_text(f->weights),
+                hs_v_int(info->n_ctx), hs_v_text(info->bos), hs_v_text(seed),
+                info->baseline ? hs_v_int(info->baseline) : hs_v_null()};
+    int rc = put(db, "INSERT INTO run VALUES "
+                     "(NULL, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", v, 16);
+    if (!rc) *id = sqlite3_last_insert_rowid(db->sql);
+    return rc;
+}
+
+static int put_edits(hs_db *db, const hs_run_info *info, int64_t run) {
+    int rc = HS_OK;
+    for (int i = 0; i < info->n_edit && !rc; i++) {
+        const char *spec = info->edits[i];
+        hs_v v[] = {hs_v_int(run), hs_v_int(i), hs_v_textn(spec, hs_spec_name(spec)),
+                    hs_v_text(spec)};
+        rc = put(db, "INSERT INTO intervention VALUES (?, ?, ?, ?)", v, 4);
+    }
+    return rc;
+}
+
+static int new_run(hs_db *db, const hs_model_facts *f, const hs_run_info *info, int64_t *run) {
+    int64_t model = 0;
+    int rc = hs_sql_exec(db, "BEGIN IMMEDIATE");
+    if (rc) return rc;
+    rc = put_model(db, f, info->model_path, &model);
+    if (!rc) rc = put_run(db, f, info, model, run);
+    if (!rc) rc = put_edits(db, info, *run);
+    if (!rc) rc = hs_sql_exec(db, "COMMIT");
+    if (rc) sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+// The newest run with the same options, and what it holds; *run 0 when there is none.
+static int find_run(hs_db *db, const hs_run_info *info, int64_t *run, int64_t *done,
+                    bool *complete) {
+    hs_v key = hs_v_text(info->options_json);
+    int64_t last = 0;
+    int rc = hs_sql_int(db, "SELECT id FROM run WHERE options_json = ? ORDER BY id DESC LIMIT 1",
+                        &key, 1, run, NULL);
+    if (rc || !*run) return rc;
+    hs_v id = hs_v_int(*run);
+    rc = hs_sql_int(db, "SELECT count(*) FROM prompt WHERE run_id = ?", &id, 1, done, NULL);
+    if (!rc)
+        rc = hs_sql_int(db, "SELECT coalesce(max(ord) + 1, 0) FROM prompt WHERE run_id = ?", &id, 1,
+                        &last, NULL);
+    if (!rc)
+        rc = hs_sql_int(db, "SELECT 1 FROM run WHERE id = ? AND status = 'complete'", &id, 1,
+                        &(int64_t){0}, complete);
+    if (!rc && last != *done)
+        rc = hs_fail(HS_EFORMAT, "%s: run %" PRId64 " lacks a prompt before its last: record it "
+                     "anew, without --resume", db->path, *run);
+    return rc;
+}
+
+int hs_rec_start(hs_rec **out, hs_db *db, const hs_model_facts *f, const hs_run_info *info,
+                 bool resume, int64_t *done, bool *complete) {
+    hs_rec *r;
+    *out = NULL;
+    *done = 0;
+    *complete = false;
+    int rc = hs_alloc(&r, 1, sizeof *r);
+    if (rc) return rc;
+    r->db = db;
+    r->tok = f->tok;
+    if (resume) rc = find_run(db, info, &r->run, done, complete);
+    r->complete = *complete;
+    if (!rc && !r->complete) rc = hs_db_wal(db);
+    hs_v id = hs_v_int(r->run);
+    if (!rc && !r->run)
+        rc = new_run(db, f, info, &r->run);
+    else if (!rc && !r->complete)
+        rc = put(db, "UPDATE run SET status = 'running', ended_at = NULL WHERE id = ?", &id, 1);
+    if (!rc && !r->complete) rc = hs_writer_open(&r->writer, db, QUEUE_BYTES);
+    if (!rc && !r->complete) rc = hs_streams_open(&r->streams, &f->dims, r->writer);
+    if (rc) {
+        hs_streams_close(&r->streams);
+        if (hs_writer_close(r->writer)) rc = hs_fail(rc, "%s", hs_errmsg());
+        free(r);
+        return rc;
+    }
+    *out = r;
+    return HS_OK;
+}
+
+int64_t hs_rec_run(const hs_rec *r) {
+    return r->run;
+}
+
+int hs_rec_keep(hs_rec *r, const hs_heads *maps, const uint64_t *acts, enum hs_store store) {
+    return r->complete ? HS_OK : hs_streams_keep(&r->streams, maps, acts, store);
+}
+
+int hs_rec_hook(hs_rec *r, hs_hooks *hooks) {
+    return hs_streams_hook(&r->streams, hooks);
+}
+
+// ---- a prompt ----------------------------------------------------------------------------------
+
+static int put_token(hs_rec *r, int64_t pos, int32_t id, const hs_tok *tok, hs_v from, hs_v to,
+                     bool decoded) {
+    size_t n = 0;
+    const char *piece = tok ? hs_tok_piece(tok, id, &n) : NULL;
+    hs_buf_clear(&r->text);
+    if (piece) hs_sql_readable(&r->text, piece, n);
+    int rc = hs_buf_rc(&r->text);
+    hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0), hs_v_int(pos), hs_v_int(id),
+                piece ? hs_v_textn(hs_buf_text(&r->text), r->text.len) : hs_v_null(),
+                piece ? hs_v_blob(piece, n) : hs_v_null(), from, to, hs_v_int(decoded)};
+    return rc ? rc : hs_writer_row(r->writer, "INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                                   v, 8);
+}
+
+static int put_prompt(hs_rec *r, int64_t ord, const hs_prompt *p) {
+    hs_buf_clear(&r->text);
+    if (p->text) hs_sql_readable(&r->text, p->text, (size_t)p->text_len);
+    int rc = hs_buf_rc(&r->text);
+    hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0), hs_v_int(r->run), hs_v_int(ord), hs_v_text(p->id),
+                p->text ? hs_v_textn(hs_buf_text(&r->text), r->text.len) : hs_v_null(),
+                hs_v_int(p->n_token), hs_v_int(0), hs_v_int(p->bos_len),
+                p->period ? hs_v_int(p->period) : hs_v_null(), hs_v_text(p->extra),
+                hs_v_text("")};
+    if (!rc)
+        rc = hs_writer_row(r->writer, "INSERT INTO prompt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                           v, 11);
+    for (int64_t i = 0; i < p->n_token && !rc; i++)
+        rc = put_token(r, i, p->tokens[i], r->tok, p->start ? hs_v_int(p->start[i]) : hs_v_null(),
+                       p->end ? hs_v_int(p->end[i]) : hs_v_null(), false);
+    return rc;
+}
+
+int hs_rec_prompt(hs_rec *r, int64_t ord, const hs_prompt *p) {
+    if (r->streams.in_prompt) return hs_fail(HS_EARG, "a prompt is being recorded already");
+    if (r->complete) return hs_fail(HS_EARG, "the run is complete");
+    r->n_token = p->n_token;
+    r->n_decoded = r->n_analysis = 0;
+    int rc = hs_writer_begin(r->writer);
+    r->streams.in_prompt = true;
+    if (!rc) rc = put_prompt(r, ord, p);
+    if (rc) hs_rec_prompt_cancel(r);
+    return rc;
+}
+
+int hs_rec_decoded(hs_rec *r, const int32_t *tokens, int64_t n, const hs_tok *tok) {
+    int rc = HS_OK;
+    for (int64_t i = 0; i < n && !rc; i++, r->n_decoded++)
+        rc = put_token(r, r->n_token + r->n_decoded, tokens[i], tok, hs_v_null(), hs_v_null(),
+                       true);
+    return rc;
+}
+
+int hs_rec_emit(hs_rec *r, const hs_observe_item *item, hs_emit *emit) {
+    hs_emit_to *to;
+    int rc = hs_grow(&r->emit, r->n_emit + 1, sizeof *r->emit);
+    if (!rc) rc = hs_alloc(&to, 1, sizeof *to);
+    if (rc) return rc;
+    *to = (hs_emit_to){
+        .sink = hs_writer_sink(r->writer),
+        .observer = item->observer,
+        .prompt = hs_v_id(HS_ID_PROMPT, 0),
+        .analysis_run = hs_v_id(HS_ID_ANALYSIS_RUN, r->n_analysis++),
+        .sql = &r->sql,
+        .blob = &r->blob,
+        .n_layer = r->streams.dims.n_layer,
+        .n_head = r->streams.dims.n_head,
+    };
+    r->emit[r->n_emit++] = to;
+    *emit = hs_emit_of(to);
+    return hs_emit_begin(to, &item->args, "online", HS_STORE_F32);
+}
+
+static void forget_prompt(hs_rec *r) {
+    hs_streams_reset(&r->streams);
+    for (size_t i = 0; i < r->n_emit; i++) free(r->emit[i]);
+    r->n_emit = 0;
+}
+
+int hs_rec_prompt_end(hs_rec *r) {
+    char now[HS_NOW_LEN];
+    if (!r->streams.in_prompt) return hs_fail(HS_EARG, "no prompt is being recorded");
+    hs_sql_now(now);
+    hs_v v[] = {hs_v_int(r->n_decoded), hs_v_text(now), hs_v_id(HS_ID_PROMPT, 0)};
+    int rc = hs_streams_end(&r->streams, r->n_token + r->n_decoded);
+    if (!rc)
+        rc = hs_writer_row(r->writer, "UPDATE prompt SET n_decoded = ?, recorded_at = ? "
+                                      "WHERE id = ?", v, 3);
+    if (!rc) rc = hs_writer_commit(r->writer);
+    if (rc) {
+        r->streams.in_prompt = true;
+        hs_rec_prompt_cancel(r);
+    }
+    forget_prompt(r);
+    return rc;
+}
+
+void hs_rec_prompt_cancel(hs_rec *r) {
+    if (!r->streams.in_prompt) return;
+    hs_writer_rollback(r->writer);
+    forget_prompt(r);
+}
+
+int hs_rec_close(hs_rec *r, const char *status) {
+    char now[HS_NOW_LEN];
+    if (!r) return HS_OK;
+    if (!r->complete) hs_rec_prompt_cancel(r);
+    int rc = hs_writer_close(r->writer);
+    hs_sql_now(now);
+    hs_v v[] = {hs_v_text(status), hs_v_text(now), hs_v_int(r->run)};
+    if (!rc && !r->complete)
+        rc = put(r->db, "UPDATE run SET status = ?, ended_at = ? WHERE id = ?", v, 3);
+    hs_streams_close(&r->streams);
+    free(r->emit);
+    hs_buf_free(&r->sql);
+    hs_buf_free(&r->blob);
+    hs_buf_free(&r->text);
+    free(r);
+    return rc;
+}
