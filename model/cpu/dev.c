@@ -85,5 +85,5 @@ void hs_cpu_row(const hs_view *m, int64_t row, int64_t k, int64_t n, float *dst)
         t->to_f32(base + at / t->items * t->bytes, dst, n);
         return;
     }
-    for (int64_t i = 0; i < n; i++) t->to_f32(base + (at + i * m->stride[1]) * t->bytes, dst + i, 1);
+    for (int64_t i = 0; i < n; i++, at += m->stride[1]) t->to_f32(base + at * t->bytes, dst + i, 1);
 }

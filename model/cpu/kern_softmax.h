@@ -46,33 +46,23 @@ HS_INLINE void exp_step(struct exp_sums *sum, float *s, vf max, int64_t n, const
     if (summary) sum->moment = v_fma(e, t, sum->moment);
 }
 
-struct pattern_sums {
-    vf most, where, distance;
-};
-
-// Lanes past the end weigh 0, never more than the row's largest.
-HS_INLINE void scale_step(struct pattern_sums *sum, float *s, vf inv, vf key, vf self, int64_t n,
-                          const bool summary) {
+// One vector of the pattern and its part of the mean distance; away: how far its keys are.
+HS_INLINE vf scale_step(float *s, vf inv, vf away, vf distance, int64_t n) {
     vf p = v_get(s, n, v_zero()) * inv;
     v_put(s, p, n);
-    if (!summary) return;
-    sum->where = v_if_lt(sum->most, p, key, sum->where);
-    sum->most = v_if_lt(sum->most, p, p, sum->most);
-    sum->distance = v_fma(self - key, p, sum->distance);
+    return v_fma(away, p, distance);
 }
 
-// Largest weight over the lanes; of equal ones the lowest key.
-static void row_argmax(const struct pattern_sums *sum, float *max, float *key) {
-    float most[W], where[W];
-    v_store(most, sum->most);
-    v_store(where, sum->where);
-    *max = most[0];
-    *key = where[0];
-    for (int i = 1; i < W; i++)
-        if (most[i] > *max || (most[i] == *max && where[i] < *key)) {
-            *max = most[i];
-            *key = where[i];
-        }
+// The lowest key that weighs x; 0 where none does (a row of NaN).
+static int64_t first_equal(const float *p, int64_t n, float x) {
+    int64_t i = 0;
+    for (vf most = v_set(x); i + W <= n; i += W) {
+        uint32_t bits = v_equal_bits(v_load(p + i), most);
+        if (bits) return i + __builtin_ctz(bits);
+    }
+    for (; i < n; i++)
+        if (p[i] == x) return i;
+    return 0;
 }
 
 HS_INLINE void softmax_row(float *s, int64_t n, float max, float *stats, int64_t ld,
@@ -82,24 +72,23 @@ HS_INLINE void softmax_row(float *s, int64_t n, float max, float *stats, int64_t
     int64_t i = 0;
     for (; i + W <= n; i += W) exp_step(&es, s + i, m, W, summary);
     if (i < n) exp_step(&es, s + i, m, n - i, summary);
-    float z = v_sum(es.z);
+    float z = v_sum(es.z), inv = 1 / z;
 
-    struct pattern_sums ps = {v_set(-1), v_zero(), v_zero()};
-    vf inv = v_set(1 / z), key = v_lane(), self = v_set((float)(n - 1));
-    for (i = 0; i + W <= n; i += W, key += v_set(W))
-        scale_step(&ps, s + i, inv, key, self, W, summary);
-    if (i < n) scale_step(&ps, s + i, inv, key, self, n - i, summary);
+    vf away = v_set((float)(n - 1)) - v_lane(), distance = v_zero();
+    for (i = 0; i + W <= n; i += W, away -= v_set(W))
+        distance = scale_step(s + i, v_set(inv), away, distance, W);
+    if (i < n) distance = scale_step(s + i, v_set(inv), away, distance, n - i);
     if (!summary) return;
 
     float lnz = logf(z);
-    row_argmax(&ps, &stats[HS_STAT_MAX * ld], &stats[HS_STAT_ARGMAX * ld]);
-    if (isnan(z)) stats[HS_STAT_MAX * ld] = z;
     stats[HS_STAT_ENTROPY * ld] = lnz - v_sum(es.moment) / z;
+    stats[HS_STAT_MAX * ld] = inv; // the largest score's exponential is exactly 1
+    stats[HS_STAT_ARGMAX * ld] = (float)first_equal(s, n, inv);
     stats[HS_STAT_LSE * ld] = max + lnz;
     stats[HS_STAT_FIRST * ld] = s[0];
     stats[HS_STAT_SELF * ld] = s[n - 1];
     stats[HS_STAT_PREV * ld] = n > 1 ? s[n - 2] : 0;
-    stats[HS_STAT_DISTANCE * ld] = v_sum(ps.distance);
+    stats[HS_STAT_DISTANCE * ld] = v_sum(distance);
 }
 
 static void softmax(float *s, int64_t n, float max, float *stats, int64_t ld) {

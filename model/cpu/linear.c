@@ -1,9 +1,10 @@
 // Weights and the product y = x W^T + b.
 //
 // A weight is panels of nr rows of W (nr = 64 with 512-bit vectors), each stored column by column:
-// [panel][k][nr], the last panel filled up with zeros. The matrix kernel reads a panel as one
-// stream. EXPAND makes all panels at load; KEEP leaves W in the mapped file and makes one panel
-// chunk at a time in the worker's scratch, by the same function, so both give the same bits.
+// [panel][k][nr]; what the last panel's missing rows hold does not matter. The matrix kernel reads
+// a panel as one stream. EXPAND makes all panels at load; KEEP leaves W in the mapped file and
+// makes one panel chunk at a time in the worker's scratch, by the same function, so both give the
+// same bits.
 //
 // Work is cut into tasks of 64 columns x some rows; inside, k runs in chunks so that a panel chunk
 // and the rows' chunk both stay in L2. Sums move between registers and y at a chunk's end, which
@@ -16,7 +17,8 @@
 
 enum {
     CHUNK = 768,     // columns of W in a chunk: 192 KiB of panel
-    STEP = 256,      // columns converted at once while packing: whole blocks of every format
+    STEP = 768,      // columns and
+    GROUP = 16,      // rows converted at once while packing: whole blocks of every format
     COLUMNS = 64,    // of y in a task
     ROWS = 96,       // of x in a task at most: whole tiles of every kernel, 288 KiB a chunk
     ROWS_MIN = 12,
@@ -39,14 +41,12 @@ static int64_t panel_count(const hs_weight *w) { return div_up(w->n, w->kern->nr
 
 // ---- packing ------------------------------------------------------------------------------------
 
-// Floats of `convert` that fill_panel needs.
-static int64_t convert_size(const hs_weight *w) { return (int64_t)w->kern->nr * STEP; }
+enum { CONVERT = GROUP * STEP }; // floats of `convert` that fill_panel needs
 
 // Rows of the panel at columns k0 .. k0+n-1 into dst [n][nr].
 static void fill_panel(const hs_weight *w, int64_t panel, int64_t k0, int64_t n, float *dst,
                        float *convert) {
     const int64_t nr = w->kern->nr, row0 = panel * nr, rows = min64(nr, w->n - row0);
-    if (rows < nr) memset(dst, 0, (size_t)(n * nr) * sizeof *dst);
     if (w->view.stride[0] == 1 && w->view.stride[1] != 1 && !w->row_of) {
         // Stored transposed: a column of W is already a run in memory.
         hs_view t = w->view;
@@ -55,14 +55,16 @@ static void fill_panel(const hs_weight *w, int64_t panel, int64_t k0, int64_t n,
         for (int64_t k = 0; k < n; k++) hs_cpu_row(&t, k0 + k, row0, rows, dst + k * nr);
         return;
     }
-    for (int64_t k = 0; k < n; k += STEP) {
-        int64_t step = min64(STEP, n - k);
-        for (int64_t r = 0; r < rows; r++) {
-            int64_t row = w->row_of ? w->row_of[row0 + r] : row0 + r;
-            hs_cpu_row(&w->view, row, k0 + k, step, convert + r * STEP);
+    for (int64_t k = 0; k < n; k += STEP)
+        for (int64_t r = 0; r < rows; r += GROUP) {
+            int64_t step = min64(STEP, n - k), group = min64(GROUP, rows - r);
+            for (int64_t i = 0; i < group; i++) {
+                int64_t row = row0 + r + i;
+                hs_cpu_row(&w->view, w->row_of ? w->row_of[row] : row, k0 + k, step,
+                           convert + i * STEP);
+            }
+            w->kern->transpose(dst + k * nr + r, nr, convert, STEP, group, step);
         }
-        w->kern->transpose(dst + k * nr, nr, convert, STEP, rows, step);
-    }
 }
 
 struct pack_job {
@@ -92,7 +94,7 @@ int hs_cpu_pack(hs_dev *dev, hs_weight **out, const hs_view *view, const int32_t
     w->row_of = row_of;
     if (mode == HS_WEIGHT_EXPAND) {
         rc = hs_cpu_block_get(&w->panels, panel_count(w) * w->kern->nr, w->k);
-        if (rc || (rc = hs_cpu_scratch(dev, convert_size(w)))) goto out;
+        if (rc || (rc = hs_cpu_scratch(dev, CONVERT))) goto out;
         struct pack_job job = {dev, w};
         rc = hs_cpu_run(dev, panel_count(w), pack_task, &job, w->n * w->k);
         w->row_of = NULL;
@@ -178,7 +180,7 @@ int hs_cpu_linear(hs_dev *dev, float *y, int64_t ld_y, const float *x, int64_t l
     else
         while (j.rows > ROWS_MIN && j.col_tasks * div_up(n_rows, j.rows) < ENOUGH_TASKS)
             j.rows /= 2;
-    int64_t scratch = edge_size(&j) + (w->panels.p ? 0 : chunk_size(w) + convert_size(w));
+    int64_t scratch = edge_size(&j) + (w->panels.p ? 0 : chunk_size(w) + CONVERT);
     int rc = hs_cpu_scratch(dev, scratch);
     if (rc) return rc;
     return hs_cpu_run(dev, j.col_tasks * div_up(n_rows, j.rows), linear_task, &j,

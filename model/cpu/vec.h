@@ -38,6 +38,7 @@ typedef int32_t vi __attribute__((vector_size(W * sizeof(float))));
 //
 // v_fma(a, b, c) = a * b + c, rounded once where the set can. v_max(a, b) = a > b ? a : b, so b
 // where either is a NaN. v_if_lt(a, b, x, y) = a < b ? x : y.
+// v_equal_bits: bit i tells whether lane i is equal.
 // v_load_n takes the first n (0..W) lanes from memory and the rest from fill.
 
 #if defined HS_ISA_avx512
@@ -56,6 +57,7 @@ HS_INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 HS_INLINE vf v_if_lt(vf a, vf b, vf x, vf y) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
+HS_INLINE uint32_t v_equal_bits(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 // p * 2^n for whole n within +-150.
 HS_INLINE vf v_scale2(vf p, vf n) { return _mm512_scalef_ps(p, n); }
 
@@ -79,6 +81,9 @@ HS_INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 HS_INLINE vf v_if_lt(vf a, vf b, vf x, vf y) {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
+HS_INLINE uint32_t v_equal_bits(vf a, vf b) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
 
 #else
 
@@ -98,6 +103,11 @@ HS_INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 HS_INLINE vf v_if_lt(vf a, vf b, vf x, vf y) {
     vi m = (vi)(a < b);
     return (vf)((m & (vi)x) | (~m & (vi)y));
+}
+HS_INLINE uint32_t v_equal_bits(vf a, vf b) {
+    uint32_t bits = 0;
+    for (int i = 0; i < W; i++) bits |= (uint32_t)(a[i] == b[i]) << i;
+    return bits;
 }
 HS_INLINE vf v_max(vf a, vf b) { return v_if_lt(b, a, a, b); }
 HS_INLINE vf v_min(vf a, vf b) { return v_if_lt(a, b, a, b); }

@@ -406,7 +406,8 @@ static void attention(hs_dev *dev) {
     static const int64_t dims[] = {1, 3, 16, 64, 80, 128};
     static const int64_t heads[][2] = {{1, 1}, {4, 2}, {6, 2}, {9, 3}};
     static const int64_t spans[][3] = {{0, 1, 0}, {0, 5, 0}, {7, 70, 0}, {130, 1, 64}, {90, 9, 37},
-                                       {65, 67, 65}, {3, 130, 1}}; // pos0, rows, prefix
+                                       {65, 67, 65}, {3, 130, 1}, {1500, 13, 0},
+                                       {1490, 9, 1100}, {1021, 13, 0}}; // pos0, rows, prefix
     for (int i = 0; i < COUNT(dims); i++)
         for (int j = 0; j < COUNT(spans); j++) {
             const int64_t *h = heads[(i + j) % COUNT(heads)];
@@ -414,7 +415,7 @@ static void attention(hs_dev *dev) {
                               .n = spans[j][1], .prefix = spans[j][2]};
             trial_open(&t, dev, (uint64_t)(i * 100 + j));
             assert_int_equal(be->attention(dev, &t.a), 0);
-            double p[256], lse;
+            double p[2048], lse;
             for (int64_t head = 0; head < t.heads; head++)
                 for (int64_t row = 0; row < t.n; row++) {
                     reference_scores(&t, head, row, p);
@@ -505,7 +506,11 @@ static void run_edited(hs_dev *dev, int64_t tile_rows, enum hs_point at,
     t.a.tile_want = want;
     assert_int_equal(be->attention(dev, &t.a), 0);
     assert_int_equal(w.bad, 0);
-    for (int i = 0; i < 4; i++) assert_int_equal(w.next[i / 2][i % 2], t.n);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(w.next[i / 2][i % 2], t.n);
+        if (tile_rows)
+            assert_int_equal(w.calls[i / 2][i % 2], (t.n + tile_rows - 1) / tile_rows);
+    }
     double p[256], lse;
     float row[256];
     for (int64_t head = 0; head < t.heads; head++)
