@@ -154,28 +154,47 @@ static int take_piece(sqlite3_stmt *s, int64_t *from, int64_t to, float *out) {
     return HS_OK;
 }
 
+// Rows [row0, row0 + n) of one series; s is the statement of prepare_series.
+static int read_series(hs_db *db, sqlite3_stmt *s, int64_t prompt, int layer, int head, int stat,
+                       int64_t row0, int64_t n, float *out) {
+    const char *name = hs_stat_infos[stat].name;
+    int rc = HS_OK;
+    for (int64_t at = row0; at < row0 + n && !rc;) {
+        hs_v v[] = {hs_v_int(prompt), hs_v_int(layer), hs_v_int(head), hs_v_text(name),
+                    hs_v_int(at)};
+        bool found = false;
+        rc = hs_sql_bind(db, s, v, 5);
+        if (!rc) rc = hs_sql_step(db, s, &found);
+        if (!rc && !found) rc = hs_fail(HS_EFORMAT, "rows are missing");
+        if (!rc) rc = take_piece(s, &at, row0 + n, out + (at - row0));
+        sqlite3_reset(s);
+    }
+    if (rc != HS_EFORMAT) return rc;
+    return hs_prefix(rc, "%s: row_series of L%dH%d, %s", hs_db_path(db), layer, head, name);
+}
+
+static int prepare_series(hs_db *db, sqlite3_stmt **out) {
+    return hs_sql_prepare(db, out, "SELECT row0, data FROM row_series WHERE prompt_id = ? AND "
+                                   "layer = ? AND head = ? AND stat = ? AND row0 <= ? "
+                                   "ORDER BY row0 DESC LIMIT 1");
+}
+
+int hs_read_stat(hs_db *db, int64_t prompt, int layer, int head, int stat, int64_t row0, int64_t n,
+                 float *out) {
+    sqlite3_stmt *s = NULL;
+    int rc = prepare_series(db, &s);
+    if (!rc) rc = read_series(db, s, prompt, layer, head, stat, row0, n, out);
+    sqlite3_finalize(s);
+    return rc;
+}
+
 int hs_read_stats(hs_db *db, int64_t prompt, int layer, int n_head, int64_t row0, int64_t n,
                   float *out) {
     sqlite3_stmt *s = NULL;
-    int rc = hs_sql_prepare(db, &s, "SELECT row0, data FROM row_series WHERE prompt_id = ? AND "
-                                    "layer = ? AND head = ? AND stat = ? AND row0 <= ? "
-                                    "ORDER BY row0 DESC LIMIT 1");
-    for (int i = 0; i < n_head * HS_N_STAT && !rc; i++) {
-        const char *stat = hs_stat_infos[i % HS_N_STAT].name;
-        for (int64_t at = row0; at < row0 + n && !rc;) {
-            hs_v v[] = {hs_v_int(prompt), hs_v_int(layer), hs_v_int(i / HS_N_STAT),
-                        hs_v_text(stat), hs_v_int(at)};
-            bool found = false;
-            rc = hs_sql_bind(db, s, v, 5);
-            if (!rc) rc = hs_sql_step(db, s, &found);
-            if (!rc && !found) rc = hs_fail(HS_EFORMAT, "rows are missing");
-            if (!rc) rc = take_piece(s, &at, row0 + n, out + (int64_t)i * n + (at - row0));
-            sqlite3_reset(s);
-            if (rc == HS_EFORMAT)
-                rc = hs_prefix(rc, "%s: row_series of L%dH%d, %s", hs_db_path(db), layer,
-                               i / HS_N_STAT, stat);
-        }
-    }
+    int rc = prepare_series(db, &s);
+    for (int i = 0; i < n_head * HS_N_STAT && !rc; i++)
+        rc = read_series(db, s, prompt, layer, i / HS_N_STAT, i % HS_N_STAT, row0, n,
+                         out + (int64_t)i * n);
     sqlite3_finalize(s);
     return rc;
 }

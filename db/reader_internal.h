@@ -30,6 +30,9 @@ int hs_reader_row(hs_reader *, int64_t row, float *out, int64_t *n) HS_MUST_USE;
 // Row summaries [row0, row0 + n) of one layer, out[head][stat][n].
 int hs_read_stats(hs_db *db, int64_t prompt, int layer, int n_head, int64_t row0, int64_t n,
                   float *out) HS_MUST_USE;
+// The same of one head and summary.
+int hs_read_stat(hs_db *db, int64_t prompt, int layer, int head, int stat, int64_t row0, int64_t n,
+                 float *out) HS_MUST_USE;
 // Rows that a prompt has summaries of; 0 when none.
 int hs_read_rows(hs_db *db, int64_t prompt, int64_t *out) HS_MUST_USE;
 
