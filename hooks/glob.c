@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ALTERNATIVES = 4096, MAX_PART = 1024 };
+enum { MAX_ALTERNATIVES = 1024, MAX_PART = 1024 };
 
 size_t hs_glob_part(const char *sel) {
     size_t n = 0;
