@@ -61,16 +61,21 @@ int hs_ckpt_map(hs_ckpt *ck, const char *path, size_t *out) {
 
 int hs_ckpt_size(const hs_view *shape, uint64_t *out) {
     const hs_dtype_traits *t = &hs_dtypes[shape->dtype];
-    uint64_t n = 1;
-    for (int i = 0; i < shape->ndim; i++)
-        if (shape->shape[i] < 0 || __builtin_mul_overflow(n, (uint64_t)shape->shape[i], &n))
-            return hs_fail(HS_EFORMAT, "its shape overflows");
-    if (shape->shape[shape->ndim - 1] % t->items)
+    const int64_t row = shape->shape[shape->ndim - 1];
+    int64_t n = 1, bytes;
+    bool empty = false, fits = true;
+    // An axis of 0 makes the tensor empty, but the strides of the others must fit all the same.
+    for (int i = 0; i < shape->ndim; i++) {
+        const int64_t dim = shape->shape[i];
+        if (dim == 0) empty = true;
+        else if (dim < 0 || __builtin_mul_overflow(n, dim, &n)) fits = false;
+    }
+    if (row % t->items)
         return hs_fail(HS_EFORMAT, "rows of %lld numbers are not whole %s blocks of %d",
-                       (long long)shape->shape[shape->ndim - 1], t->name, t->items);
-    if (__builtin_mul_overflow(n / (uint64_t)t->items, (uint64_t)t->bytes, out) ||
-        *out > INT64_MAX)
-        return hs_fail(HS_EFORMAT, "its size overflows");
+                       (long long)row, t->name, t->items);
+    if (!fits || __builtin_mul_overflow(n / t->items, (int64_t)t->bytes, &bytes))
+        return hs_fail(HS_EFORMAT, "its shape overflows");
+    *out = empty ? 0 : (uint64_t)bytes;
     return HS_OK;
 }
 

@@ -210,11 +210,13 @@ static const char *foreign_type(uint32_t type) {
     return "unknown";
 }
 
-// One tensor's line of the header; *offset counts from the start of the tensors.
+// One tensor's line of the header; *offset counts from the start of the tensors. *name is NULL
+// when not even that could be read.
 static int read_info(struct cursor *c, const char **name, size_t *n_name, hs_view *v,
                      uint64_t *offset) {
     uint32_t n_dims, type;
     uint64_t dim;
+    *name = NULL;
     if (!get_string(c, name, n_name) || !get_u32(c, &n_dims)) return truncated();
     if (n_dims < 1 || n_dims > MAX_DIMS)
         return hs_fail(HS_EFORMAT, "%u dimensions: damaged, or not a weight", n_dims);
@@ -254,13 +256,13 @@ static int read_tensors(hs_ckpt *ck, struct cursor *c, uint64_t n, const hs_map 
     int rc = read_alignment(ck, &alignment);
     // The tensors' start is known once all infos are read: a first walk finds it.
     struct cursor walk = *c;
-    const char *name = NULL;
-    size_t n_name = 0;
+    const char *name;
+    size_t n_name;
     hs_view v;
     uint64_t offset, size;
     for (uint64_t i = 0; !rc && i < n; i++) {
-        name = NULL;
-        rc = blame(read_info(&walk, &name, &n_name, &v, &offset), name, n_name);
+        rc = read_info(&walk, &name, &n_name, &v, &offset);
+        rc = blame(rc, name, n_name);
     }
     if (rc) return rc;
     const uint64_t header = (uint64_t)(walk.p - file->data);
