@@ -72,7 +72,7 @@ static float theta_dynamic(const hs_config *c, int64_t n_total) {
     if (n_total <= c->rope_orig_ctx)
         return (float)(c->rope_theta * pow(f * ctx / ctx - (f - 1), exponent));
     const float grown = (float)f * (float)n_total / (float)ctx - (float)(f - 1);
-    return (float)c->rope_theta * power(grown, (float)exponent);
+    return (float)c->rope_theta * (float)pow((double)grown, exponent);
 }
 
 void hs_rope_freqs(const hs_config *c, int64_t n_total, float *freq) {

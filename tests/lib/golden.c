@@ -31,7 +31,8 @@ static void load(struct golden *g) {
             char name[96];
             const char *form = hs_point_infos[p].name, *hole = strstr(form, "%d");
             if (!hole && l > 0) break;
-            if (hole) snprintf(name, sizeof name, "%.*s%d%s", (int)(hole - form), form, l, hole + 2);
+            if (hole)
+                snprintf(name, sizeof name, "%.*s%d%s", (int)(hole - form), form, l, hole + 2);
             else snprintf(name, sizeof name, "%s", form);
             const hs_tensor *t = hs_ckpt_find(g->file, name);
             if (!t) continue;

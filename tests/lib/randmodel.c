@@ -141,15 +141,19 @@ static void add_tensor(mk *m, const rand_spec *s, const hs_tensor_rule *r, int l
 
 // ---- config -------------------------------------------------------------------------------------
 
+static const char *yes(bool b) {
+    return b ? "true" : "false";
+}
+
 static void llama_json(hs_buf *j, const rand_spec *s, int n_kv) {
     hs_buf_printf(j, "{\"model_type\": \"llama\", \"num_hidden_layers\": %d, "
                   "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"hidden_size\": %d, "
                   "\"head_dim\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, "
-                  "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-5, \"hidden_act\": \"silu\", "
+                  "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-5, "
+                  "\"hidden_act\": \"silu\", "
                   "\"attention_bias\": %s, \"mlp_bias\": %s, \"tie_word_embeddings\": %s%s}\n",
                   s->n_layer, s->n_head, n_kv, s->d_model, s->d_head, s->d_ff, s->n_vocab, s->n_ctx,
-                  s->bias ? "true" : "false", s->bias ? "true" : "false", s->tied ? "true" : "false",
-                  s->more ? s->more : "");
+                  yes(s->bias), yes(s->bias), yes(s->tied), s->more ? s->more : "");
 }
 
 static void gpt2_json(hs_buf *j, const rand_spec *s, int n_kv) {
@@ -157,15 +161,15 @@ static void gpt2_json(hs_buf *j, const rand_spec *s, int n_kv) {
     hs_buf_printf(j, "{\"model_type\": \"gpt2\", \"n_layer\": %d, \"n_head\": %d, \"n_embd\": %d, "
                   "\"n_inner\": %d, \"vocab_size\": %d, \"n_positions\": %d, "
                   "\"tie_word_embeddings\": %s%s}\n", s->n_layer, s->n_head, s->d_model, s->d_ff,
-                  s->n_vocab, s->n_ctx, s->tied ? "true" : "false", s->more ? s->more : "");
+                  s->n_vocab, s->n_ctx, yes(s->tied), s->more ? s->more : "");
 }
 
 static void attn_only_json(hs_buf *j, const rand_spec *s, int n_kv) {
     hs_buf_printf(j, "{\"model_type\": \"attn_only\", \"n_layer\": %d, \"n_head\": %d, "
                   "\"n_kv_head\": %d, \"d_model\": %d, \"d_head\": %d, \"n_vocab\": %d, "
-                  "\"n_ctx\": %d, \"positions\": \"%s\", \"tie_word_embeddings\": %s%s}\n", s->n_layer,
-                  s->n_head, n_kv, s->d_model, s->d_head, s->n_vocab, s->n_ctx,
-                  s->no_positions ? "none" : "learned", s->tied ? "true" : "false",
+                  "\"n_ctx\": %d, \"positions\": \"%s\", \"tie_word_embeddings\": %s%s}\n",
+                  s->n_layer, s->n_head, n_kv, s->d_model, s->d_head, s->n_vocab, s->n_ctx,
+                  s->no_positions ? "none" : "learned", yes(s->tied),
                   s->more ? s->more : "");
 }
 

@@ -26,9 +26,10 @@ static void bad_batches(void **state) {
         assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = LAW_N_CTX + 1}), HS_ERANGE);
         assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = INT64_MAX}), HS_ERANGE);
         assert_int_equal(try_one(x, (hs_seq){.tokens = NULL, .n = 1}), HS_EARG);
-        assert_int_equal(try_one(x, (hs_seq){.tokens = (const int32_t[]){1, 50}, .n = 2}), HS_ERANGE);
+        const int32_t high[] = {1, 50}, low[] = {-1};
+        assert_int_equal(try_one(x, (hs_seq){.tokens = high, .n = 2}), HS_ERANGE);
         assert_non_null(strstr(hs_errmsg(), "50 at position 1"));
-        assert_int_equal(try_one(x, (hs_seq){.tokens = (const int32_t[]){-1}, .n = 1}), HS_ERANGE);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = low, .n = 1}), HS_ERANGE);
         assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 3, .n_prefix = 1}), HS_EARG);
         assert_null(hs_context_resid(x));
         assert_null(hs_context_logits(x));
