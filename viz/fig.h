@@ -1,5 +1,5 @@
 // Figures: what is drawn, as plain data, and the renderer. Cairo and Pango draw (text in any
-// script), libpng writes (png.c). Bytes are the same on every run.
+// script), libpng writes (png.c). Bytes are the same on every run with the same fonts.
 #ifndef HS_VIZ_FIG_H
 #define HS_VIZ_FIG_H
 
@@ -12,15 +12,18 @@ enum hs_theme { HS_THEME_PAPER, HS_THEME_SCREEN }; // light, dark
 
 typedef struct hs_fig_style {
     const char *cmap;     // NULL = the figure's default; names in hs_cmaps
-    double lo, hi;        // colour range; lo > hi = the figure's default
-    double dpi;           // 0 = 150
+    double lo, hi;        // colour range; lo >= hi = the figure's default
+    double dpi;           // 0 = 150; 20 to 1200. Text keeps its size in points.
     enum hs_theme theme;
 } hs_fig_style;
 
 // One attention map. value [n_q][n_k] row-major, borrowed; cells above the diagonal are left blank
-// when causal. Query on y (row 0 on top), key on x. Labels are the tokens' text (bytes, any), one a
-// position, NULL = numbers only; they are thinned when there is no room, never overlapping or cut.
-// Maps with more cells than the page shows are pooled by max, and the caption says so.
+// when causal, and so are NaN cells. Query on y (row 0 on top), key on x. The default range is 0 to
+// 1, the default colour map viridis; a diverging one is centred on 0 when 0 lies inside the range.
+// Labels are the tokens' text (bytes, any), one a position, NULL = numbers only (a NULL entry: its
+// number); they are thinned when there is no room, never overlapping or cut. Maps with more cells
+// than the page shows are pooled by max, and a note under the figure says so. Every text is bytes,
+// NULL for none; what is not UTF-8 is spelled out.
 typedef struct hs_fig_map {
     const char *title, *subtitle;
     const float *value;
@@ -28,21 +31,26 @@ typedef struct hs_fig_map {
     int64_t q0, k0;           // position of the first row and column
     const char *const *label; // [max(q0 + n_q, k0 + n_k)]
     bool causal;
-    const char *bar_label;    // under the colour bar
+    const char *bar_label;    // beside the colour bar
 } hs_fig_map;
 
-// Layer x head grid. value [n_layer][n_head], NaN = undefined (hatched or blank, said in the
-// legend). Layers on y (0 on top), heads on x. Diverging maps are centred on 0.
+// Layer x head grid. value [n_layer][n_head], NaN = undefined (hatched, said in the legend). Layers
+// on y (0 on top), heads on x; values are printed in the cells where the page has room. The default
+// range is that of the data (from 0 when they begin close to it), viridis; when diverging, the same
+// reach on both sides of 0, rdbu.
 typedef struct hs_fig_grid {
     const char *title, *subtitle;
     const double *value;
-    int64_t n_layer, n_head;
+    int64_t n_layer, n_head; // 1 to 1024
     bool diverging;
     const char *bar_label;
 } hs_fig_grid;
 
-// path ends in .png (others: HS_EARG for now). meta: pairs of key, value for the PNG's text chunks,
-// ended by NULL; the range, colour map and centre are added. Written beside and renamed.
+// path ends in .png. style: NULL = all defaults. meta: pairs of key, value for the PNG's text
+// chunks, ended by NULL, or NULL; Title, Description (the subtitle), Software, cmap, vmin, vmax and
+// centre (where there is one) are added. Written beside and renamed: on failure path holds what it
+// held before. HS_EARG (sizes, range, colour map, resolution, key, a picture too large), HS_EIO
+// (naming the path), HS_ENOMEM, HS_E (no fonts).
 int hs_fig_draw_map(const hs_fig_map *, const hs_fig_style *, const char *const *meta,
                     const char *path) HS_MUST_USE;
 int hs_fig_draw_grid(const hs_fig_grid *, const hs_fig_style *, const char *const *meta,

@@ -1,0 +1,48 @@
+// The drawing surface: measured text in any script, exact rectangles. canvas.c is the only file
+// that knows Cairo and Pango. Text and positions are in points, rectangles in pixels; (0, 0) is the
+// top left corner. The same calls give the same pixels on every run with the same fonts.
+#ifndef HS_VIZ_CANVAS_H
+#define HS_VIZ_CANVAS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/core/err.h"
+
+typedef struct hs_canvas hs_canvas;
+
+// A text to set. `markup` is Pango's (labels come from label.h), borrowed.
+typedef struct hs_text {
+    const char *markup;
+    double pt; // size
+    bool bold;
+    double width; // 0 = as wide as it is; else broken into lines at this width,
+    int lines;    // at most so many, the last one ellipsised (1 = one line, ellipsised)
+} hs_text;
+
+// Where the ink of a text lies, from the left end of the first baseline, y downwards; and the
+// height of its lines.
+typedef struct hs_extent {
+    double x0, y0, x1, y1;
+    double height;
+} hs_extent;
+
+// A canvas that measures; HS_E when the system has no fonts at all.
+int hs_canvas_open(hs_canvas **out, double dpi) HS_MUST_USE;
+void hs_canvas_close(hs_canvas *);
+hs_extent hs_canvas_measure(hs_canvas *, const hs_text *);
+
+// Gives the canvas its pixels, all of one colour (0xRRGGBB, as everywhere here).
+// HS_ENOMEM when they do not fit.
+int hs_canvas_begin(hs_canvas *, int width, int height, uint32_t colour) HS_MUST_USE;
+// Draws a text from its first baseline's left end at (x, y) points; turned = upwards.
+void hs_canvas_text(hs_canvas *, const hs_text *, double x, double y, bool turned, uint32_t colour);
+// Fills a rectangle of pixels, cut at the edges.
+void hs_canvas_fill(hs_canvas *, int x, int y, int w, int h, uint32_t colour);
+// The same, only where a pixel lies on a pattern of diagonal lines `period` pixels apart.
+void hs_canvas_hatch(hs_canvas *, int x, int y, int w, int h, int period, uint32_t colour);
+// The finished pixels, 0x00RRGGBB, *stride of them a row, valid until the canvas is closed or drawn
+// on. HS_E when drawing failed.
+int hs_canvas_pixels(hs_canvas *, const uint32_t **out, int *stride) HS_MUST_USE;
+
+#endif
