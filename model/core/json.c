@@ -10,24 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/core/utf8.h"
+
 // cJSON copies a number into a buffer of 64 bytes and refuses the longer ones with no reason.
 enum { MAX_DEPTH = 100, MAX_NUMBER = 63 };
-
-// ---- UTF-8 --------------------------------------------------------------------------------------
-
-// Bytes of the character at s[0..n), n >= 1; minus the bytes that one U+FFFD replaces when it is
-// malformed (the longest start of some character, at least 1: Unicode's "maximal subpart").
-static int utf8_step(const unsigned char *s, size_t n) {
-    int more = s[0] < 0x80 ? 0 : s[0] < 0xc2 ? -1 : s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2
-             : s[0] < 0xf5 ? 3 : -1;
-    if (more < 0) return -1;
-    // The second byte's range keeps out overlong forms, surrogates and numbers past U+10FFFF.
-    unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    for (int i = 1; i <= more; i++, low = 0x80, high = 0xbf)
-        if ((size_t)i >= n || s[i] < low || s[i] > high) return -i;
-    return more + 1;
-}
 
 // ---- checking -----------------------------------------------------------------------------------
 
@@ -101,9 +87,10 @@ static bool check_string(struct scan *s) {
         } else if (*s->p < 0x20) {
             return refuse(s, "control byte in a string");
         } else {
-            int step = utf8_step(s->p, (size_t)(s->end - s->p));
-            if (step < 0) return refuse(s, "a string is not UTF-8");
-            s->p += step;
+            int32_t cp;
+            size_t n = hs_utf8_decode((const char *)s->p, (size_t)(s->end - s->p), &cp);
+            if (cp == HS_UTF8_INVALID) return refuse(s, "a string is not UTF-8");
+            s->p += n;
         }
     }
     return take(s, '"') || refuse(s, "unfinished string");
@@ -341,32 +328,23 @@ void hs_jw_str(hs_jw *w, const char *s) {
     hs_jw_strn(w, s, strlen(s));
 }
 
-static void put_escaped(hs_buf *out, unsigned char c) {
+static void put_escaped(hs_buf *out, char c) {
     static const char plain[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
     const char *found = c ? strchr(plain, c) : NULL;
     if (found) hs_buf_printf(out, "\\%c", letter[found - plain]);
     else hs_buf_printf(out, "\\u%04x", c);
 }
 
-void hs_jw_strn(hs_jw *w, const char *text, size_t n) {
-    const unsigned char *s = (const unsigned char *)text, *end = s + n;
+void hs_jw_strn(hs_jw *w, const char *s, size_t n) {
     put_comma(w);
     hs_buf_chr(w->out, '"');
-    while (s < end) {
-        // A stretch that needs no change, then one character that does.
-        const unsigned char *from = s;
-        int step = 1;
-        while (s < end && *s >= 0x20 && *s != '"' && *s != '\\' &&
-               (step = utf8_step(s, (size_t)(end - s))) > 0)
-            s += step;
-        hs_buf_add(w->out, from, (size_t)(s - from));
-        if (s == end) break;
-        if (step < 0) {
-            hs_buf_str(w->out, "\xef\xbf\xbd");
-            s -= step;
-        } else {
-            put_escaped(w->out, *s++);
-        }
+    for (size_t i = 0; i < n;) {
+        int32_t cp;
+        size_t len = hs_utf8_decode(s + i, n - i, &cp);
+        if (cp == HS_UTF8_INVALID) hs_buf_str(w->out, "\xef\xbf\xbd");
+        else if (cp < 0x20 || cp == '"' || cp == '\\') put_escaped(w->out, (char)cp);
+        else hs_buf_add(w->out, s + i, len);
+        i += len;
     }
     hs_buf_chr(w->out, '"');
 }
