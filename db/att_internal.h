@@ -6,7 +6,8 @@
 
 struct hs_att {
     hs_reader reader; // of map reader.id; id 0: none
-    float *row;       // [width]
+    float *row;       // the row last read
+    int64_t cap;
     int rc;           // of the last failure, HS_OK when none since hs_query_step began
 };
 

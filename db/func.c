@@ -11,23 +11,28 @@
 #include "model/core/json.h"
 #include "model/core/mem.h"
 
+static int open_map(hs_db *db, int64_t map) {
+    hs_reader *r = &db->att->reader;
+    bool found = false;
+    if (r->id && r->id == map) return HS_OK;
+    hs_reader_close(r);
+    int rc = hs_reader_map_id(r, db, map, &found);
+    if (!rc && !found) rc = hs_fail(HS_ENOTFOUND, "there is no map %" PRId64, map);
+    if (rc) hs_reader_close(r);
+    return rc;
+}
+
 int hs_att_row(hs_db *db, int64_t map, int64_t query, int64_t *n) {
     struct hs_att *a = db->att;
-    int rc = HS_OK;
-    if (!a->reader.id || a->reader.id != map) {
-        bool found = false;
-        hs_reader_close(&a->reader);
-        free(a->row);
-        a->row = NULL;
-        rc = hs_reader_map_id(&a->reader, db, map, &found);
-        if (!rc && !found) rc = hs_fail(HS_ENOTFOUND, "there is no map %" PRId64, map);
-        if (!rc) rc = hs_read_justified(db, 1, a->reader.width);
-        if (!rc) rc = hs_alloc(&a->row, (size_t)a->reader.width, sizeof *a->row);
-        if (rc) hs_reader_close(&a->reader);
-    }
+    int rc = open_map(db, map);
     if (!rc && (query < 0 || query >= a->reader.n_row))
         rc = hs_fail(HS_ERANGE, "map %" PRId64 " has rows 0 to %" PRId64 ", not %" PRId64, map,
                      a->reader.n_row - 1, query);
+    if (!rc) rc = hs_reader_row_len(&a->reader, query, n);
+    if (!rc && *n > a->cap) {
+        rc = hs_grow(&a->row, (size_t)*n, sizeof *a->row);
+        if (!rc) a->cap = *n;
+    }
     return rc ? rc : hs_reader_row(&a->reader, query, a->row, n);
 }
 

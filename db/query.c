@@ -81,6 +81,9 @@ static int authorize(void *ctx, int action, const char *a, const char *b, const 
     case SQLITE_SELECT:
     case SQLITE_READ:
     case SQLITE_RECURSIVE: return SQLITE_OK;
+    // What SQLite asks when a table-valued function is first used. A statement that means it does
+    // not read only, which is looked at afterwards.
+    case SQLITE_UPDATE: return strcmp(a, "sqlite_master") ? SQLITE_DENY : SQLITE_OK;
     case SQLITE_FUNCTION: return strcmp(b, "load_extension") ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
         for (size_t i = 0; i < sizeof pragmas / sizeof *pragmas; i++)

@@ -108,15 +108,17 @@ static int load(hs_reader *r, int64_t row) {
     return rc;
 }
 
-int hs_reader_row(hs_reader *r, int64_t row, float *out, int64_t *n) {
-    size_t at = 0;
+int hs_reader_row_len(hs_reader *r, int64_t row, int64_t *n) {
     if (row < 0 || row >= r->n_row)
         return hs_fail(HS_ERANGE, "row %" PRId64 " of %" PRId64, row, r->n_row);
-    if (!r->raw || row < r->row0 || row >= r->row0 + r->n_have) {
-        int rc = load(r, row);
-        if (rc) return rc;
-    }
     *n = hs_map_row_len(r->causal, row, r->width);
+    return r->raw && row >= r->row0 && row < r->row0 + r->n_have ? HS_OK : load(r, row);
+}
+
+int hs_reader_row(hs_reader *r, int64_t row, float *out, int64_t *n) {
+    size_t at = 0;
+    int rc = hs_reader_row_len(r, row, n);
+    if (rc) return rc;
     // Fits: the chunk's whole length was checked.
     if (row > r->row0)
         hs_map_rows_bytes(r->store, r->causal, r->row0, row - r->row0, r->width, &at);
@@ -200,8 +202,9 @@ int hs_read_stats(hs_db *db, int64_t prompt, int layer, int n_head, int64_t row0
 }
 
 int hs_read_justified(hs_db *db, int64_t rows, int64_t width) {
-    // A triangle of u8 at zstd's best grows by some hundred times; ten more for good measure.
-    enum { RATIO = 4096, ALWAYS = 64 << 20 };
+    // A triangle of u8 grows eightfold, and zstd adds its own factor; but the row summaries of the
+    // same rows are always there too.
+    enum { RATIO = 256, ALWAYS = 64 << 20 };
     int64_t bytes, size = 0;
     struct stat st;
     if (stat(hs_db_path(db), &st) == 0) size = st.st_size;

@@ -24,6 +24,8 @@ int hs_reader_map_id(hs_reader *, hs_db *db, int64_t map, bool *found) HS_MUST_U
 int hs_reader_act(hs_reader *, hs_db *db, int64_t prompt, const char *name,
                   bool *found) HS_MUST_USE;
 void hs_reader_close(hs_reader *); // zeroed readers allowed
+// Numbers that row i has, once it is known to be there.
+int hs_reader_row_len(hs_reader *, int64_t row, int64_t *n) HS_MUST_USE;
 // Row i, visible keys only for a causal map: *n numbers (at most width) into out.
 int hs_reader_row(hs_reader *, int64_t row, float *out, int64_t *n) HS_MUST_USE;
 

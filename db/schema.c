@@ -390,7 +390,9 @@ static int version_of(hs_db *db, int64_t *out) {
 int hs_schema_migrate(hs_db *db) {
     int64_t version = 0;
     char set[64];
-    int rc = hs_sql_exec(db, "BEGIN IMMEDIATE");
+    int rc = version_of(db, &version);
+    if (rc || version >= VERSION) return rc;
+    rc = hs_sql_exec(db, "BEGIN IMMEDIATE");
     if (rc) return rc;
     rc = version_of(db, &version); // again: another process may have been faster
     for (int64_t k = version; !rc && k >= 0 && k < VERSION; k++) {

@@ -1,0 +1,431 @@
+// Queries: every named one runs and gives what cli.md promises; own SQL can only read; the functions
+// on blobs check what they are given.
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/query.h"
+#include "tests/lib/dbrun.h"
+
+typedef struct fixture {
+    char path[256];
+    hs_db *db;
+} fixture;
+
+static void must(int rc) {
+    if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
+}
+
+static int set_up(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    dbrun what = {.n_prompt = 2, .n_token = 64, .maps = "all", .acts = "resid_post",
+                  .observe = "sinks,hidden_sinks,massive,stripes"};
+    dbrun_path(f->path, sizeof f->path, "query");
+    must(dbrun_record(f->path, &what, NULL));
+    must(hs_db_open(&f->db, f->path, HS_DB_READ));
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    hs_db_close(f->db);
+    dbrun_remove(f->path);
+    free(f);
+    return 0;
+}
+
+static hs_query *start(const fixture *f, const char *what, const hs_query_opts *o) {
+    hs_query *q;
+    must(hs_query_open(&q, f->db, what, o));
+    return q;
+}
+
+static bool next(hs_query *q) {
+    bool row;
+    must(hs_query_step(q, &row));
+    return row;
+}
+
+static hs_cell one(const fixture *f, const char *sql, hs_query **q) {
+    *q = start(f, sql, NULL);
+    assert_true(next(*q));
+    return hs_query_cell(*q, 0);
+}
+
+static void columns_are(hs_query *q, const char *want) {
+    char have[300] = "";
+    for (int i = 0; i < hs_query_columns(q); i++) {
+        if (i) strcat(have, ",");
+        strcat(have, hs_query_column(q, i));
+    }
+    assert_string_equal(have, want);
+}
+
+// Every named query, with its defaults, over all prompts and over one.
+static void test_all_named(void **state) {
+    const fixture *f = *state;
+    int n = 0;
+    for (const hs_query_info *i = hs_queries; i->name; i++, n++) {
+        char title[200], name[64], fallback[64], help[200];
+        must(hs_query_title(i, title, sizeof title));
+        assert_true(strlen(title) > 5);
+        for (int k = 0; hs_query_param(i, k, name, sizeof name, fallback, sizeof fallback, help,
+                                       sizeof help);
+             k++) {
+            assert_true(name[0] && fallback[0] && help[0]);
+            assert_null(strchr(name, ' '));
+        }
+        int rows = 0;
+        hs_query *q = start(f, i->name, NULL);
+        while (next(q)) rows++;
+        hs_query_close(q);
+        if (strcmp(i->name, "show_interventions") && strcmp(i->name, "hidden_sinks") && !rows)
+            fail_msg("%s gave no rows", i->name);
+        if (!strstr(i->text, ":prompt")) continue;
+        q = start(f, i->name, &(hs_query_opts){.prompt = "1"});
+        while (next(q)) rows++;
+        hs_query_close(q);
+    }
+    assert_true(n >= 12);
+}
+
+static double alpha(int prompt, int layer, int head, int64_t j, int64_t T) {
+    double sum = 0;
+    for (int64_t i = j; i < T; i++)
+        sum += (double)dbrun_weight((uint64_t)prompt, layer, head, i, j);
+    return sum / (double)(T - j);
+}
+
+static void test_sink_rate(void **state) {
+    const fixture *f = *state;
+    static const char *const params[] = {"eps=0.02"};
+    hs_query *q = start(f, "sink_rate", &(hs_query_opts){.param = params, .n_param = 1,
+                                                         .prompt = "p1"});
+    columns_are(q, "position,rate");
+    for (int64_t j = 0; j < 65; j++) {
+        int count = 0;
+        for (int l = 0; l < 2; l++)
+            for (int h = 0; h < 3; h++) count += alpha(1, l, h, j, 65) > 0.02;
+        assert_true(next(q));
+        assert_int_equal(hs_query_cell(q, 0).i, j);
+        assert_true(fabs(hs_query_cell(q, 1).f - count / 6.0) < 1e-12);
+    }
+    assert_false(next(q));
+    hs_query_close(q);
+    // Both prompts: position 64 is the second's alone; at the default threshold only key 0 sinks.
+    q = start(f, "sink_rate", NULL);
+    int rows = 0;
+    while (next(q)) {
+        assert_int_equal(hs_query_cell(q, 0).i, rows);
+        if (rows > 0 && rows < 60) assert_true(hs_query_cell(q, 1).f == 0);
+        rows++;
+    }
+    assert_int_equal(rows, 65);
+    hs_query_close(q);
+}
+
+static int count_hidden(const fixture *f, const char *const *params, int n, const char *prompt) {
+    hs_query *q = start(f, "hidden_sinks", &(hs_query_opts){.param = params, .n_param = n,
+                                                            .prompt = prompt});
+    columns_are(q, "layer,head,position");
+    int rows = 0;
+    while (next(q)) {
+        assert_true(hs_query_cell(q, 2).i >= 1);
+        rows++;
+    }
+    hs_query_close(q);
+    return rows;
+}
+
+static void test_hidden_sinks(void **state) {
+    const fixture *f = *state;
+    static const char *const relative[] = {"alpha=2", "min_rows=9"},
+                            *const absolute[] = {"rule=abs", "thr=0.05"};
+    int want_relative = 0, want_absolute = 0;
+    for (int l = 0; l < 2; l++)
+        for (int h = 0; h < 3; h++)
+            for (int64_t j = 1; j < 64; j++) {
+                double a = alpha(0, l, h, j, 64);
+                want_relative += a > 2.0 / 64 && 64 - j >= 9;
+                want_absolute += a > 0.05;
+            }
+    assert_true(want_relative > 0 && want_absolute > 0 && want_relative != want_absolute);
+    assert_int_equal(count_hidden(f, relative, 2, "0"), want_relative);
+    assert_int_equal(count_hidden(f, absolute, 2, "0"), want_absolute);
+}
+
+static void test_massive(void **state) {
+    const fixture *f = *state;
+    hs_query *q = start(f, "massive", NULL);
+    columns_are(q, "layer,pos,channel,value,median");
+    for (int l = 0; l < 2; l++) {
+        assert_true(next(q));
+        assert_int_equal(hs_query_cell(q, 0).i, l);
+        float top = 0;
+        for (int p = 0; p < 2; p++)
+            for (int64_t i = 0; i < 64 + p; i++)
+                for (int64_t k = 0; k < 8; k++) {
+                    float x = dbrun_act((uint64_t)p, HS_RESID_POST, l, i, k);
+                    if (fabsf(x) > fabsf(top)) top = x;
+                }
+        assert_true((float)hs_query_cell(q, 3).f == top);
+    }
+    assert_false(next(q));
+    hs_query_close(q);
+}
+
+static void test_heads(void **state) {
+    const fixture *f = *state;
+    static const char *const params[] = {"metric=sink_alpha0"};
+    hs_query *q = start(f, "heads", &(hs_query_opts){.param = params, .n_param = 1});
+    columns_are(q, "layer,head,name,value,prompts,reason");
+    for (int l = 0; l < 2; l++)
+        for (int h = 0; h < 3; h++) {
+            double mean = 0;
+            for (int p = 0; p < 2; p++) mean += alpha(p, l, h, 0, 64 + p) / 2;
+            assert_true(next(q));
+            assert_int_equal(hs_query_cell(q, 0).i, l);
+            assert_int_equal(hs_query_cell(q, 1).i, h);
+            assert_true(fabs(hs_query_cell(q, 3).f - mean) < 1e-6);
+            assert_int_equal(hs_query_cell(q, 4).i, 2);
+            assert_int_equal(hs_query_cell(q, 5).type, HS_CELL_NULL);
+        }
+    assert_false(next(q));
+    hs_query_close(q);
+}
+
+static void test_attend(void **state) {
+    const fixture *f = *state;
+    static const char *const params[] = {"layer=1", "head=2", "query=30", "top=5"};
+    hs_query *q = start(f, "attend", &(hs_query_opts){.param = params, .n_param = 4,
+                                                      .prompt = "1"});
+    double last = 2;
+    int rows = 0;
+    while (next(q)) {
+        int64_t key = hs_query_cell(q, 0).i;
+        double w = hs_query_cell(q, 3).f;
+        assert_true((float)w == dbrun_weight(1, 1, 2, 30, key));
+        assert_true(w <= last);
+        assert_int_equal(hs_query_cell(q, 1).i, (7 * key + 1) % 50);
+        last = w;
+        rows++;
+    }
+    assert_int_equal(rows, 5);
+    hs_query_close(q);
+}
+
+static void test_functions(void **state) {
+    const fixture *f = *state;
+    hs_query *q;
+    hs_cell c = one(f, "SELECT att_at(1, 20, 7)", &q);
+    assert_true((float)c.f == dbrun_weight(0, 0, 0, 20, 7));
+    hs_query_close(q);
+    c = one(f, "SELECT att_at(2, 20, 21)", &q); // not seen
+    assert_true(c.type == HS_CELL_NUM && c.f == 0);
+    hs_query_close(q);
+    c = one(f, "SELECT json_array_length(att_row(1, 20))", &q);
+    assert_int_equal(c.i, 21);
+    hs_query_close(q);
+    c = one(f, "SELECT count(*) FROM json_each(att_row(3, 63)) AS j WHERE "
+               "abs(j.value - att_at(3, 63, j.key)) < 1e-7", &q);
+    assert_int_equal(c.i, 64);
+    hs_query_close(q);
+    c = one(f, "SELECT count(*) FROM att_keys(3, 63) AS k WHERE k.weight = att_at(3, 63, k.key)",
+            &q);
+    assert_int_equal(c.i, 64);
+    hs_query_close(q);
+    c = one(f, "SELECT sum(json_array_length(att_series(data)) = n_row) = count(*) FROM row_series",
+            &q);
+    assert_int_equal(c.i, 1);
+    hs_query_close(q);
+    c = one(f, "SELECT sum(json_array_length(att_series(data)) = n) = count(*) FROM series", &q);
+    assert_int_equal(c.i, 1);
+    hs_query_close(q);
+    c = one(f, "SELECT att_row(NULL, 1) IS NULL AND att_at(1, NULL, 1) IS NULL AND "
+               "att_series(NULL) IS NULL", &q);
+    assert_int_equal(c.i, 1);
+    hs_query_close(q);
+}
+
+static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
+    hs_query *q;
+    bool row = true;
+    int rc = hs_query_open(&q, f->db, sql, o);
+    while (!rc && row) rc = hs_query_step(q, &row);
+    hs_query_close(q);
+    return rc;
+}
+
+static void test_function_errors(void **state) {
+    const fixture *f = *state;
+    assert_int_equal(run(f, "SELECT att_row(99, 0)", NULL), HS_ENOTFOUND);
+    assert_int_equal(run(f, "SELECT att_row(1, 64)", NULL), HS_ERANGE);
+    assert_int_equal(run(f, "SELECT att_row(1, -1)", NULL), HS_ERANGE);
+    assert_int_equal(run(f, "SELECT att_at(1, 3, 64)", NULL), HS_ERANGE);
+    assert_int_equal(run(f, "SELECT att_series('text')", NULL), HS_EFORMAT);
+    assert_int_equal(run(f, "SELECT att_series(zeroblob(0))", NULL), HS_EFORMAT);
+    assert_int_equal(run(f, "SELECT att_series(x'4853663400000001')", NULL), HS_EFORMAT);
+    assert_int_equal(run(f, "SELECT att_series(data || x'00') FROM row_series LIMIT 1", NULL),
+                     HS_EFORMAT);
+    assert_int_equal(run(f, "SELECT * FROM att_keys(99, 0)", NULL), HS_ENOTFOUND);
+    assert_int_equal(run(f, "SELECT * FROM att_each(1)", NULL), HS_EFORMAT);
+    assert_int_equal(run(f, "SELECT * FROM att_each", NULL), HS_EARG);
+    assert_int_equal(run(f, "SELECT * FROM att_keys(1)", NULL), HS_EARG);
+}
+
+static void test_reading_only(void **state) {
+    const fixture *f = *state;
+    static const char *const denied[] = {
+        "DELETE FROM token", "INSERT INTO meta VALUES ('a', 'b')", "UPDATE run SET label = 'x'",
+        "DROP TABLE token", "UPDATE sqlite_master SET sql = ''", "CREATE TABLE x (a)", "CREATE TEMP TABLE x (a)",
+        "ATTACH '/tmp/x.db' AS y", "PRAGMA journal_mode = DELETE", "PRAGMA user_version = 9",
+        "VACUUM INTO '/tmp/hs-vacuum.db'", "BEGIN IMMEDIATE", "REINDEX token ",
+        "SELECT load_extension('x.so')", "SELECT 1; SELECT 2", "SELECT 1; DELETE FROM token",
+        " ", "-- nothing", "SELECT nothing FROM nowhere", "SELECT ?", "SELECT ?1",
+    };
+    hs_db *db;
+    // Also where the file could be written.
+    must(hs_db_open(&db, f->path, HS_DB_WRITE));
+    fixture writable = {.db = db};
+    for (size_t i = 0; i < sizeof denied / sizeof *denied; i++) {
+        if (run(f, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
+        if (run(&writable, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
+    }
+    hs_db_close(db);
+    assert_int_equal(run(f, "SELECT 1; -- a comment", NULL), HS_OK);
+    assert_int_equal(run(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE "
+                            "i < 10) SELECT sum(i) FROM n", NULL), HS_OK);
+    assert_int_equal(run(f, "SELECT * FROM pragma_table_info('token')", NULL), HS_OK);
+}
+
+static void test_parameters(void **state) {
+    const fixture *f = *state;
+    static const char *const text[] = {"eps=abc"}, *const unknown[] = {"epsilon=1"},
+                            *const choice[] = {"rule=other"}, *const bare[] = {"eps"},
+                            *const own[] = {"x=2.5", "y=abc", "x=7"}, *const run_[] = {"run=1"};
+    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = text, .n_param = 1}), HS_EARG);
+    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = unknown, .n_param = 1}),
+                     HS_EARG);
+    assert_non_null(strstr(hs_errmsg(), "eps"));
+    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = bare, .n_param = 1}), HS_EARG);
+    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = run_, .n_param = 1}), HS_EARG);
+    assert_int_equal(run(f, "hidden_sinks", &(hs_query_opts){.param = choice, .n_param = 1}),
+                     HS_EARG);
+    assert_int_equal(run(f, "no_such_query", NULL), HS_ENOTFOUND);
+    assert_non_null(strstr(hs_errmsg(), "sink_rate"));
+    assert_int_equal(run(f, "SELECT :x", NULL), HS_EARG); // missing
+    assert_int_equal(run(f, "tokens", &(hs_query_opts){.run = 5}), HS_ENOTFOUND);
+    assert_int_equal(run(f, "tokens", &(hs_query_opts){.prompt = "nobody"}), HS_ENOTFOUND);
+    assert_int_equal(run(f, "runs", &(hs_query_opts){.prompt = "0"}), HS_EARG); // has no effect
+    hs_query *q = start(f, "SELECT :x, typeof(:y), :run, :prompt",
+                        &(hs_query_opts){.param = own, .n_param = 3, .prompt = "p1"});
+    assert_true(next(q));
+    assert_int_equal(hs_query_cell(q, 0).i, 7); // the last one counts
+    assert_memory_equal(hs_query_cell(q, 1).data, "text", 4);
+    assert_int_equal(hs_query_cell(q, 2).i, 1);
+    assert_int_equal(hs_query_cell(q, 3).i, 2);
+    hs_query_close(q);
+}
+
+static void test_limits(void **state) {
+    const fixture *f = *state;
+    hs_query *q = start(f, "tokens", &(hs_query_opts){.max_rows = 3});
+    int rows = 0;
+    while (next(q)) rows++;
+    assert_int_equal(rows, 3);
+    hs_query_close(q);
+    assert_int_equal(run(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                            "SELECT count(*) FROM n", &(hs_query_opts){.max_seconds = 0.05}),
+                     HS_E);
+}
+
+static void test_cells(void **state) {
+    const fixture *f = *state;
+    hs_query *q = start(f, "SELECT NULL, 7, 1.5, 'a', x'00ff'", NULL);
+    assert_true(next(q));
+    assert_int_equal(hs_query_cell(q, 0).type, HS_CELL_NULL);
+    assert_int_equal(hs_query_cell(q, 1).i, 7);
+    assert_true(hs_query_cell(q, 1).f == 7);
+    assert_true(hs_query_cell(q, 2).f == 1.5);
+    assert_int_equal(hs_query_cell(q, 3).n, 1);
+    assert_int_equal(hs_query_cell(q, 4).type, HS_CELL_BLOB);
+    assert_memory_equal(hs_query_cell(q, 4).data, "\x00\xff", 2);
+    hs_query_close(q);
+}
+
+// ---- hostile files -----------------------------------------------------------------------------
+
+static int after(const fixture *f, const char *damage, const char *sql) {
+    char path[256];
+    hs_db *db;
+    sqlite3 *raw;
+    char *copy = sqlite3_mprintf("VACUUM INTO %Q", (dbrun_path(path, sizeof path, "bad"), path));
+    sqlite3_open(f->path, &raw);
+    assert_int_equal(sqlite3_exec(raw, copy, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(raw);
+    sqlite3_free(copy);
+    sqlite3_open(path, &raw);
+    char *error = NULL;
+    if (sqlite3_exec(raw, damage, NULL, NULL, &error)) fail_msg("%s", error);
+    sqlite3_close(raw);
+    int rc = hs_db_open(&db, path, HS_DB_READ);
+    if (!rc) rc = run(&(fixture){.db = db}, sql, NULL);
+    if (!rc) print_message("not noticed: %s\n", damage);
+    hs_db_close(db);
+    dbrun_remove(path);
+    return rc;
+}
+
+static void test_damage(void **state) {
+    const fixture *f = *state;
+    static const char *const row = "SELECT att_row(1, 40)";
+    static const char *const damages[] = {
+        "UPDATE map_chunk SET data = zeroblob(length(data))",
+        "UPDATE map_chunk SET crc32 = crc32 + 1",
+        "UPDATE map_chunk SET data = substr(data, 1, 100), crc32 = 0",
+        "UPDATE map_chunk SET codec = 'zstd'",
+        "UPDATE map_chunk SET n_q = 30",
+        "UPDATE map_chunk SET n_q = 9000000000000000000",
+        "UPDATE map_chunk SET q0 = -1",
+        "UPDATE map_chunk SET q0 = 41",
+        "UPDATE map SET n_k = 9000000000000000000, n_q = 9000000000000000000",
+        "UPDATE map SET n_k = 10",
+        "UPDATE map SET n_k = 0",
+        "UPDATE map SET dtype = 'f16'",
+        "UPDATE map SET causal = 0",
+        "DELETE FROM map_chunk",
+    };
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++)
+        assert_int_equal(after(f, damages[i], row), HS_EFORMAT);
+    // A stranger's view cannot call the functions, and a trigger of his never runs.
+    assert_int_equal(after(f, "CREATE VIEW bad AS SELECT att_row(1, 40) AS x",
+                           "SELECT * FROM bad"), HS_EARG);
+    // Objects that are not as we made them.
+    assert_int_equal(after(f, "DROP VIEW v_run; CREATE VIEW v_run AS SELECT 1 AS id", row),
+                     HS_EFORMAT);
+    assert_int_equal(after(f, "DROP TABLE column_doc", row), HS_EFORMAT);
+    assert_int_equal(after(f, "ALTER TABLE meta ADD COLUMN more TEXT", row), HS_EFORMAT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_named),       cmocka_unit_test(test_sink_rate),
+        cmocka_unit_test(test_hidden_sinks),    cmocka_unit_test(test_massive),
+        cmocka_unit_test(test_heads),           cmocka_unit_test(test_attend),
+        cmocka_unit_test(test_functions),       cmocka_unit_test(test_function_errors),
+        cmocka_unit_test(test_reading_only),    cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_damage),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
