@@ -193,5 +193,4 @@ void hs_context_truncate(hs_context *x, int slot, int64_t len) {
     if (hs_context_len(x, slot) == 0 || len >= hs_context_len(x, slot)) return;
     hs_slot *s = &x->slot[slot];
     s->len = len < s->n_prefix || len < 0 ? 0 : len;
-    if (s->len == 0) s->n_prefix = 0;
 }

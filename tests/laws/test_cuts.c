@@ -162,6 +162,27 @@ static void cuts(void **state) {
     }
 }
 
+// Results of many heads and logits of a large vocabulary leave in several pieces a block.
+static void wide_points(void **state) {
+    (void)state;
+    rand_spec specs[] = {rand_default("attn_only", false), rand_default("llama", false)};
+    specs[0].n_layer = 1;
+    specs[0].n_head = specs[0].n_kv_head = 64;
+    specs[0].d_model = 2048;
+    specs[0].d_head = 2;
+    specs[1].n_vocab = 150000;
+    for (int i = 0; i < 2; i++) {
+        hs_model *m = law_open(&specs[i], NULL);
+        cap a, b;
+        law_run(&a, m, (hs_context_opts){0}, 1, LAW_T);
+        law_run(&b, m, (hs_context_opts){.row_block = 1}, 1, LAW_T);
+        cap_same(&a, 0, &b, 0, 0, LAW_T, LAW_ALL);
+        cap_close(&a);
+        cap_close(&b);
+        hs_model_close(m);
+    }
+}
+
 // Sequences behind a shared prefix are those that begin with it.
 static void prefixes(void **state) {
     (void)state;
@@ -207,6 +228,7 @@ int main(void) {
         cmocka_unit_test(token_by_token),
         cmocka_unit_test(batches),
         cmocka_unit_test(cuts),
+        cmocka_unit_test(wide_points),
         cmocka_unit_test(prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 
 #include "model/context.h"
 
-enum { CAP_SEQS = 8, CAP_LAYERS = 8, CAP_HEADS = 16 };
+enum { CAP_SEQS = 8, CAP_LAYERS = 8, CAP_HEADS = 64 };
 
 // One tensor of one sequence: rows at their absolute positions. Maps are [n_head][t_max][t_max]
 // (masked entries 0), row statistics [n_head][HS_N_STAT][t_max].

@@ -197,6 +197,13 @@ static void harmless(mk *m) {
 }
 static void old_linear(mk *m) { mk_f32(m, "llama.rope.scale_linear", 2); }
 
+static void same_everywhere(mk *m) {
+    mk_i32s(m, "llama.rope.dimension_count", 3, (const int32_t[]){6, 6, 6});
+}
+static void one_other(mk *m) {
+    mk_i32s(m, "llama.rope.dimension_count", 3, (const int32_t[]){6, 6, 8});
+}
+
 static void gguf_keys(void **state) {
     (void)state;
     const rand_spec s = rand_default("llama", true);
@@ -212,6 +219,10 @@ static void gguf_keys(void **state) {
     assert_int_equal(hs_model_config(m)->rope_scaling, HS_ROPE_DEFAULT);
     assert_int_equal(hs_model_config(m)->rope_dim, 6);
     assert_true(hs_model_config(m)->rope_theta == 1e5);
+    hs_model_close(m);
+    refused(&s, NULL, NULL, one_other, HS_EUNSUPPORTED, "dimension_count differs from layer");
+    m = accepted(&s, NULL, NULL, same_everywhere);
+    assert_int_equal(hs_model_config(m)->rope_dim, 6);
     hs_model_close(m);
     m = accepted(&s, NULL, NULL, old_linear);
     assert_int_equal(hs_model_config(m)->rope_scaling, HS_ROPE_LINEAR);
@@ -397,7 +408,7 @@ static void context_length(void **state) {
 
 // ---- RoPE ---------------------------------------------------------------------------------------
 
-// Position 8,000 (3,000 for linear) as transformers 5 computes it in f32: the cosines and sines of
+// Far positions as transformers 5 computes it in f32: the cosines and sines of
 // five dimensions.
 static void rope_numbers(void **state) {
     (void)state;
@@ -418,6 +429,12 @@ static void rope_numbers(void **state) {
           .rope_beta_slow = 1, .rope_truncate = true, .rope_orig_ctx = 8192}, 8000,
          {0.07474548, -0.99757576, 1.12310064, 1.06233466, 1.08505261},
          {1.13617349, -0.54892576, 0.18740882, 0.40978295, 0.34516338}},
+        // The ramp ends beyond the last dimension.
+        {{.rope_dim = 16, .rope_theta = 10, .rope_attn_factor = 1.1386294361119890,
+          .rope_scaling = HS_ROPE_YARN, .rope_factor = 4, .rope_beta_fast = 32,
+          .rope_beta_slow = 1, .rope_truncate = true, .rope_orig_ctx = 4096}, 5000,
+         {0.17611000, -0.02263992, -0.29762322, -0.69189614, -0.29762322},
+         {-1.12492764, -1.13840437, -1.09904385, -0.90429902, -1.09904385}},
         {{.rope_dim = 64, .rope_theta = 1e4, .rope_attn_factor = 1, .rope_scaling = HS_ROPE_LINEAR,
           .rope_factor = 3}, 3000,
          {0.56237906, -0.58454341, -0.05286108, -0.83907151, 0.97201443},

@@ -93,9 +93,14 @@ static void slots(void **state) {
     assert_int_equal(try_one(x, s), HS_ERANGE);
     assert_int_equal(try_one(x, lend), HS_OK);
     assert_int_equal(hs_context_len(x, 1), 7);
+    s = lend;
+    s.n = 7; // the capacity is for a slot's own positions
+    assert_int_equal(try_one(x, s), HS_OK);
+    assert_int_equal(hs_context_len(x, 1), 14);
+    assert_int_equal(try_one(x, lend), HS_ERANGE);
     assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 1, .slot = 2, .prefix_slot = 1,
                                          .n_prefix = 2}), HS_ERANGE);
-    s.prefix_slot = 0;
+    s.n = 1;
     s.n_prefix = 3; // it began with 4
     assert_int_equal(try_one(x, s), HS_EARG);
     s.n_prefix = 0;
@@ -106,6 +111,8 @@ static void slots(void **state) {
     assert_int_equal(hs_context_len(x, 1), 5);
     hs_context_truncate(x, 1, 9);
     assert_int_equal(hs_context_len(x, 1), 5);
+    hs_context_truncate(x, 1, 4);
+    assert_int_equal(hs_context_len(x, 1), 4); // the prefix alone
     hs_context_truncate(x, 1, 3);
     assert_int_equal(hs_context_len(x, 1), 0);
     hs_context_truncate(x, 9, 0);
@@ -132,6 +139,27 @@ static void truncation(void **state) {
     hs_context_close(x);
     hs_context_close(y);
     hs_model_close(m);
+}
+
+// A context that has grown gives what a fresh one gives.
+static void growth(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        hs_context *x = law_context(m, (hs_context_opts){.row_block = 32}, NULL);
+        for (int64_t n = 1; n <= LAW_N_CTX; n = 3 * n + 1) {
+            const hs_seq seq[] = {{.tokens = ids, .n = n}, {.tokens = ids + 1, .n = n}};
+            const hs_batch b = {.seq = seq, .n_seq = n == 4 ? 1 : 2, .logits = HS_LOGITS_LAST};
+            hs_context *y = law_context(m, (hs_context_opts){0}, NULL);
+            law_eval(x, &b);
+            law_eval(y, &b);
+            assert_memory_equal(hs_context_logits(x), hs_context_logits(y),
+                                (size_t)(b.n_seq * LAW_N_VOCAB) * sizeof(float));
+            hs_context_close(y);
+        }
+        hs_context_close(x);
+        hs_model_close(m);
+    }
 }
 
 // ---- callbacks that fail ------------------------------------------------------------------------
@@ -235,6 +263,16 @@ static void head_rows(void **state) {
         assert_null(hs_context_logits(x));
         hs_context_close(x);
     }
+    // Each of the norm's points alone is enough.
+    for (int p = HS_LNF_SCALE; p <= HS_LNF_NORMALIZED; p++) {
+        struct count c = {{0}};
+        mask[3] = HS_BIT(p);
+        const hs_tap tap = {.ctx = &c, .read = mask, .rows = count_rows};
+        hs_context *x = law_context(m, (hs_context_opts){0}, &tap);
+        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .logits = HS_LOGITS_LAST});
+        assert_int_equal(c.rows[p], 11);
+        hs_context_close(x);
+    }
     hs_model_close(m);
 }
 
@@ -253,7 +291,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_batches), cmocka_unit_test(bad_options), cmocka_unit_test(slots),
         cmocka_unit_test(truncation),  cmocka_unit_test(failures),    cmocka_unit_test(head_rows),
-        cmocka_unit_test(memory),
+        cmocka_unit_test(memory),      cmocka_unit_test(growth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
