@@ -1,4 +1,6 @@
 // headscope dataset NAME[:k=v,...]: writes generated prompts as JSON lines.
+#include <stdlib.h>
+
 #include "cli/session.h"
 
 struct options {
@@ -35,7 +37,9 @@ static int run(const hs_call *call, const void *options) {
     if (!call->n_arg)
         return hs_fail(HS_EARG, "which data set? headscope list datasets shows them");
     if (n_vocab < 0) return hs_fail(HS_EARG, "--n-vocab takes a positive number");
-    if (!path && !n_vocab) rc = hs_cli_model_path(call, 1, &path);
+    if (!path && !n_vocab) path = getenv("HEADSCOPE_MODEL");
+    if (!path && !n_vocab)
+        rc = hs_fail(HS_EARG, "whose vocabulary? -m MODEL, HEADSCOPE_MODEL, or --n-vocab N");
     if (!rc && path) rc = hs_cli_tok_open(&ckpt, &tok, path);
     if (!rc && path && !n_vocab) rc = vocabulary(ckpt, &n_vocab);
     if (!rc) rc = hs_prompts_open(&prompts, tok, HS_BOS_AUTO, n_vocab);
@@ -68,6 +72,6 @@ const hs_cmd hs_cmd_dataset = {
                                       "repeated random tokens, for induction heads", NULL},
     .options = (const hs_opt_group[]){{"options", own, 0}, {0}},
     .options_size = sizeof(struct options),
-    .max_arg = 2,
+    .max_arg = 1,
     .run = run,
 };
