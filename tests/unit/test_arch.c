@@ -431,10 +431,10 @@ static void rope_numbers(void **state) {
          {1.13617349, -0.54892576, 0.18740882, 0.40978295, 0.34516338}},
         // The ramp ends beyond the last dimension.
         {{.rope_dim = 16, .rope_theta = 10, .rope_attn_factor = 1.1386294361119890,
-          .rope_scaling = HS_ROPE_YARN, .rope_factor = 4, .rope_beta_fast = 32,
+          .rope_scaling = HS_ROPE_YARN, .rope_factor = 4, .rope_beta_fast = 200,
           .rope_beta_slow = 1, .rope_truncate = true, .rope_orig_ctx = 4096}, 5000,
-         {0.17611000, -0.02263992, -0.29762322, -0.69189614, -0.29762322},
-         {-1.12492764, -1.13840437, -1.09904385, -0.90429902, -1.09904385}},
+         {0.17611000, -0.02263992, 0.61890584, -0.69189614, 0.61890584},
+         {-1.12492764, -1.13840437, -0.95573664, -0.90429902, -0.95573664}},
         {{.rope_dim = 64, .rope_theta = 1e4, .rope_attn_factor = 1, .rope_scaling = HS_ROPE_LINEAR,
           .rope_factor = 3}, 3000,
          {0.56237906, -0.58454341, -0.05286108, -0.83907151, 0.97201443},

@@ -149,7 +149,7 @@ static void growth(void **state) {
         hs_context *x = law_context(m, (hs_context_opts){.row_block = 32}, NULL);
         for (int64_t n = 1; n <= LAW_N_CTX; n = 3 * n + 1) {
             const hs_seq seq[] = {{.tokens = ids, .n = n}, {.tokens = ids + 1, .n = n}};
-            const hs_batch b = {.seq = seq, .n_seq = n == 4 ? 1 : 2, .logits = HS_LOGITS_LAST};
+            const hs_batch b = {.seq = seq, .n_seq = n == 1 ? 1 : 2, .logits = HS_LOGITS_LAST};
             hs_context *y = law_context(m, (hs_context_opts){0}, NULL);
             law_eval(x, &b);
             law_eval(y, &b);
