@@ -97,6 +97,23 @@ static int check(hs_db *db) {
     return rc;
 }
 
+// SQLite takes any file of a few bytes for an empty database, and would overwrite it. Read through
+// SQLite's own handle: closing another one would drop its locks.
+static int check_magic(hs_db *db) {
+    static const char magic[] = "SQLite format 3";
+    char head[sizeof magic] = "";
+    sqlite3_file *f = NULL;
+    struct stat st;
+    if (stat(db->path, &st) != 0 ||
+        sqlite3_file_control(db->sql, "main", SQLITE_FCNTL_FILE_POINTER, &f) || !f || !f->pMethods)
+        return hs_fail(HS_EIO, "%s: cannot read", db->path);
+    if (st.st_size == 0 || beside(db->path, "-journal")) return HS_OK;
+    if (st.st_size >= (off_t)sizeof head && !f->pMethods->xRead(f, head, sizeof head, 0) &&
+        memcmp(head, magic, sizeof magic) == 0)
+        return HS_OK;
+    return hs_fail(HS_EFORMAT, "%s: not a database file: name a headscope database", db->path);
+}
+
 static int open_file(hs_db *db) {
     static const int flags[] = {
         [HS_DB_READ] = SQLITE_OPEN_READONLY,
@@ -116,7 +133,8 @@ static int open_file(hs_db *db) {
                        db->sql ? sqlite3_errmsg(db->sql) : "out of memory");
     if (db->mode != HS_DB_READ && sqlite3_db_readonly(db->sql, "main") == 1)
         return hs_fail(HS_EIO, "%s: the file is read only: name another one", db->path);
-    int rc = configure(db);
+    int rc = check_magic(db);
+    if (!rc) rc = configure(db);
     if (!rc) rc = check(db);
     return rc;
 }
