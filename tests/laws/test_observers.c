@@ -257,7 +257,13 @@ static void drains_are_ratios_of_norms(void **state) {
         law_tokens(ids, LAW_T, 1);
         law_run(&run, m, (hs_context_opts){0}, 1, LAW_T);
         const hs_subject s = subject_of(m, ids, LAW_T);
+        hs_subject more = s; // rows that might have come and did not
+        more.n_row = LAW_T + 2;
+        observed o_more = {0};
         watch(&o, &s, "drains", (struct cut){0});
+        watch(&o_more, &more, "drains", (struct cut){0});
+        assert_string_equal(o.text.data, o_more.text.data);
+        observed_free(&o_more);
         for (int l = 0; l < c->n_layer; l++)
             for (int h = 0; h < c->n_head; h++) {
                 const int64_t kv = h / (c->n_head / c->n_kv_head) * c->d_head;

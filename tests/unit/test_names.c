@@ -154,6 +154,9 @@ static void globs_and_braces(void **state) {
     assert_int_equal(selected(mask, "z:{0..2,5}"), 4);
     assert_int_equal(selected(mask, "{q,k}:{1,2}"), 4);
     assert_int_equal(selected(mask, "*hook_resid*"), 3 * N_LAYER);
+    assert_int_equal(selected(mask, "{*.hook_z,*.nothing}"), N_LAYER);
+    assert_true(selected(mask, "blocks.0.attn.hook_*") > 5);
+    assert_false(mask[0] & HS_BIT(HS_ATTN_OUT)); // which the bridge calls blocks.0.attn.hook_out
     // Names of the bridge count only where no name of ours matches: six of them end like this in a
     // layer, three outside, one of which this model lacks.
     assert_int_equal(selected(mask, "*.hook_out"), 6 * N_LAYER + 2);
@@ -277,6 +280,7 @@ static void ranges_are_half_open(void **state) {
     }
     assert_int_equal(hs_range_parse(&from, &to, 10, "3:11"), HS_ERANGE);
     assert_int_equal(hs_range_parse(&from, &to, 10, "-11:"), HS_ERANGE);
+    assert_int_equal(hs_range_parse(&from, &to, 10, "11:"), HS_ERANGE);
     assert_int_equal(hs_range_parse(&from, &to, 10, "10"), HS_ERANGE);
     assert_int_equal(hs_range_parse(&from, &to, 10, "5:3"), HS_EARG);
     assert_int_equal(hs_range_parse(&from, &to, 10, "1:2:3"), HS_EARG);

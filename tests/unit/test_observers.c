@@ -250,8 +250,8 @@ static void uniform_rows_give_the_harmonic_numbers(void **state) {
     has_no("found:");
     run(&s, "hidden_sinks");
     has("hidden_sinks L0H0", 0, 0);
-    run(&s, "hidden_sinks:alpha=3.35"); // 3.35 / 64 = .05234 lies between columns 1 and 2
-    has("hidden_sinks L0H0", 1, 0);
+    run(&s, "hidden_sinks:alpha=3.32"); // 3.32 / 64 = .0519 lies between columns 2 and 3
+    has("hidden_sinks L0H0", 2, 0);
     free(s.map);
 }
 
@@ -311,6 +311,23 @@ static void a_later_sink_is_the_largest_column(void **state) {
     run(&s, "sinks:min_rows=9");
     has("sink_position L0H0", 11, 0);
     has("sink_max L0H0", 1. / 9, 1e-12);
+    free(s.map);
+}
+
+static void thresholds_are_strict_and_ties_go_first(void **state) {
+    (void)state;
+    struct stream s = stream_of(1, 1, distinct, 4);
+    uniform(s.map, 4);
+    run(&s, "rows:eps=0.25"); // 1/2 and 1/3, but not 1/4
+    has("sink_row_share L0H0", 2. / 3, 1e-12);
+    free(s.map);
+    static const double tie[3][3] = {{1}, {.5, .5}, {0, .5, .5}}; // each column's mean is 1/2
+    s = stream_of(1, 1, distinct, 3);
+    memcpy(s.map, tie, sizeof tie);
+    run(&s, "sinks:min_rows=1,eps=0.5");
+    has("sink_max L0H0", .5, 0);
+    has("sink_position L0H0", 0, 0);
+    has_no("found:");
     free(s.map);
 }
 
@@ -427,11 +444,11 @@ static void the_definition_without_a_period_agrees(void **state) {
 
 static void matches_count_every_earlier_occurrence(void **state) {
     (void)state;
-    static const int32_t tokens[] = {9, 5, 6, 5, 5, 9};
+    static const int32_t tokens[] = {1, 5, 6, 5, 5, 1};
     struct stream s = stream_of(1, 1, tokens, 6);
     s.subject.bos_len = 1;
     uniform(s.map, 6);
-    run(&s, "stripes"); // rows 3 and 4; the 9 of row 5 occurred only as the BOS
+    run(&s, "stripes"); // rows 3 and 4; the 1 of row 5 occurred only as the BOS
     has("duplicate L0H0", (1. / 4 + 2. / 5) / 2, 1e-7);
     has("induction L0H0", (1. / 4 + 2. / 5) / 2, 1e-7);
     // Row 3 has its weight on 2, after the 5 at 1; row 4 on itself, after the 5 at 3.
@@ -477,7 +494,28 @@ static void echo_of_four_copies(void **state) {
             has(what, induction[h], 6e-7);
         }
     }
+    // A stripe is one diagonal: of the earlier copies the last one counts.
+    double diagonal = 0;
+    for (int i = 9; i < 33; i++) diagonal += 1. / (24 * (i + 1));
+    run(&s, "stripes");
+    has("duplicate L1H1", diagonal, 1e-7);
+    has("induction L1H1", diagonal, 1e-7);
     free(s.map);
+    // Two copies are enough, however they are declared; rows decoded after them do not count.
+    hs_buf first = {0};
+    for (int k = 0; k < 4; k++) {
+        s = ind2(k ? 17 : 20);
+        s.subject.n_token = 17;
+        s.subject.n_row = s.n_row;
+        s.subject.bos_len = k < 2;
+        s.subject.period = k == 1 ? 8 : 0;
+        run(&s, "echo,stripes");
+        if (!k) hs_buf_str(&first, results.text.data);
+        assert_string_equal(results.text.data, first.data);
+        free(s.map);
+    }
+    has_no("nan");
+    hs_buf_free(&first);
 }
 
 // ---- spread -------------------------------------------------------------------------------------
@@ -510,6 +548,18 @@ static void spread_of_simple_heads(void **state) {
     has("span50 L0H2", 0, 0); // the sinks alone hold half
     has("span95 L0H2", 1, 0);
     has("recent64 L0H2", .4, 1e-6);
+    free(s.map);
+    s = stream_of(1, 2, distinct, 4);
+    uniform(map_of(&s, 0, 0), 4);
+    for (int64_t i = 0; i < 4; i++) {
+        map_of(&s, 0, 1)[i * 4] += .5;
+        map_of(&s, 0, 1)[i * 4 + i] += .5;
+    }
+    run(&s, "spread:from=0");
+    has("sink_keys L0H0", 1, 1e-7);
+    run(&s, "spread:from=1,sink=0");
+    has("span50 L0H1", 1, 0); // exactly half is enough
+    has("span95 L0H1", 4, 0);
     free(s.map);
 }
 
@@ -567,6 +617,13 @@ static void massive_finds_peaks_and_medians(void **state) {
     has_line("top: 0 2 4 1 -3000 ");
     run(&s, "massive:thr=98,ratio=50");
     has_line(" 1\ntop: 1 1"); // now the 99 is one as well
+    run(&s, "massive:thr=98");
+    has_line(" 0\ntop: 1 1"); // but it is not 1,000 times the median
+    char *whole = strdup(results.text.data);
+    s.subject.n_row = N + 3; // more rows might have come
+    run(&s, "massive:thr=98");
+    assert_string_equal(results.text.data, whole);
+    free(whole);
     free(s.map);
 }
 
@@ -782,6 +839,7 @@ int main(void) {
         cmocka_unit_test(uniform_rows_give_the_harmonic_numbers),
         cmocka_unit_test(the_4x4_example),
         cmocka_unit_test(a_later_sink_is_the_largest_column),
+        cmocka_unit_test(thresholds_are_strict_and_ties_go_first),
         cmocka_unit_test(hidden_sinks_by_both_rules),
         cmocka_unit_test(the_induction_model),
         cmocka_unit_test(the_definition_without_a_period_agrees),

@@ -200,6 +200,7 @@ static void bad_lines_are_refused_by_number(void **state) {
     (void)state;
     refuses("{\"tokens\":[1]}\n{\"tokens\":[1],}\n", HS_EFORMAT, ".jsonl:2: ");
     refuses("\n\nhello\n", HS_EFORMAT, ".jsonl:3: ");
+    refuses("{\"tokens\":[1]}\n\xef\xbb\xbf{\"tokens\":[1]}", HS_EFORMAT, ".jsonl:2: ");
     refuses("[1,2]", HS_EFORMAT, ".jsonl:1: the line is not a JSON object");
     refuses("{}", HS_EFORMAT, "neither");
     refuses("{\"id\":\"a\"}", HS_EFORMAT, "neither");
