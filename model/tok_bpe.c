@@ -57,9 +57,10 @@ int hs_bpe_put(hs_bpe *b, const hs_vocab *v, const char *left, size_t n_left, co
     int32_t id = hs_vocab_find(v, whole, n);
     if (whole != small) free(whole);
     if (l < 0 || r < 0 || id < 0)
-        return hs_fail(HS_EFORMAT, "merge %u, '%.*s' with '%.*s': %s is not in the vocabulary", rank,
-                       (int)(n_left < 64 ? n_left : 64), left, (int)(n_right < 64 ? n_right : 64),
-                       right, l < 0 ? "the left side" : r < 0 ? "the right side" : "the whole");
+        return hs_fail(HS_EFORMAT, "merge %u, '%.*s' with '%.*s': %s is not in the vocabulary",
+                       rank, (int)(n_left < 64 ? n_left : 64), left,
+                       (int)(n_right < 64 ? n_right : 64), right,
+                       l < 0 ? "the left side" : r < 0 ? "the right side" : "the whole");
     hs_merge *m = &b->slot[probe(b, pair_key(l, r))];
     if (!m->pair || later_wins) *m = (hs_merge){pair_key(l, r), rank, id};
     return HS_OK;

@@ -14,7 +14,8 @@
 #define SLASH_TAIL " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES
 #define LEAD "[^\\r\\n\\p{L}\\p{N}]?"
 #define WORDS LEAD "\\p{L}+"
-#define MARKED_WORDS "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES
+#define MARKED_WORDS \
+    "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define ASCII_MARK "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]"
@@ -29,8 +30,9 @@ static const char *const qwen35[MAX_SPLITS] = {
     CONTRACTION "|" LEAD "[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES};
 static const char *const tekken[MAX_SPLITS] = {
     LEAD UPPER "*" LOWER "+|" LEAD UPPER "+" LOWER "*|\\p{N}|" SLASH_TAIL};
-static const char *const gpt4o[MAX_SPLITS] = {LEAD UPPER "*" LOWER "+" CONTRACTION "?|" LEAD UPPER
-                                              "+" LOWER "*" CONTRACTION "?|\\p{N}{1,3}|" SLASH_TAIL};
+static const char *const gpt4o[MAX_SPLITS] = {
+    LEAD UPPER "*" LOWER "+" CONTRACTION "?|" LEAD UPPER "+" LOWER "*" CONTRACTION "?|"
+    "\\p{N}{1,3}|" SLASH_TAIL};
 static const char *const deepseek3[MAX_SPLITS] = {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
                                                   ASCII_MARK "[A-Za-z]+|" MARKED_WORDS};
 static const char *const falcon[MAX_SPLITS] = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", hs_gpt2_regex,

@@ -157,8 +157,8 @@ static int check_family(const hs_ckpt *ck, const hs_json *config) {
     bool other = hs_ckpt_meta(ck, "model_type", &m) && m.type == HS_META_STR &&
                  !(m.n == 4 && !memcmp(m.s, "gpt2", 4));
     if (other || (class && strncmp(class, "GPT2", 4)))
-        return hs_fail(HS_EUNSUPPORTED, "vocab.json and merges.txt do not say how this family splits "
-                       "text: tokenizer.json is needed");
+        return hs_fail(HS_EUNSUPPORTED, "vocab.json and merges.txt do not say how this family "
+                       "splits text: tokenizer.json is needed");
     return HS_OK;
 }
 

@@ -18,7 +18,8 @@
 
 // Vocabularies spell bytes in GPT-2's byte alphabet, one printable character a byte (a space is
 // U+0120). A piece holds the bytes; a name with a character outside the alphabet is held as it is.
-enum hs_piece_flag { HS_PIECE_USED = 1, HS_PIECE_SPELT = 2, HS_PIECE_SPECIAL = 4, HS_PIECE_EOG = 8 };
+enum hs_piece_flag { HS_PIECE_USED = 1, HS_PIECE_SPELT = 2, HS_PIECE_SPECIAL = 4,
+                     HS_PIECE_EOG = 8 };
 
 typedef struct hs_piece {
     const char *s; // n bytes, then a NUL
@@ -45,7 +46,8 @@ int32_t hs_vocab_find(const hs_vocab *, const char *name, size_t n);
 // The id whose name spells these bytes; -1 when there is none.
 int32_t hs_vocab_spelling(const hs_vocab *, const char *bytes, size_t n);
 // An added token's text stands as it is.
-int hs_vocab_put_added(hs_vocab *, int32_t id, const char *text, size_t n, bool special) HS_MUST_USE;
+int hs_vocab_put_added(hs_vocab *, int32_t id, const char *text, size_t n,
+                       bool special) HS_MUST_USE;
 static inline bool hs_vocab_has(const hs_vocab *v, int64_t id) {
     return id >= 0 && (uint64_t)id < v->n && (v->at[id].flags & HS_PIECE_USED);
 }

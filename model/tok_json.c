@@ -167,11 +167,13 @@ static int template_token(hs_tok *t, const hs_json *o, const char *name, bool be
 static int read_template(hs_tok *t, const hs_json *o) {
     bool before = true;
     int rc = HS_OK;
-    for (const hs_json *p = hs_json_first(hs_json_get(o, "single")); p && !rc; p = hs_json_next(p)) {
+    const hs_json *p = hs_json_first(hs_json_get(o, "single"));
+    for (; p && !rc; p = hs_json_next(p)) {
         const char *which = hs_json_str(hs_json_path(p, "Sequence.id"));
         if (which) {
             if (strcmp(which, "A") || !before)
-                return hs_fail(HS_EUNSUPPORTED, "post_processor: a template with more than one text");
+                return hs_fail(HS_EUNSUPPORTED,
+                               "post_processor: a template with more than one text");
             before = false;
         } else {
             rc = template_token(t, o, hs_json_str(hs_json_path(p, "SpecialToken.id")), before);

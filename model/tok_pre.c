@@ -117,7 +117,8 @@ int hs_pre_from_json(hs_pre *p, const hs_json *o) {
     bool byte_level = false;
     int rc = o && hs_json_type(o) != HS_JSON_NULL ? read_one(p, o, &byte_level) : HS_OK;
     if (!rc && !byte_level)
-        rc = hs_fail(HS_EUNSUPPORTED, "no ByteLevel pre_tokenizer: only byte-level BPE is supported");
+        rc = hs_fail(HS_EUNSUPPORTED,
+                     "no ByteLevel pre_tokenizer: only byte-level BPE is supported");
     return rc;
 }
 

@@ -233,6 +233,8 @@ static bool is_plain(const char *s, size_t n) {
 }
 
 int hs_utf8_normalize(enum hs_utf8_form form, const char *s, size_t n, hs_buf *out, hs_buf *map) {
+    hs_buf_reserve(out, n); // what most texts need; failures are sticky
+    hs_buf_reserve(map, n * sizeof(hs_span));
     for (size_t i = 0; i < n;) {
         const size_t len = stretch(s + i, n - i), begin = out->len;
         int rc = HS_OK;

@@ -48,8 +48,8 @@ static hs_buf text_of(const hs_json *line) {
 }
 
 static hs_tok *open_tok(const char *path) {
-    hs_ckpt *ck;
-    hs_tok *tok;
+    hs_ckpt *ck = NULL;
+    hs_tok *tok = NULL;
     if (hs_ckpt_open(&ck, path, false) || hs_tok_open(&tok, ck)) fail_msg("%s", hs_errmsg());
     hs_ckpt_close(ck); // a tokenizer keeps nothing of the checkpoint
     return tok;
