@@ -252,9 +252,7 @@ static double place_y_axis(plan *p) {
 static double place_x_axis(plan *p) {
     hs_rect cells = p->page->cells;
     double left = cells.x / p->px, width = cells.w / p->px, y = (cells.y + cells.h) / p->px;
-    // The last y label may reach below its cell.
-    y += fmax(0, fmax(lane_height(&p->y.label), lane_height(&p->y.number)) - pitch(p, &p->s->y));
-    y += GAP;
+    y += GAP; // more than a label of the last row, half a line high, reaches below its cell
     place_x_lane(p, &p->x.number, left, y, false, p->x.label.n ? HS_TINT_PALE : HS_TINT_TEXT);
     y += lane_height(&p->x.number) + GAP;
     if (p->x.label.n) {

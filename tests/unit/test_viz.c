@@ -204,10 +204,10 @@ static hs_box rect_box(hs_rect r, double px) {
     return (hs_box){r.x / px, r.y / px, r.w / px, r.h / px};
 }
 
-static bool meet(hs_box a, hs_box b) {
-    const double slack = 0.02;
-    return a.x + slack < b.x + b.w && b.x + slack < a.x + a.w && a.y + slack < b.y + b.h &&
-           b.y + slack < a.y + a.h;
+// Whether two boxes are nearer than `clear` points.
+static bool meet(hs_box a, hs_box b, double clear) {
+    return a.x < b.x + b.w + clear && b.x < a.x + a.w + clear && a.y < b.y + b.h + clear &&
+           b.y < a.y + a.h + clear;
 }
 
 static bool inside(hs_box a, hs_box b) {
@@ -220,15 +220,16 @@ static void check_layout(const drawing *d) {
     const hs_page *g = &d->page;
     hs_box page = {2, 2, g->width / px - 4, g->height / px - 4};
     hs_box cells = rect_box(g->cells, px), bar = rect_box(g->bar, px);
-    assert_true(inside(cells, page) && inside(bar, page) && !meet(cells, bar));
+    assert_true(inside(cells, page) && inside(bar, page) && !meet(cells, bar, 4));
     for (int64_t i = 0; i < g->n_mark; i++) {
         const hs_mark *m = &g->mark[i];
         if (m->box.w == 0) continue;
         assert_true(inside(m->box, page));
-        assert_false(meet(m->box, bar));
+        assert_false(meet(m->box, bar, 1));
         bool printed = m->tint == HS_TINT_ON_DARK || m->tint == HS_TINT_ON_LIGHT;
-        if (!printed) assert_false(meet(m->box, cells));
-        for (int64_t k = 0; k < i; k++) assert_false(meet(m->box, g->mark[k].box));
+        if (!printed) assert_false(meet(m->box, cells, 1));
+        for (int64_t k = 0; k < i; k++)
+            assert_false(g->mark[k].box.w && meet(m->box, g->mark[k].box, 0.5));
         if (!printed) continue;
         double w = d->sheet->x.cell / px, h = d->sheet->y.cell / px;
         double left = cells.x + floor((m->box.x - cells.x) / w) * w;
@@ -237,7 +238,7 @@ static void check_layout(const drawing *d) {
     }
     if (g->legend.w)
         for (int64_t i = 0; i < g->n_mark; i++)
-            assert_false(meet(g->mark[i].box, rect_box(g->legend, px)));
+            assert_false(meet(g->mark[i].box, rect_box(g->legend, px), 1));
 }
 
 // How many marks show the label of a position beside the y axis, at the height of its cell.
@@ -259,6 +260,24 @@ static int y_labels(const drawing *d, const char *const *label) {
         hs_buf_free(&b);
     }
     return found;
+}
+
+// Every number below the cells stands above a label of the same position.
+static void check_numbers(const drawing *d) {
+    const hs_page *g = &d->page;
+    double px = d->sheet->dpi / 72, bottom = (g->cells.y + g->cells.h) / px;
+    for (int64_t i = 0; i < g->n_mark; i++) {
+        const hs_mark *m = &g->mark[i];
+        if (m->turned || m->box.y < bottom || m->text.pt != 6.5) continue;
+        int labels = 0;
+        for (int64_t k = 0; k < g->n_mark; k++) {
+            const hs_mark *l = &g->mark[k];
+            double middle = l->x - 0.36 * l->text.pt;
+            bool level = fabs(middle - (m->box.x + 0.5 * m->box.w)) < 1e-6;
+            labels += level && l->turned && l->tint == HS_TINT_TEXT;
+        }
+        assert_int_equal(labels, 1);
+    }
 }
 
 static const char **awkward_labels(int64_t n, int shift) {
@@ -285,8 +304,17 @@ static void map_layouts(void **state) {
         style.dpi = each[i].dpi;
         drawing d = lay_map(&f, &style);
         check_layout(&d);
+        check_numbers(&d);
         assert_in_range(y_labels(&d, label), each[i].least_labels, n);
         assert_true(d.page.width <= 20 * each[i].dpi && d.page.height <= 20 * each[i].dpi);
+        for (int64_t k = 0; k < d.page.n_mark; k++) { // labels, bar numbers: never endless
+            const hs_mark *m = &d.page.mark[k];
+            if (m->tint == HS_TINT_TEXT && !m->text.bold) assert_true(m->box.w + m->box.h < 122);
+        }
+        close_drawing(&d);
+        for (int64_t k = 0; k < n; k++) label[k] = "b|g"; // the full height of a line, everywhere
+        d = lay_map(&f, &style);
+        check_layout(&d);
         close_drawing(&d);
         f.label = NULL;
         d = lay_map(&f, &style);
@@ -302,7 +330,7 @@ static void odd_layouts(void **state) {
     (void)state;
     static const struct { int64_t n_q, n_k, q0, k0; } each[] = {
         {1, 600, 599, 0}, {600, 1, 0, 0}, {4, 4000, 4000, 4}, {300, 40, 1234567, 1234800},
-        {3, 3, 1999999999, 1999999999}, {12, 100, 88, 0},
+        {3, 3, 1999999999, 1999999999}, {12, 100, 88, 0}, {301, 301, 1234500, 1234500},
     };
     char *prompt = malloc(4001);
     for (int i = 0; i < 4000; i++) prompt[i] = i % 7 ? 'm' : ' ';
@@ -366,6 +394,25 @@ static const uint32_t *paint(drawing *d, int *stride) {
     assert_int_equal(hs_paint(d->sheet, &d->page, d->canvas), HS_OK);
     assert_int_equal(hs_canvas_pixels(d->canvas, &pixel, stride), HS_OK);
     return pixel;
+}
+
+// Rectangles are cut at the edges of the picture.
+static void rectangles_are_cut(void **state) {
+    (void)state;
+    hs_canvas *c;
+    const uint32_t *pixel;
+    int stride;
+    assert_int_equal(hs_canvas_open(&c, 72), HS_OK);
+    assert_int_equal(hs_canvas_begin(c, 9, 5, PAPER), HS_OK);
+    hs_canvas_fill(c, 7, -3, 100, 5, 0x112233);
+    hs_canvas_fill(c, -4, 4, 6, 100, 0x445566);
+    assert_int_equal(hs_canvas_pixels(c, &pixel, &stride), HS_OK);
+    for (int y = 0; y < 5; y++)
+        for (int x = 0; x < 9; x++)
+            assert_int_equal(pixel[y * stride + x], x >= 7 && y < 2    ? 0x112233
+                                                    : x < 2 && y == 4 ? 0x445566
+                                                                      : PAPER);
+    hs_canvas_close(c);
 }
 
 // Ink lies only where the layout says: inside the boxes of texts, cells, bar, legend and ticks.
@@ -473,6 +520,17 @@ static uint32_t cell_colour(const image *im, const drawing *d, int64_t row, int6
     return colour;
 }
 
+// The height at which a number stands beside the bar.
+static double bar_number(const drawing *d, const char *text) {
+    for (int64_t i = 0; i < d->page.n_mark; i++) {
+        const hs_mark *m = &d->page.mark[i];
+        bool beside = m->x > d->page.bar.x / (d->sheet->dpi / 72);
+        if (beside && strcmp(m->text.markup, text) == 0) return m->box.y + 0.5 * m->box.h;
+    }
+    fail_msg("no %s beside the bar", text);
+    return 0;
+}
+
 static void map_colours(void **state) {
     (void)state;
     enum { N = 5 };
@@ -500,6 +558,9 @@ static void map_colours(void **state) {
         assert_int_equal(at(&im, bar.x + bar.w / 2, bar.y), hs_cmap_at(cmap, 1));
         assert_int_equal(at(&im, bar.x + bar.w / 2, bar.y + bar.h - 1), hs_cmap_at(cmap, 0));
         assert_int_equal(d.sheet->n_note, 1); // 7 lies beyond the bar
+        double px = d.sheet->dpi / 72;
+        assert_true(fabs(bar_number(&d, "1.0") - bar.y / px) < 1);
+        assert_true(fabs(bar_number(&d, "0.0") - (bar.y + bar.h) / px) < 1);
         close_drawing(&d);
         free(im.rgb);
     }
@@ -540,6 +601,23 @@ static void pooled_by_max(void **state) {
     assert_int_equal(d.sheet->colour[1000 * (N / 2) + 1000], hs_cmap_at(cmap, 0.5));
     close_drawing(&d);
 
+    f.causal = false; // the last cell of a row of odd length does not see the next row
+    f.n_k = N - 3;
+    value[f.n_k] = 1; // the start of row 1
+    d = lay_map(&f, &PLAIN);
+    int64_t n = d.sheet->x.n;
+    assert_int_equal(n, N / 2 - 1);
+    assert_int_equal(d.sheet->colour[0], hs_cmap_at(cmap, 1));
+    assert_int_equal(d.sheet->colour[n - 1], hs_cmap_at(cmap, 0));
+    close_drawing(&d);
+
+    f.n_q = 4; // a strip: its few rows are not pooled
+    d = lay_map(&f, &PLAIN);
+    assert_string_equal(d.sheet->note[0], "Pooled by max, 1 x 2 tokens a cell.");
+    assert_int_equal(d.sheet->y.n, 4);
+    close_drawing(&d);
+    f.n_q = f.n_k = N;
+
     hs_fig_style fine = {.lo = 1, .dpi = 200}; // here every cell has its pixel
     d = lay_map(&f, &fine);
     assert_int_equal(d.sheet->x.pool, 1);
@@ -574,6 +652,15 @@ static void grid_colours(void **state) {
         assert_true(lines > 50 && empty > lines);
     }
     assert_true(d.sheet->scale.lo == -0.5 && d.sheet->scale.hi == 0.5);
+    static const struct { const char *text; enum hs_tint tint; } print[] = {
+        {"−0.50", HS_TINT_ON_DARK}, {"0.00", HS_TINT_ON_LIGHT}, {"0.12", HS_TINT_ON_LIGHT},
+        {"∞", HS_TINT_ON_DARK}};
+    int found = 0;
+    for (int64_t i = 0; i < d.page.n_mark; i++)
+        for (size_t k = 0; k < sizeof print / sizeof *print; k++)
+            found += d.page.mark[i].tint == print[k].tint &&
+                     strcmp(d.page.mark[i].text.markup, print[k].text) == 0;
+    assert_int_equal(found, 4);
     close_drawing(&d);
     free(im.rgb);
 }
@@ -633,6 +720,13 @@ static void files_repeat_and_tell(void **state) {
     assert_false(HAS(&map[0], "tIME"));
     hs_map_close(&map[0]);
     hs_map_close(&map[1]);
+
+    f.diverging = false; // then there is no centre
+    assert_int_equal(hs_fig_draw_grid(&f, &PLAIN, NULL, path_of("a.PNG")), HS_OK);
+    assert_int_equal(hs_map_open(&map[0], path_of("a.PNG")), HS_OK);
+    assert_true(HAS(&map[0], "tEXtcmap\0viridis"));
+    assert_false(HAS(&map[0], "centre"));
+    hs_map_close(&map[0]);
 }
 
 static void refusals(void **state) {
@@ -677,6 +771,9 @@ static void refusals(void **state) {
     const char *meta[] = {" bad key", "v", NULL};
     assert_int_equal(hs_fig_draw_map(&map, NULL, meta, ok), HS_EARG);
     assert_int_equal(hs_fig_draw_map(&map, NULL, NULL, "/nonexistent/a.png"), HS_EIO);
+    const char *many[601] = {NULL};
+    for (int i = 0; i < 600; i++) many[i] = "k";
+    assert_int_equal(hs_fig_draw_map(&map, NULL, many, ok), HS_EARG);
 
     double *big = calloc(512 * 512, sizeof *big); // fills the page: too large at 1,200 dpi
     hs_fig_grid huge = {.value = big, .n_layer = 512, .n_head = 512};
@@ -704,6 +801,7 @@ int main(void) {
         cmocka_unit_test(map_layouts),
         cmocka_unit_test(odd_layouts),
         cmocka_unit_test(grid_layouts),
+        cmocka_unit_test(rectangles_are_cut),
         cmocka_unit_test(ink_stays_in_its_boxes),
         cmocka_unit_test_setup_teardown(map_colours, setup, teardown),
         cmocka_unit_test(mask_follows_positions),
