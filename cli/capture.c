@@ -52,8 +52,7 @@ static void keep_rows(float *to, const hs_site *site, const hs_view *v) {
     to += site->row0 * a_n * b_n;
     for (int64_t r = 0; r < site->n_row; r++)
         for (int64_t a = 0; a < a_n; a++)
-            for (int64_t b = 0; b < b_n; b++)
-                *to++ = from[r * v->stride[0] + a * a_s + b * b_s];
+            for (int64_t b = 0; b < b_n; b++) *to++ = from[r * v->stride[0] + a * a_s + b * b_s];
 }
 
 static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
@@ -78,10 +77,8 @@ static int on_tile(void *ctx, const hs_tile *t, int worker) {
 }
 
 int hs_capture_hook(hs_capture *c, hs_hooks *hooks) {
-    return hs_hooks_add(hooks, &(hs_hook){.points = c->points,
-                                          .rows = on_rows,
-                                          .tile = on_tile,
-                                          .ctx = c});
+    return hs_hooks_add(
+        hooks, &(hs_hook){.points = c->points, .rows = on_rows, .tile = on_tile, .ctx = c});
 }
 
 // ---- open and close -------------------------------------------------------------------------

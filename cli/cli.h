@@ -12,8 +12,15 @@
 #include "model/core/progress.h"
 
 // Exit statuses (documented by `headscope help exit`).
-enum hs_exit { HS_EXIT_OK = 0, HS_EXIT_FAILED = 1, HS_EXIT_USAGE = 2, HS_EXIT_UNSUPPORTED = 3,
-               HS_EXIT_CHECK = 4, HS_EXIT_NOTHING = 5, HS_EXIT_INTERRUPTED = 130 };
+enum hs_exit {
+    HS_EXIT_OK = 0,
+    HS_EXIT_FAILED = 1,
+    HS_EXIT_USAGE = 2,
+    HS_EXIT_UNSUPPORTED = 3,
+    HS_EXIT_CHECK = 4,
+    HS_EXIT_NOTHING = 5,
+    HS_EXIT_INTERRUPTED = 130
+};
 int hs_exit_of(int rc); // the status for an hs_rc
 
 // ---- options --------------------------------------------------------------------------------
@@ -33,14 +40,14 @@ typedef struct hs_opt_list {
 } hs_opt_list;
 
 typedef struct hs_opt {
-    const char *name;     // long, without dashes
-    char letter;          // 0 = none
+    const char *name; // long, without dashes
+    char letter;      // 0 = none
     enum hs_opt_type type;
     size_t offset;        // of the value in the group's struct
     const char *value;    // how --help calls the value ("N", "FILE.db"); ENUM: choices "a|b|c"
     const char *fallback; // the default as a user would write it; NULL: absent, zero
     const char *help;     // one line; the default is added to it
-} hs_opt; // a table ends with name NULL
+} hs_opt;                 // a table ends with name NULL
 
 // Options that several commands share are one table and one struct, embedded in each command's own
 // at `offset`.
@@ -66,29 +73,29 @@ typedef struct hs_call {
     const hs_cmd *cmd;
     const char *const *arg; // [n_arg] words that are no options, in order
     int n_arg;
-    char *const *argv;      // [argc] the whole command line, for the run's provenance
+    char *const *argv; // [argc] the whole command line, for the run's provenance
     int argc;
-    bool quiet, color;      // color: for stdout
+    bool quiet, color; // color: for stdout
 } hs_call;
 
 struct hs_cmd {
     const char *name, *group, *title; // title: one line
     const char *synopsis;             // what follows the name: "MODEL -p TEXT [options]"
     const char *about;                // a paragraph
-    const char *const *examples;      // pairs of command and what it does; ended by NULL
+    const char *const (*examples)[2]; // command and what it does; ended by NULL
     const hs_opt_group *options;      // NULL: none of its own
     size_t options_size;              // of the options struct, zeroed before parsing
     int max_arg;                      // most words that are no options
     int (*run)(const hs_call *call, const void *options); // hs_rc; prints nothing on failure
 };
-extern const hs_cmd *const hs_cmds[]; // the registry that make writes; ended by NULL
+extern const hs_cmd *const hs_cmds[];        // the registry that make writes; ended by NULL
 const hs_cmd *hs_cmd_find(const char *name); // NULL when there is none
 
 // Parses words[0..n) into options (already zeroed, of the command's size) and globals; words that
 // are no options go to arg[0..*n_arg), which has room for n. HS_EARG names the word. Free the
 // lists with hs_opts_free, after a failure too.
-int hs_opts_parse(const hs_cmd *cmd, void *options, hs_globals *globals, int n,
-                  char *const *words, const char **arg, int *n_arg) HS_MUST_USE;
+int hs_opts_parse(const hs_cmd *cmd, void *options, hs_globals *globals, int n, char *const *words,
+                  const char **arg, int *n_arg) HS_MUST_USE;
 void hs_opts_free(const hs_cmd *cmd, void *options);
 // HS_EARG unless text is a whole number within [min, max]; `what` names it in the message.
 int hs_parse_int(const char *what, const char *text, int64_t min, int64_t max,
@@ -113,8 +120,8 @@ typedef struct hs_bar {
     hs_progress progress; // what libraries are given
     bool shown, drawn;
     const char *what;
-    int64_t first;        // done when `what` began
-    double began, last;   // seconds
+    int64_t first;      // done when `what` began
+    double began, last; // seconds
 } hs_bar;
 void hs_bar_open(hs_bar *bar, const hs_call *call);
 void hs_bar_close(hs_bar *bar); // wipes the line

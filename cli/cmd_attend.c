@@ -35,7 +35,7 @@ typedef struct row {
 
 static int read_row(row *w, const struct options *opt) {
     hs_dims dims;
-    int64_t prompt, n_q, n_k;
+    int64_t prompt, n_q = 0, n_k = 0;
     float *map = NULL;
     int rc = hs_db_dims(w->r.db, w->r.run, &dims);
     if (!rc) rc = hs_one_head(&dims, opt->head, &w->layer, &w->head);
@@ -55,8 +55,8 @@ static const char *label(const row *w, int64_t pos) {
     return pos < w->labels.n ? w->labels.text[pos] : NULL;
 }
 
-static const hs_col columns[] = {{"position", "pos", 0}, {"id", "id", 0}, {"token", "token", 0},
-                                 {"weight", "weight", 6}};
+static const hs_col columns[] = {
+    {"position", "pos", 0}, {"id", "id", 0}, {"token", "token", 0}, {"weight", "weight", 6}};
 enum { N_COLUMN = 4 };
 
 static int make_table(hs_table **out, const row *w, int64_t top) {
@@ -146,8 +146,9 @@ const hs_cmd hs_cmd_attend = {
     .synopsis = "[RUN] --head L5H1 [--from POS] [options]",
     .about = "Reads a stored attention map: record it with --maps L5H1 (or all). Prompt 0 unless "
              "--prompt says otherwise. Exit 5 when no map of that head is stored.",
-    .examples = (const char *const[]){"attend --head L5H1 --from -1",
-                                      "what the last token looks at", NULL},
+    .examples = (const char *const[][2]){{"attend --head L5H1 --from -1",
+                                          "what the last token looks at"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},

@@ -34,8 +34,7 @@ static int run(const hs_call *call, const void *options) {
     int64_t n_vocab = opt->n_vocab;
     const char *path = opt->model;
     int rc = HS_OK;
-    if (!call->n_arg)
-        return hs_fail(HS_EARG, "which data set? headscope list datasets shows them");
+    if (!call->n_arg) return hs_fail(HS_EARG, "which data set? headscope list datasets shows them");
     if (n_vocab < 0) return hs_fail(HS_EARG, "--n-vocab takes a positive number");
     if (!path && !n_vocab) path = getenv("HEADSCOPE_MODEL");
     if (!path && !n_vocab)
@@ -68,8 +67,9 @@ const hs_cmd hs_cmd_dataset = {
     .synopsis = "NAME[:k=v,...] [options]",
     .about = "The same name, parameters, seed and vocabulary give the same bytes everywhere. "
              "headscope list datasets shows what there is, headscope help NAME the parameters.",
-    .examples = (const char *const[]){"dataset repeat:k=50,n=4 -m model.gguf -o repeat.jsonl",
-                                      "repeated random tokens, for induction heads", NULL},
+    .examples = (const char *const[][2]){{"dataset repeat:k=50,n=4 -m model.gguf -o repeat.jsonl",
+                                          "repeated random tokens, for induction heads"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0}, {0}},
     .options_size = sizeof(struct options),
     .max_arg = 1,

@@ -32,10 +32,11 @@ typedef struct work {
 
 // -ln softmax(logits)[id], in double.
 static double row_nll(const float *logits, int64_t n, int32_t id) {
-    double max = logits[0], sum = 0;
+    double max = logits[0];
     for (int64_t i = 1; i < n; i++)
         if (logits[i] > max) max = logits[i];
-    for (int64_t i = 0; i < n; i++) sum += exp(logits[i] - max);
+    double sum = exp(logits[0] - max);
+    for (int64_t i = 1; i < n; i++) sum += exp(logits[i] - max);
     return max + log(sum) - logits[id];
 }
 
@@ -100,10 +101,9 @@ static int score(work *w) {
     points[dims.n_layer] = HS_BIT(HS_LOGITS);
     rc = hs_hooks_open(&hooks, &dims);
     if (!rc)
-        rc = hs_hooks_add(hooks, &(hs_hook){.points = points,
-                                            .rows = on_logits,
-                                            .layer_done = on_layer_done,
-                                            .ctx = w});
+        rc = hs_hooks_add(
+            hooks,
+            &(hs_hook){.points = points, .rows = on_logits, .layer_done = on_layer_done, .ctx = w});
     if (!rc) rc = hs_context_open(&context, w->session.model, NULL);
     if (!rc) {
         hs_context_set_tap(context, hs_hooks_tap(hooks));
@@ -238,15 +238,15 @@ const hs_cmd hs_cmd_eval = {
     .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
     .about = "nll is the mean of -ln p(next token) in nats over the scored positions, T-1 of a "
              "prompt of T tokens, every position weighing the same.",
-    .examples = (const char *const[]){"eval model.gguf -f texts.jsonl", "loss of each text",
-                                      "eval model.gguf -p \"the cat sat\" --per-token --json",
-                                      "loss of each token, for scripts", NULL},
-    .options = (const hs_opt_group[]){
-        {"options", own, 0},
-        {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
-        {"model", hs_opts_model, offsetof(struct options, model)},
-        {"output", hs_opts_table, offsetof(struct options, out)},
-        {0}},
+    .examples = (const char *const[][2]){{"eval model.gguf -f texts.jsonl", "loss of each text"},
+                                         {"eval model.gguf -p \"the cat sat\" --per-token --json",
+                                          "loss of each token, for scripts"},
+                                         {NULL}},
+    .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
+                                      {"model", hs_opts_model, offsetof(struct options, model)},
+                                      {"output", hs_opts_table, offsetof(struct options, out)},
+                                      {0}},
     .options_size = sizeof(struct options),
     .max_arg = 1,
     .run = run,

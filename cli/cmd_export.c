@@ -22,13 +22,15 @@ enum { N_WHAT = sizeof whats / sizeof *whats };
 // "maps,acts" as bits.
 static int parse_what(const char *text, unsigned *out) {
     *out = 0;
-    for (const char *c = text; ; c++) {
+    for (const char *c = text;; c++) {
         size_t n = strcspn(c, ",");
         int i = 0;
         while (i < N_WHAT && (strlen(whats[i].name) != n || memcmp(whats[i].name, c, n) != 0)) i++;
         if (i == N_WHAT)
-            return hs_fail(HS_EARG, "--what takes maps, acts, stats, tokens or all, joined by "
-                                    "commas, not '%.*s'", (int)n, c);
+            return hs_fail(HS_EARG,
+                           "--what takes maps, acts, stats, tokens or all, joined by "
+                           "commas, not '%.*s'",
+                           (int)n, c);
         *out |= whats[i].bit;
         c += n;
         if (!*c) return HS_OK;
@@ -71,9 +73,10 @@ const hs_cmd hs_cmd_export = {
              "p0/tokens int64 [T], p0/blocks.3.attn.hook_pattern [H, T, T], row statistics as "
              "p0/blocks.3.attn.hook_row_stats.entropy [H, T]. All prompts unless --prompt is "
              "given.",
-    .examples = (const char *const[]){"export -o run.npz", "everything of the latest run",
-                                      "export 3 --what maps --prompt 0 -o maps.safetensors",
-                                      "one prompt's maps", NULL},
+    .examples = (const char *const[][2]){{"export -o run.npz", "everything of the latest run"},
+                                         {"export 3 --what maps --prompt 0 -o maps.safetensors",
+                                          "one prompt's maps"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},

@@ -172,16 +172,16 @@ const hs_cmd hs_cmd_generate = {
     .about = "Stops after N tokens or at an end-of-generation token, which is among the ids of "
              "--json but not in the text. Record what the heads do meanwhile with headscope record "
              "--generate N.",
-    .examples = (const char *const[]){"generate model.gguf -p \"The capital of France is\" -n 16",
-                                      "the likeliest text",
-                                      "generate model.gguf -f prompts.jsonl -n 24 --json",
-                                      "ids and texts, for scripts", NULL},
-    .options = (const hs_opt_group[]){
-        {"options", own, 0},
-        {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
-        {"model", hs_opts_model, offsetof(struct options, model)},
-        {"output", hs_opts_json, offsetof(struct options, out)},
-        {0}},
+    .examples =
+        (const char *const[][2]){
+            {"generate model.gguf -p \"The capital of France is\" -n 16", "the likeliest text"},
+            {"generate model.gguf -f prompts.jsonl -n 24 --json", "ids and texts, for scripts"},
+            {NULL}},
+    .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
+                                      {"model", hs_opts_model, offsetof(struct options, model)},
+                                      {"output", hs_opts_json, offsetof(struct options, out)},
+                                      {0}},
     .options_size = sizeof(struct options),
     .max_arg = 1,
     .run = run,

@@ -47,9 +47,10 @@ static int cmp_head(const void *a, const void *b) {
     return by_head(a, b);
 }
 
-static int (*const compare[])(const void *, const void *) = {
-    [SORT_VALUE] = cmp_value, [SORT_ASCENDING] = cmp_ascending, [SORT_ABS] = cmp_abs,
-    [SORT_HEAD] = cmp_head};
+static int (*const compare[])(const void *, const void *) = {[SORT_VALUE] = cmp_value,
+                                                             [SORT_ASCENDING] = cmp_ascending,
+                                                             [SORT_ABS] = cmp_abs,
+                                                             [SORT_HEAD] = cmp_head};
 
 // Keeps the heads of a selection.
 static int restrict_to(hs_head_values *v, const hs_source *r, const char *selection) {
@@ -66,13 +67,9 @@ static int restrict_to(hs_head_values *v, const hs_source *r, const char *select
 }
 
 static int make_table(hs_table **out, const hs_head_values *v, const struct options *opt) {
-    const hs_col columns[] = {{NULL, "head", 0},
-                              {"layer", NULL, 0},
-                              {"head", NULL, 0},
-                              {"value", opt->metric, 6},
-                              {"prompts", NULL, 0},
-                              {"reason", NULL, 0},
-                              {NULL, "", 0}};
+    const hs_col columns[] = {
+        {NULL, "head", 0},    {"layer", NULL, 0},  {"head", NULL, 0}, {"value", opt->metric, 6},
+        {"prompts", NULL, 0}, {"reason", NULL, 0}, {NULL, "", 0}};
     int rc = hs_table_open(out, columns, sizeof columns / sizeof *columns);
     for (int64_t i = 0; !rc && i < v->n && (!opt->top || i < opt->top); i++) {
         const hs_head_value *h = &v->at[i];
@@ -149,10 +146,11 @@ const hs_cmd hs_cmd_heads = {
     .synopsis = "[RUN] --metric NAME [options]",
     .about = "The mean over the run's prompts, or one prompt's value with --prompt. Where a metric "
              "is not defined there is no number but a reason.",
-    .examples = (const char *const[]){"heads --metric sink_alpha0 --top 10",
-                                      "the ten strongest attention sinks",
-                                      "heads --metric induction --prompt 2 --json",
-                                      "every head on the third prompt, for scripts", NULL},
+    .examples = (const char *const[][2]){{"heads --metric sink_alpha0 --top 10",
+                                          "the ten strongest attention sinks"},
+                                         {"heads --metric induction --prompt 2 --json",
+                                          "every head on the third prompt, for scripts"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},

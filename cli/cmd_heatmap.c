@@ -22,21 +22,15 @@ typedef struct caption {
     char run[24], model[128], prompt[128];
 } caption;
 
-static void copy_text(char *to, size_t size, const hs_query *q, const char *column) {
-    int at = hs_query_find(q, column);
-    hs_cell c = at < 0 ? (hs_cell){.type = HS_CELL_NULL} : hs_query_cell(q, at);
-    if (c.type == HS_CELL_TEXT) snprintf(to, size, "%.*s", (int)c.n, (const char *)c.data);
-}
-
 static int on_run(void *ctx, const hs_query *q) {
     caption *c = ctx;
-    copy_text(c->model, sizeof c->model, q, "model");
+    hs_query_text(q, "model", c->model, sizeof c->model);
     return HS_OK;
 }
 
 static int on_prompt(void *ctx, const hs_query *q) {
     caption *c = ctx;
-    copy_text(c->prompt, sizeof c->prompt, q, "id");
+    hs_query_text(q, "id", c->prompt, sizeof c->prompt);
     return HS_OK;
 }
 
@@ -96,8 +90,8 @@ static int draw_map(const hs_source *r, const struct options *opt, const hs_fig_
                             .label = labels.n >= n_k ? (const char *const *)labels.text : NULL,
                             .causal = true,
                             .bar_label = "attention weight"};
-    const char *const meta[] = {"run", c.run, "model", c.model, "head", name,
-                                "prompt", c.prompt, NULL};
+    const char *const meta[] = {"run", c.run,    "model",  c.model, "head",
+                                name,  "prompt", c.prompt, NULL};
     rc = hs_fig_draw_map(&fig, style, meta, opt->file);
 out:
     hs_buf_free(&c.title);
@@ -158,11 +152,9 @@ static int check_options(const struct options *opt, hs_fig_style *style) {
         return hs_fail(HS_EARG, "draw what? Either --head L5H1 or --grid METRIC");
     if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE.png");
     if (opt->cmap && !hs_cmap_find(opt->cmap))
-        return hs_fail(HS_EARG, "there is no colour map '%s': headscope list colormaps",
-                       opt->cmap);
+        return hs_fail(HS_EARG, "there is no colour map '%s': headscope list colormaps", opt->cmap);
     if (opt->dpi < 0) return hs_fail(HS_EARG, "--dpi takes a positive number");
-    *style = (hs_fig_style){.cmap = opt->cmap, .dpi = opt->dpi,
-                            .theme = (enum hs_theme)opt->theme};
+    *style = (hs_fig_style){.cmap = opt->cmap, .dpi = opt->dpi, .theme = (enum hs_theme)opt->theme};
     return parse_range(opt->range, style);
 }
 
@@ -204,9 +196,10 @@ const hs_cmd hs_cmd_heatmap = {
     .about = "A map needs a recording with --maps; it shows prompt 0 unless --prompt says "
              "otherwise. A grid shows the mean over the prompts, or one with --prompt. What was "
              "drawn, its range and colours are in the PNG's text chunks.",
-    .examples = (const char *const[]){"heatmap --head L5H1 -o map.png", "one head's attention",
-                                      "heatmap --grid entropy_nats -o heads.png --dpi 300",
-                                      "every head's entropy, for print", NULL},
+    .examples = (const char *const[][2]){{"heatmap --head L5H1 -o map.png", "one head's attention"},
+                                         {"heatmap --grid entropy_nats -o heads.png --dpi 300",
+                                          "every head's entropy, for print"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},

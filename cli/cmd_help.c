@@ -15,9 +15,10 @@ const hs_cmd hs_cmd_help = {
     .synopsis = "[COMMAND | TOPIC | NAME]",
     .about = "Without a word: the commands. Topics: models, prompts, select, output, environment, "
              "exit.",
-    .examples = (const char *const[]){"help record", "what record does, and its options",
-                                      "help sinks", "what the observer sinks measures",
-                                      "help exit", "what the exit statuses mean", NULL},
+    .examples = (const char *const[][2]){{"help record", "what record does, and its options"},
+                                         {"help sinks", "what the observer sinks measures"},
+                                         {"help exit", "what the exit statuses mean"},
+                                         {NULL}},
     .max_arg = 1,
     .run = run,
 };

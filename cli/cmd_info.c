@@ -186,8 +186,7 @@ out:
 static const hs_opt own[] = {
     {"tokens", 0, HS_OPT_INT, offsetof(struct options, tokens), "N", NULL,
      "estimate memory for N tokens (default: 2048, or the context length)"},
-    {"tensors", 0, HS_OPT_FLAG, offsetof(struct options, tensors), NULL, NULL,
-     "list every tensor"},
+    {"tensors", 0, HS_OPT_FLAG, offsetof(struct options, tensors), NULL, NULL, "list every tensor"},
     {0},
 };
 
@@ -198,9 +197,10 @@ const hs_cmd hs_cmd_info = {
     .synopsis = "MODEL [options]",
     .about = "Reads and checks the whole container: a damaged file, a tensor too many or too few, "
              "or a setting that cannot be honoured exactly is refused with exit 3.",
-    .examples = (const char *const[]){"info model.gguf", "what it is",
-                                      "info model.gguf --tokens 8192 --json",
-                                      "what 8,192 tokens take, for scripts", NULL},
+    .examples = (const char *const[][2]){{"info model.gguf", "what it is"},
+                                         {"info model.gguf --tokens 8192 --json",
+                                          "what 8,192 tokens take, for scripts"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"model", hs_opts_model, offsetof(struct options, model)},
                                       {"output", hs_opts_json, offsetof(struct options, out)},

@@ -15,8 +15,7 @@ struct options {
 };
 
 // Every list is rows of these; a lister leaves out what it has not.
-static const hs_col columns[] = {
-    {"name", "name", 0}, {"title", "what", 0}, {"detail", "", 0}};
+static const hs_col columns[] = {{"name", "name", 0}, {"title", "what", 0}, {"detail", "", 0}};
 enum { N_COLUMN = 3 };
 
 static void row(hs_table *t, const char *name, const char *title, const char *detail) {
@@ -35,10 +34,14 @@ static int list_archs(hs_table *t, const char *model) {
 // All hook points, or those that a model has.
 static int list_hooks(hs_table *t, const char *path) {
     static const char *const shape[] = {
-        [HS_SHAPE_D] = "[T, d_model]",          [HS_SHAPE_1] = "[T, 1]",
-        [HS_SHAPE_HEAD] = "[T, n_head, d_head]", [HS_SHAPE_KV] = "[T, n_kv_head, d_head]",
-        [HS_SHAPE_FF] = "[T, d_ff]",            [HS_SHAPE_RESULT] = "[T, n_head, d_model]",
-        [HS_SHAPE_VOCAB] = "[T, n_vocab]",      [HS_SHAPE_MAP] = "[n_head, T, T]",
+        [HS_SHAPE_D] = "[T, d_model]",
+        [HS_SHAPE_1] = "[T, 1]",
+        [HS_SHAPE_HEAD] = "[T, n_head, d_head]",
+        [HS_SHAPE_KV] = "[T, n_kv_head, d_head]",
+        [HS_SHAPE_FF] = "[T, d_ff]",
+        [HS_SHAPE_RESULT] = "[T, n_head, d_model]",
+        [HS_SHAPE_VOCAB] = "[T, n_vocab]",
+        [HS_SHAPE_MAP] = "[n_head, T, T]",
         [HS_SHAPE_STATS] = "[n_head, stat, T]",
     };
     hs_model *model = NULL;
@@ -93,8 +96,8 @@ static int list_queries(hs_table *t, const char *model) {
         char title[200], name[64], fallback[64], help[200];
         hs_query_title(q, title, sizeof title);
         hs_buf params = {0};
-        for (int i = 0; hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, help,
-                                       sizeof help);
+        for (int i = 0;
+             hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, help, sizeof help);
              i++)
             hs_buf_printf(&params, "%s%s=%s", params.len ? "," : "", name, fallback);
         row(t, q->name, title, hs_buf_text(&params));
@@ -192,12 +195,18 @@ static const struct what {
     const char *name;
     int (*list)(hs_table *t, const char *model);
 } whats[] = {
-    {"archs", list_archs},         {"backends", list_backends},
-    {"colormaps", list_colormaps}, {"datasets", list_datasets},
-    {"experiments", list_experiments}, {"figures", list_figures},
-    {"hooks", list_hooks},         {"interventions", list_interventions},
-    {"metrics", list_metrics},     {"models", list_models},
-    {"observers", list_observers}, {"queries", list_queries},
+    {"archs", list_archs},
+    {"backends", list_backends},
+    {"colormaps", list_colormaps},
+    {"datasets", list_datasets},
+    {"experiments", list_experiments},
+    {"figures", list_figures},
+    {"hooks", list_hooks},
+    {"interventions", list_interventions},
+    {"metrics", list_metrics},
+    {"models", list_models},
+    {"observers", list_observers},
+    {"queries", list_queries},
     {NULL, NULL},
 };
 
@@ -208,8 +217,7 @@ static const char *what_name(const void *ctx, int i) {
 
 static int unknown(const char *word) {
     hs_buf all = {0};
-    for (int i = 0; whats[i].name; i++)
-        hs_buf_printf(&all, "%s%s", i ? ", " : "", whats[i].name);
+    for (int i = 0; whats[i].name; i++) hs_buf_printf(&all, "%s%s", i ? ", " : "", whats[i].name);
     const char *near = word ? hs_nearest(word, what_name, NULL) : NULL;
     int rc;
     if (!word)
@@ -257,8 +265,9 @@ const hs_cmd hs_cmd_list = {
              "interventions, metrics, models, observers, queries. hooks takes a MODEL and then "
              "lists the points which that model has. headscope help NAME explains an observer, "
              "data set or query.",
-    .examples = (const char *const[]){"list observers", "what --observe can watch",
-                                      "list hooks model.gguf", "the hook points of a model", NULL},
+    .examples = (const char *const[][2]){{"list observers", "what --observe can watch"},
+                                         {"list hooks model.gguf", "the hook points of a model"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"output", hs_opts_table, offsetof(struct options, out)},
                                       {0}},
     .options_size = sizeof(struct options),

@@ -70,8 +70,7 @@ static int run(const hs_call *call, const void *options) {
     int rc = hs_observe_parse(&list, call->arg + first, call->n_arg - first, false);
     if (!rc) rc = hs_db_open(&db, hs_cli_db_path(&opt->db), HS_DB_WRITE);
     if (!rc) rc = hs_cli_run(call, call->n_arg, &which, db, &run_id);
-    if (!rc && opt->model)
-        rc = hs_cli_model_open(&model, opt->model, &opt->engine, &bar.progress);
+    if (!rc && opt->model) rc = hs_cli_model_open(&model, opt->model, &opt->engine, &bar.progress);
     if (!rc && !model && needs_weights(&list))
         hs_note(call, "without --model, what needs weights stays undefined");
     if (!rc) rc = hs_db_observe(db, run_id, &list, model, &bar.progress);
@@ -97,8 +96,9 @@ const hs_cmd hs_cmd_observe = {
     .about = "The same code as record --observe, on stored maps and activations; from f32 maps the "
              "results are equal to the bit. Where the run did not store what an observer needs, "
              "the message says which option of record does.",
-    .examples = (const char *const[]){"observe sinks", "on the latest run",
-                                      "observe 3 stripes echo --db run.db", "two on run 3", NULL},
+    .examples = (const char *const[][2]){{"observe sinks", "on the latest run"},
+                                         {"observe 3 stripes echo --db run.db", "two on run 3"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_write, offsetof(struct options, db)},
                                       {"", hs_opts_run, offsetof(struct options, run)},

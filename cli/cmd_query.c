@@ -89,8 +89,8 @@ static int list_queries(const hs_call *call, const hs_out_options *out) {
         char title[200], name[64], fallback[64], help[200];
         hs_buf params = {0};
         hs_query_title(q, title, sizeof title);
-        for (int i = 0; hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, help,
-                                       sizeof help);
+        for (int i = 0;
+             hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, help, sizeof help);
              i++)
             hs_buf_printf(&params, "%s%s=%s", i ? " " : "", name, fallback);
         hs_table_str(t, q->name);
@@ -150,11 +150,13 @@ const hs_cmd hs_cmd_query = {
              "only reads; :run and :prompt are bound when it uses them. For blobs there are "
              "att_row(map, query), att_at(map, query, key) and att_series(data). The meaning of "
              "every column is in the table column_doc.",
-    .examples = (const char *const[]){"query sink_rate --param eps=0.3",
-                                      "the share of heads that sink at each position",
-                                      "query \"select name, value from v_head_mean where metric = "
-                                      "'entropy_nats' order by value limit 5\"",
-                                      "your own SQL", NULL},
+    .examples =
+        (const char *const[][2]){
+            {"query sink_rate --param eps=0.3", "the share of heads that sink at each position"},
+            {"query \"select name, value from v_head_mean where metric = "
+             "'entropy_nats' order by value limit 5\"",
+             "your own SQL"},
+            {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},

@@ -36,11 +36,11 @@ typedef struct work {
     hs_db *db;
     hs_rec *rec;
     hs_context *context;
-    float *logits;            // [n_vocab] of the last row, when decoding
-    int32_t *decoded;         // [generate]
-    int64_t n_prompt, done;   // prompts in all, held
-    int64_t tokens;           // held: those of finished prompts, and decoded by this call
-    int64_t total, rows;      // for the bar: tokens in all, tokens of the evaluation under way
+    float *logits;          // [n_vocab] of the last row, when decoding
+    int32_t *decoded;       // [generate]
+    int64_t n_prompt, done; // prompts in all, held
+    int64_t tokens;         // held: those of finished prompts, and decoded by this call
+    int64_t total, rows;    // for the bar: tokens in all, tokens of the evaluation under way
 } work;
 
 // ---- one prompt -----------------------------------------------------------------------------
@@ -67,10 +67,9 @@ static int add_own_hook(work *w, hs_hooks *hooks) {
     int rc = hs_alloc(&points, (size_t)n_layer + 1, sizeof *points);
     if (rc) return rc;
     if (w->opt->generate) points[n_layer] = HS_BIT(HS_LOGITS);
-    rc = hs_hooks_add(hooks, &(hs_hook){.points = points,
-                                        .rows = on_logits,
-                                        .layer_done = on_layer_done,
-                                        .ctx = w});
+    rc = hs_hooks_add(
+        hooks,
+        &(hs_hook){.points = points, .rows = on_logits, .layer_done = on_layer_done, .ctx = w});
     free(points);
     return rc;
 }
@@ -268,8 +267,7 @@ static int prepare(work *w) {
         rc = hs_cli_prompts_check(w->session.prompts, opt->generate,
                                   hs_cli_n_ctx(w->session.model));
     if (!rc) rc = hs_plan_open(&w->plan, &ask, w->session.model);
-    if (!rc)
-        rc = hs_plan_room(&w->plan, w->call, w->session.prompts, hs_cli_db_path(&opt->db));
+    if (!rc) rc = hs_plan_room(&w->plan, w->call, w->session.prompts, hs_cli_db_path(&opt->db));
     if (!rc) w->n_prompt = hs_prompts_count(w->session.prompts);
     return rc;
 }
@@ -307,10 +305,8 @@ static const hs_opt own[] = {
      "number format of stored maps and activations; f32 is exact"},
     {"generate", 0, HS_OPT_INT, offsetof(struct options, generate), "N", NULL,
      "decode up to N tokens after each prompt (greedily) and record their rows too"},
-    {"label", 0, HS_OPT_TEXT, offsetof(struct options, label), "TEXT", NULL,
-     "a name for the run"},
-    {"seed", 0, HS_OPT_INT, offsetof(struct options, seed), "N", "0",
-     "stored with the run"},
+    {"label", 0, HS_OPT_TEXT, offsetof(struct options, label), "TEXT", NULL, "a name for the run"},
+    {"seed", 0, HS_OPT_INT, offsetof(struct options, seed), "N", "0", "stored with the run"},
     {"resume", 0, HS_OPT_FLAG, offsetof(struct options, resume), NULL, NULL,
      "go on with the newest run of the same model, prompts and options"},
     {0},
@@ -325,20 +321,21 @@ const hs_cmd hs_cmd_record = {
              "recorded; maps and activations when asked for. Each prompt is committed when it is "
              "done: Ctrl-C or a crash loses at most the prompt in work, and --resume goes on.",
     .examples =
-        (const char *const[]){"record model.gguf -p \"When Mary and John went to the store\"",
-                              "every head's metrics on one prompt", 
-                              "record model.gguf -f prompts.jsonl --observe sinks,massive --maps "
-                              "L5H* -o run.db",
-                              "two observers and the maps of layer 5",
-                              "record model.gguf -f prompts.jsonl -o run.db --resume",
-                              "go on after an interruption", NULL},
-    .options = (const hs_opt_group[]){
-        {"options", own, 0},
-        {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
-        {"model", hs_opts_model, offsetof(struct options, model)},
-        {"output", hs_opts_db_write, offsetof(struct options, db)},
-        {"", hs_opts_json, offsetof(struct options, out)},
-        {0}},
+        (const char *const[][2]){
+            {"record model.gguf -p \"When Mary and John went to the store\"",
+             "every head's metrics on one prompt"},
+            {"record model.gguf -f prompts.jsonl --observe sinks,massive --maps "
+             "L5H* -o run.db",
+             "two observers and the maps of layer 5"},
+            {"record model.gguf -f prompts.jsonl -o run.db --resume",
+             "go on after an interruption"},
+            {NULL}},
+    .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
+                                      {"model", hs_opts_model, offsetof(struct options, model)},
+                                      {"output", hs_opts_db_write, offsetof(struct options, db)},
+                                      {"", hs_opts_json, offsetof(struct options, out)},
+                                      {0}},
     .options_size = sizeof(struct options),
     .max_arg = 1,
     .run = run,

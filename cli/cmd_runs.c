@@ -36,7 +36,7 @@ const hs_cmd hs_cmd_runs = {
     .title = "the runs of a database",
     .synopsis = "[--db FILE.db] [options]",
     .about = "One line a run: model, prompts, tokens, when and whether it is complete.",
-    .examples = (const char *const[]){"runs --db run.db", "what is in there", NULL},
+    .examples = (const char *const[][2]){{"runs --db run.db", "what is in there"}, {NULL}},
     .options = (const hs_opt_group[]){{"options", hs_opts_db_read, offsetof(struct options, db)},
                                       {"output", hs_opts_table, offsetof(struct options, out)},
                                       {0}},

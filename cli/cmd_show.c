@@ -106,8 +106,9 @@ const hs_cmd hs_cmd_show = {
     .synopsis = "[RUN] [options]",
     .about = "Model and its fingerprint, command line, tokenizer policy, precision, kernels, "
              "status; the prompts; the analyses; the maps and activations that are stored.",
-    .examples = (const char *const[]){"show", "the latest run", "show 3 --db run.db --json",
-                                      "run 3, for scripts", NULL},
+    .examples = (const char *const[][2]){{"show", "the latest run"},
+                                         {"show 3 --db run.db --json", "run 3, for scripts"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_run, offsetof(struct options, run)},
                                       {"output", hs_opts_json, offsetof(struct options, out)},

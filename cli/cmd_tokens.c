@@ -9,7 +9,7 @@ struct options {
 };
 
 static const hs_col columns[] = {
-    {"prompt", "prompt", 0}, {"position", "pos", 0}, {"id", "id", 0},      {"piece", NULL, 0},
+    {"prompt", "prompt", 0}, {"position", "pos", 0}, {"id", "id", 0},   {"piece", NULL, 0},
     {NULL, "piece", 0},      {"start", "start", 0},  {"end", "end", 0},
 };
 enum { N_COLUMN = 7 };
@@ -100,8 +100,7 @@ static int run(const hs_call *call, const void *options) {
     if (!rc) rc = hs_cli_model_path(call, 0, &path);
     if (!rc) rc = hs_cli_tok_open(&ckpt, &tok, path);
     if (!rc && !tok) rc = hs_fail(HS_EUNSUPPORTED, "%s has no tokenizer", path);
-    if (!rc)
-        rc = hs_cli_prompts_open(&prompts, &opt->prompt, tok, (int64_t)hs_tok_n_vocab(tok));
+    if (!rc) rc = hs_cli_prompts_open(&prompts, &opt->prompt, tok, (int64_t)hs_tok_n_vocab(tok));
     if (!rc) rc = print(call, opt, prompts, tok);
     hs_prompts_close(prompts);
     hs_tok_close(tok);
@@ -116,9 +115,10 @@ const hs_cmd hs_cmd_tokens = {
     .synopsis = "MODEL -p TEXT [options]",
     .about = "start and end are bytes of the text; a token that was added (BOS) has start = end. "
              "In the table newlines, spaces and broken bytes are shown as marks.",
-    .examples = (const char *const[]){"tokens model.gguf -p \"Hello world\"", "a table",
-                                      "tokens model.gguf -p \"Hello\" --bos no --json",
-                                      "for scripts, without BOS", NULL},
+    .examples = (const char *const[][2]){{"tokens model.gguf -p \"Hello world\"", "a table"},
+                                         {"tokens model.gguf -p \"Hello\" --bos no --json",
+                                          "for scripts, without BOS"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
                                       {"output", hs_opts_table, offsetof(struct options, out)},
                                       {0}},

@@ -12,8 +12,8 @@ struct options {
 };
 
 static const hs_col columns[] = {
-    {"name", "check", 0},        {"passed", NULL, 0},      {NULL, "", 0},
-    {"max_abs", "max abs", -1},  {"max_rel", "max rel", -1}, {"limit", "limit", -1},
+    {"name", "check", 0},       {"passed", NULL, 0},        {NULL, "", 0},
+    {"max_abs", "max abs", -1}, {"max_rel", "max rel", -1}, {"limit", "limit", -1},
 };
 enum { N_COLUMN = 6 };
 
@@ -99,9 +99,10 @@ const hs_cmd hs_cmd_verify = {
     .about = "Runs a short sequence and checks what must hold for every model: rows of attention "
              "sum to 1, parts add up, and neither watching nor threads nor batches change a bit. "
              "With --golden, compares named activations instead. Exit 4 when a check fails.",
-    .examples = (const char *const[]){"verify model.gguf", "the laws, on this very file",
-                                      "verify model.gguf --golden hf.safetensors",
-                                      "against activations that another tool wrote", NULL},
+    .examples = (const char *const[][2]){{"verify model.gguf", "the laws, on this very file"},
+                                         {"verify model.gguf --golden hf.safetensors",
+                                          "against activations that another tool wrote"},
+                                         {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"model", hs_opts_model, offsetof(struct options, model)},
                                       {"output", hs_opts_table, offsetof(struct options, out)},

@@ -186,8 +186,7 @@ int hs_verify_golden(hs_checks *out, const hs_model *model, const char *path, do
     if (!rc) rc = evaluate(model, &dims, points, tokens, n, ours);
     for (size_t i = 0; !rc && i < hs_ckpt_count(file); i++) {
         const hs_tensor *x = hs_ckpt_at(file, i);
-        if (strcmp(x->name, "tokens") != 0)
-            rc = compare_tensor(out, ours, &dims, x, n, atol);
+        if (strcmp(x->name, "tokens") != 0) rc = compare_tensor(out, ours, &dims, x, n, atol);
     }
     hs_capture_close(ours);
     free(points);

@@ -9,25 +9,39 @@
 
 enum { WIDTH = 80 };
 
-// Prints a paragraph broken between words, every line indented.
-static void paragraph(FILE *to, const char *text, int indent) {
-    int at = 0;
+// Prints text broken between words; the first line goes on at column `at`, the others begin at
+// `indent`.
+static void wrap(FILE *to, const char *text, int at, int indent) {
+    bool begun = false; // the line holds a word
     while (*text) {
         text += strspn(text, " ");
         int n = (int)strcspn(text, " \n");
-        if (at && at + 1 + n > WIDTH) {
+        if (begun && at + 1 + n > WIDTH) {
             fputc('\n', to);
             at = 0;
+            begun = false;
         }
-        if (n) at += fprintf(to, "%*s%.*s", at ? 1 : indent, "", n, text);
+        if (n) at += fprintf(to, "%*s%.*s", begun ? 1 : at < indent ? indent - at : 0, "", n, text);
+        begun |= n > 0;
         text += n;
         if (*text == '\n') {
             fputc('\n', to);
             at = 0;
+            begun = false;
             text++;
         }
     }
-    if (at) fputc('\n', to);
+    if (begun) fputc('\n', to);
+}
+
+// A term and its explanation, in two columns.
+static void entry(FILE *to, const char *term, const char *text, int column) {
+    int at = fprintf(to, "%s", term);
+    if (at + 2 > column) {
+        fputc('\n', to);
+        at = 0;
+    }
+    wrap(to, text, at, column);
 }
 
 // ---- the overview ---------------------------------------------------------------------------
@@ -52,35 +66,31 @@ void hs_help_overview(FILE *to) {
 // ---- one command ----------------------------------------------------------------------------
 
 static void option(FILE *to, const hs_opt *o) {
-    char head[80];
-    int n = o->letter ? snprintf(head, sizeof head, "  -%c, --%s", o->letter, o->name)
-                      : snprintf(head, sizeof head, "      --%s", o->name);
-    if (o->value && n > 0 && (size_t)n < sizeof head)
-        snprintf(head + n, sizeof head - (size_t)n, " %s", o->value);
-    char text[240];
-    snprintf(text, sizeof text, "%s%s%s%s", o->help, o->fallback ? " (default: " : "",
-             o->fallback ? o->fallback : "", o->fallback ? ")" : "");
-    fprintf(to, "%-26s", head);
-    if (strlen(head) > 25 || strlen(text) > WIDTH - 27) {
-        fputc('\n', to);
-        paragraph(to, text, 10);
-    } else {
-        fprintf(to, " %s\n", text);
-    }
+    hs_buf term = {0}, text = {0};
+    if (o->letter)
+        hs_buf_printf(&term, "  -%c, --%s", o->letter, o->name);
+    else
+        hs_buf_printf(&term, "      --%s", o->name);
+    if (o->value) hs_buf_printf(&term, " %s", o->value);
+    hs_buf_str(&text, o->help);
+    if (o->fallback) hs_buf_printf(&text, " (default: %s)", o->fallback);
+    entry(to, hs_buf_text(&term), hs_buf_text(&text), 26);
+    hs_buf_free(&term);
+    hs_buf_free(&text);
 }
 
+// A table without a title goes on with the one before.
 static void option_table(FILE *to, const char *title, const hs_opt *options) {
-    if (!options->name) return;
-    fprintf(to, "\n%s\n", title);
+    if (*title) fprintf(to, "\n%s\n", title);
     for (const hs_opt *o = options; o->name; o++) option(to, o);
 }
 
 void hs_help_command(const hs_cmd *cmd, FILE *to) {
     fprintf(to, "headscope %s: %s\n\nexamples\n", cmd->name, cmd->title);
-    for (const char *const *e = cmd->examples; e && *e; e += 2)
-        fprintf(to, "  headscope %s\n      %s\n", e[0], e[1]);
+    for (int i = 0; cmd->examples && cmd->examples[i][0]; i++)
+        fprintf(to, "  headscope %s\n      %s\n", cmd->examples[i][0], cmd->examples[i][1]);
     fprintf(to, "\nusage\n  headscope %s %s\n\n", cmd->name, cmd->synopsis);
-    paragraph(to, cmd->about, 0);
+    wrap(to, cmd->about, 0, 0);
     for (const hs_opt_group *g = cmd->options; g && g->options; g++)
         option_table(to, g->title, g->options);
     option_table(to, "always", hs_opts_global);
@@ -100,10 +110,12 @@ static const struct topic {
      "tells the families; a model that cannot be honoured exactly is refused by name (exit 3)."},
     {"prompts",
      "-p TEXT gives a prompt and may be repeated. -f FILE.jsonl reads an object a line: {\"text\": "
-     "\"...\"} (or \"prompt\") is tokenised under --bos, {\"tokens\": [1, 2, 3]} is taken as it is; "
+     "\"...\"} (or \"prompt\") is tokenised under --bos, {\"tokens\": [1, 2, 3]} is taken as it "
+     "is; "
      "\"id\", \"period\" and \"bos_len\" are honoured, other keys kept. -f FILE.txt is one prompt. "
      "--dataset NAME:k=v,... makes prompts (headscope list datasets). All may be mixed.\n\n"
-     "An option's value is the next word, whatever it begins with (-p \"-1 + 2\"), or follows '='."},
+     "An option's value is the next word, whatever it begins with (-p \"-1 + 2\"), or follows "
+     "'='."},
     {"select",
      "Layers, heads and positions are 0-based. Heads: L5H1 or 5.1, L0-3H*, several joined by "
      "commas; all; none. Hooks (--acts): exact names, globs with * and ?, and braces, joined by "
@@ -115,47 +127,56 @@ static const struct topic {
      "object, --jsonl one a row, --csv comma-separated values. A value that is not defined for a "
      "head is null, with a reason in the database. Colours: --color, NO_COLOR, CLICOLOR_FORCE. "
      "Output files are written beside and renamed: no half-written file is ever left."},
-    {"environment",
-     "HEADSCOPE_MODEL: the model when none is given.\n"
-     "HEADSCOPE_DB: the database when --db is not given (else headscope.db).\n"
-     "HS_THREADS, HS_ISA: as --threads and --isa.\n"
-     "NO_COLOR, CLICOLOR_FORCE: colours never, always.\n"
-     "HF_HUB_CACHE, HF_HOME: where hub names are looked up."},
-    {"exit",
-     "0: done.\n"
-     "1: failed (a file that cannot be opened or written, memory, the database).\n"
-     "2: wrong usage, an id, position or prompt out of range.\n"
-     "3: a model or file that is damaged or not supported.\n"
-     "4: a check failed.\n"
-     "5: nothing matched.\n"
-     "130: interrupted; what was committed stays, and the message says how to go on."},
+    {"environment", "HEADSCOPE_MODEL: the model when none is given.\n"
+                    "HEADSCOPE_DB: the database when --db is not given (else headscope.db).\n"
+                    "HS_THREADS, HS_ISA: as --threads and --isa.\n"
+                    "NO_COLOR, CLICOLOR_FORCE: colours never, always.\n"
+                    "HF_HUB_CACHE, HF_HOME: where hub names are looked up."},
+    {"exit", "0: done.\n"
+             "1: failed (a file that cannot be opened or written, memory, the database).\n"
+             "2: wrong usage, an id, position or prompt out of range.\n"
+             "3: a model or file that is damaged or not supported.\n"
+             "4: a check failed.\n"
+             "5: nothing matched.\n"
+             "130: interrupted; what was committed stays, and the message says how to go on."},
     {NULL, NULL},
 };
 
 // ---- what commands work with ----------------------------------------------------------------
 
+// "  name     about [unit] (default)"
+static void explain(FILE *to, const char *name, const char *about, const char *unit,
+                    const char *fallback) {
+    hs_buf term = {0}, text = {0};
+    hs_buf_printf(&term, "  %s", name);
+    hs_buf_str(&text, about);
+    if (unit && *unit) hs_buf_printf(&text, " [%s]", unit);
+    if (fallback) hs_buf_printf(&text, " (default: %s)", *fallback ? fallback : "none");
+    entry(to, hs_buf_text(&term), hs_buf_text(&text), 20);
+    hs_buf_free(&term);
+    hs_buf_free(&text);
+}
+
 static void params(FILE *to, const hs_param *p) {
     if (!p || !p->name) return;
     fputs("\nparameters (NAME:k=v,...)\n", to);
-    for (; p->name; p++)
-        fprintf(to, "  %-12s %s%s%s (default: %s)\n", p->name, p->help,
-                p->unit && *p->unit ? ", in " : "", p->unit ? p->unit : "",
-                *p->fallback ? p->fallback : "none");
+    for (; p->name; p++) explain(to, p->name, p->help, p->unit, p->fallback);
 }
 
 static void metrics(FILE *to, const char *title, const hs_metric *m) {
     if (!m || !m->name) return;
     fprintf(to, "\n%s\n", title);
-    for (; m->name; m++)
-        fprintf(to, "  %-18s %s%s%s\n", m->name, m->about, m->unit && *m->unit ? ", in " : "",
-                m->unit ? m->unit : "");
+    for (; m->name; m++) explain(to, m->name, m->about, m->unit, NULL);
 }
 
 static void describe(FILE *to, const char *kind, const char *name, const char *title,
                      const char *about, const char *reference) {
     fprintf(to, "%s (%s): %s\n\n", name, kind, title);
-    if (about) paragraph(to, about, 0);
-    if (reference && *reference) fprintf(to, "\nafter %s\n", reference);
+    if (about) wrap(to, about, 0, 0);
+    if (reference && *reference) {
+        fputc('\n', to);
+        wrap(to, reference, fprintf(to, "after "), 0);
+    }
 }
 
 static bool help_observer(const char *word, FILE *to) {
@@ -169,7 +190,7 @@ static bool help_observer(const char *word, FILE *to) {
         for (const hs_result_table *t = o->tables; t && t->name; t++) {
             fprintf(to, "\ntable %s_%s: %s\n", o->name, t->name, t->about);
             for (const hs_column *c = t->columns; c->name; c++)
-                fprintf(to, "  %-18s %s\n", c->name, c->about);
+                explain(to, c->name, c->about, c->unit, NULL);
         }
         return true;
     }
@@ -193,10 +214,10 @@ static bool help_query(const char *word, FILE *to) {
         char title[200], name[64], fallback[64], text[200];
         hs_query_title(q, title, sizeof title);
         describe(to, "query", q->name, title, NULL, NULL);
-        for (int i = 0; hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, text,
-                                       sizeof text);
+        for (int i = 0;
+             hs_query_param(q, i, name, sizeof name, fallback, sizeof fallback, text, sizeof text);
              i++)
-            fprintf(to, "  --param %s=%s   %s\n", name, fallback, text);
+            explain(to, name, text, NULL, fallback);
         fprintf(to, "\n%s", q->text);
         return true;
     }
@@ -206,7 +227,7 @@ static bool help_query(const char *word, FILE *to) {
 static bool help_topic(const char *word, FILE *to) {
     for (const struct topic *t = topics; t->name; t++) {
         if (strcmp(t->name, word) != 0) continue;
-        paragraph(to, t->text, 0);
+        wrap(to, t->text, 0, 0);
         return true;
     }
     return false;

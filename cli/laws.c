@@ -35,7 +35,9 @@ int hs_checks_add(hs_checks *c, const char *name, double difference, double magn
     int rc = hs_grow(&c->at, (size_t)c->n + 1, sizeof *c->at);
     if (rc) return rc;
     hs_check *k = &c->at[c->n++];
-    *k = (hs_check){.difference = difference, .magnitude = magnitude, .limit = limit,
+    *k = (hs_check){.difference = difference,
+                    .magnitude = magnitude,
+                    .limit = limit,
                     .passed = difference <= limit};
     snprintf(k->name, sizeof k->name, "%s", name);
     c->failed += !k->passed;
@@ -83,8 +85,8 @@ typedef struct variant {
     uint64_t points;       // to capture
     const hs_hook *edit;   // NULL: none
     int64_t tile_rows;
-    bool others;           // other sequences in the batch
-    bool one_by_one;       // token by token through the cache
+    bool others;     // other sequences in the batch
+    bool one_by_one; // token by token through the cache
 } variant;
 
 static int evaluate(const lab *b, const variant *v, hs_context *context) {
@@ -173,8 +175,7 @@ static int pattern_is_softmax(const lab *b) {
             for (int64_t j = 0; j <= r % b->n; j++)
                 if (s[j] > max) max = s[j];
             for (int64_t j = 0; j <= r % b->n; j++) sum += exp(s[j] - max);
-            for (int64_t j = 0; j <= r % b->n; j++)
-                d = hs_worse(d, a[j], exp(s[j] - max) / sum);
+            for (int64_t j = 0; j <= r % b->n; j++) d = hs_worse(d, a[j], exp(s[j] - max) / sum);
         }
     }
     return hs_checks_add(b->out, "pattern = softmax of the scores", d, 1, 1e-5);
@@ -225,7 +226,7 @@ static int attn_out_is_z_w_o(const lab *b) {
 
 // One row's summaries, in the order of enum hs_stat; lse comes from the scores.
 static void summarise(const float *a, const float *s, int64_t i, double out[HS_N_STAT]) {
-    double max_s = -INFINITY, sum = 0;
+    double max_s = -INFINITY;
     memset(out, 0, HS_N_STAT * sizeof *out);
     for (int64_t j = 0; j <= i; j++) {
         if (a[j] > 0) out[HS_STAT_ENTROPY] -= a[j] * log(a[j]);
@@ -236,7 +237,8 @@ static void summarise(const float *a, const float *s, int64_t i, double out[HS_N
         }
         if (s[j] > max_s) max_s = s[j];
     }
-    for (int64_t j = 0; j <= i; j++) sum += exp(s[j] - max_s);
+    double sum = exp(s[0] - max_s);
+    for (int64_t j = 1; j <= i; j++) sum += exp(s[j] - max_s);
     out[HS_STAT_LSE] = max_s + log(sum);
     out[HS_STAT_FIRST] = a[0];
     out[HS_STAT_SELF] = a[i];
@@ -283,8 +285,9 @@ static int residual_adds_up(const lab *b) {
         take_worst(&mid, d_mid, largest(half, b->n * b->dims.d_model));
         take_worst(&post, d_post, largest(end, b->n * b->dims.d_model));
     }
-    int rc = add_worst(b, mlp ? "resid_pre + attn_out = resid_mid"
-                              : "resid_pre + attn_out = resid_post", &mid, 1e-6);
+    int rc = add_worst(
+        b, mlp ? "resid_pre + attn_out = resid_mid" : "resid_pre + attn_out = resid_post", &mid,
+        1e-6);
     return rc || !mlp ? rc : add_worst(b, "resid_mid + mlp_out = resid_post", &post, 1e-6);
 }
 
@@ -434,18 +437,23 @@ static int one_thread(const lab *b) {
 // ---- all of them ----------------------------------------------------------------------------
 
 static int (*const laws[])(const lab *b) = {
-    rows_sum_to_one,  pattern_is_softmax,       z_is_pattern_v, attn_out_is_z_w_o,
-    summaries_match,  residual_adds_up,         stream_is_a_sum, logits_are_last_lens,
-    edits,            watching_changes_nothing, token_by_token, batch_is_alone,
-    tiles_do_not_matter, one_thread,
+    rows_sum_to_one,          pattern_is_softmax,   z_is_pattern_v,
+    attn_out_is_z_w_o,        summaries_match,      residual_adds_up,
+    stream_is_a_sum,          logits_are_last_lens, edits,
+    watching_changes_nothing, token_by_token,       batch_is_alone,
+    tiles_do_not_matter,      one_thread,
 };
 enum { N_LAW = sizeof laws / sizeof *laws };
 
 int hs_verify_laws(hs_checks *out, const hs_model *model, const char *path,
                    const hs_model_options *again, const hs_progress *progress) {
     const hs_config *c = hs_model_config(model);
-    lab b = {.out = out, .model = model, .path = path, .again = again,
-             .dims = hs_dims_of(model), .n = c->n_ctx < ROWS ? c->n_ctx : ROWS};
+    lab b = {.out = out,
+             .model = model,
+             .path = path,
+             .again = again,
+             .dims = hs_dims_of(model),
+             .n = c->n_ctx < ROWS ? c->n_ctx : ROWS};
     hs_prng random = hs_prng_seed(1);
     for (int i = 0; i < ROWS; i++)
         b.tokens[i] = (int32_t)hs_prng_below(&random, (uint64_t)c->n_vocab);

@@ -51,8 +51,7 @@ static const char *cmd_name(const void *ctx, int i) {
 
 static int unknown_command(const char *word) {
     const char *near = hs_nearest(word, cmd_name, NULL);
-    if (near)
-        return hs_fail(HS_EARG, "there is no command '%s': did you mean '%s'?", word, near);
+    if (near) return hs_fail(HS_EARG, "there is no command '%s': did you mean '%s'?", word, near);
     return hs_fail(HS_EARG, "there is no command '%s': headscope help lists them", word);
 }
 
@@ -79,8 +78,13 @@ static int run_command(const hs_cmd *cmd, int argc, char **argv) {
         hs_help_command(cmd, stdout);
         goto out;
     }
-    hs_call call = {.cmd = cmd, .arg = arg, .n_arg = n_arg, .argv = argv, .argc = argc,
-                    .quiet = globals.quiet, .color = want_color(globals.color)};
+    hs_call call = {.cmd = cmd,
+                    .arg = arg,
+                    .n_arg = n_arg,
+                    .argv = argv,
+                    .argc = argc,
+                    .quiet = globals.quiet,
+                    .color = want_color(globals.color)};
     rc = cmd->run(&call, options);
 out:
     if (options) hs_opts_free(cmd, options);

@@ -32,18 +32,14 @@ static int add_value(void *ctx, const hs_query *q) {
                          .head = (int)hs_query_int(q, "head"),
                          .value = hs_query_num(q, "value"),
                          .prompts = hs_query_int(q, "prompts")};
-    int at = hs_query_find(q, "reason");
-    hs_cell c = at < 0 ? (hs_cell){.type = HS_CELL_NULL} : hs_query_cell(q, at);
-    if (c.type == HS_CELL_TEXT)
-        snprintf(h->reason, sizeof h->reason, "%.*s", (int)c.n, (const char *)c.data);
+    hs_query_text(q, "reason", h->reason, sizeof h->reason);
     return HS_OK;
 }
 
 static int add_name(void *ctx, const hs_query *q) {
     hs_buf *names = ctx;
-    int at = hs_query_find(q, "metric");
-    if (at < 0) return HS_OK;
-    hs_cell c = hs_query_cell(q, at);
+    hs_cell c = hs_query_named(q, "metric");
+    if (c.type != HS_CELL_TEXT) return HS_OK;
     if (names->len) hs_buf_str(names, ", ");
     hs_buf_add(names, c.data, c.n);
     return hs_buf_rc(names);

@@ -85,8 +85,7 @@ static int unknown(const hs_cmd *cmd, const char *word, size_t len) {
     snprintf(name, sizeof name, "%.*s", (int)len, word);
     const char *near = hs_nearest(name, option_name, cmd);
     if (near)
-        return hs_fail(HS_EARG, "%s has no option --%s: did you mean --%s?", cmd->name, name,
-                       near);
+        return hs_fail(HS_EARG, "%s has no option --%s: did you mean --%s?", cmd->name, name, near);
     return hs_fail(HS_EARG, "%s has no option --%s: see headscope help %s", cmd->name, name,
                    cmd->name);
 }
@@ -212,8 +211,8 @@ static int defaults(parse *p) {
     return HS_OK;
 }
 
-int hs_opts_parse(const hs_cmd *cmd, void *options, hs_globals *globals, int n,
-                  char *const *words, const char **arg, int *n_arg) {
+int hs_opts_parse(const hs_cmd *cmd, void *options, hs_globals *globals, int n, char *const *words,
+                  const char **arg, int *n_arg) {
     parse p = {cmd, options, globals, words, n, 0};
     *n_arg = 0;
     int rc = defaults(&p);

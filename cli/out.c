@@ -138,11 +138,21 @@ static const cell *cell_at(const hs_table *t, int64_t row, int col) {
 
 static void json_cell(const hs_table *t, const cell *c, hs_jw *json) {
     switch (c->type) {
-    case NONE: hs_jw_null(json); break;
-    case INT: hs_jw_int(json, c->i); break;
-    case NUM: hs_jw_num(json, c->f); break;
-    case BOOL: hs_jw_bool(json, c->i != 0); break;
-    case STR: hs_jw_strn(json, hs_buf_text(&t->text) + c->at, c->n); break;
+    case NONE:
+        hs_jw_null(json);
+        break;
+    case INT:
+        hs_jw_int(json, c->i);
+        break;
+    case NUM:
+        hs_jw_num(json, c->f);
+        break;
+    case BOOL:
+        hs_jw_bool(json, c->i != 0);
+        break;
+    case STR:
+        hs_jw_strn(json, hs_buf_text(&t->text) + c->at, c->n);
+        break;
     }
 }
 
@@ -239,16 +249,24 @@ static void put_csv(const hs_table *t, hs_buf *out) {
 
 static void table_cell(const hs_table *t, const cell *c, int digits, hs_buf *out) {
     switch (c->type) {
-    case NONE: hs_buf_chr(out, '-'); break;
-    case INT: hs_buf_printf(out, "%lld", (long long)c->i); break;
+    case NONE:
+        hs_buf_chr(out, '-');
+        break;
+    case INT:
+        hs_buf_printf(out, "%lld", (long long)c->i);
+        break;
     case NUM:
         if (digits < 0)
             hs_buf_printf(out, "%.6g", c->f);
         else
             hs_buf_printf(out, "%.*f", digits, c->f);
         break;
-    case BOOL: hs_buf_str(out, c->i ? "yes" : "no"); break;
-    case STR: hs_utf8_visible(out, hs_buf_text(&t->text) + c->at, c->n, false); break;
+    case BOOL:
+        hs_buf_str(out, c->i ? "yes" : "no");
+        break;
+    case STR:
+        hs_utf8_visible(out, hs_buf_text(&t->text) + c->at, c->n, false);
+        break;
     }
 }
 

@@ -158,8 +158,8 @@ int hs_plan_room(const hs_plan *plan, const hs_call *call, const hs_prompts *pro
     const double worth_a_word = 1e9;
     double need = 0;
     for (int64_t i = 0; i < hs_prompts_count(prompts); i++)
-        need += prompt_bytes(plan, (double)(hs_prompts_at(prompts, i)->n_token +
-                                            plan->ask.generate));
+        need += prompt_bytes(plan,
+                             (double)(hs_prompts_at(prompts, i)->n_token + plan->ask.generate));
     if (need < worth_a_word) return HS_OK;
     double have = free_bytes(db_path);
     char need_text[32], have_text[32];

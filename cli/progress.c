@@ -52,8 +52,8 @@ static void draw(hs_bar *bar, int64_t done, int64_t total, double now) {
     int n = snprintf(line, sizeof line, "%s [%s] %3.0f%%", bar->what, cells, 100 * share);
     if (rate > 0 && took > 0.5 && n > 0 && (size_t)n < sizeof line) {
         int64_t left = (int64_t)((double)(total - done) / rate + 0.5);
-        snprintf(line + n, sizeof line - (size_t)n, "  %.*f/s  %lld:%02lld left", rate < 10,
-                 rate, (long long)(left / 60), (long long)(left % 60));
+        snprintf(line + n, sizeof line - (size_t)n, "  %.*f/s  %lld:%02lld left", rate < 10, rate,
+                 (long long)(left / 60), (long long)(left % 60));
     }
     int width = columns() - 1;
     if (width < (int)sizeof line) line[width > 0 ? width : 0] = 0;

@@ -41,8 +41,7 @@ int hs_table_of_query(hs_table **out, const hs_query *q) {
     *out = NULL;
     int rc = hs_alloc(&col, (size_t)n, sizeof *col);
     if (rc) return rc;
-    for (int i = 0; i < n; i++)
-        col[i] = (hs_col){hs_query_column(q, i), hs_query_column(q, i), -1};
+    for (int i = 0; i < n; i++) col[i] = (hs_col){hs_query_column(q, i), hs_query_column(q, i), -1};
     rc = hs_table_open(out, col, n);
     free(col);
     return rc;
@@ -57,10 +56,18 @@ void hs_table_row(hs_table *t, const hs_query *q) {
     for (int i = 0; i < hs_query_columns(q); i++) {
         hs_cell c = hs_query_cell(q, i);
         switch (c.type) {
-        case HS_CELL_NULL: hs_table_null(t); break;
-        case HS_CELL_INT: hs_table_int(t, c.i); break;
-        case HS_CELL_NUM: hs_table_num(t, c.f); break;
-        case HS_CELL_TEXT: hs_table_strn(t, c.data, c.n); break;
+        case HS_CELL_NULL:
+            hs_table_null(t);
+            break;
+        case HS_CELL_INT:
+            hs_table_int(t, c.i);
+            break;
+        case HS_CELL_NUM:
+            hs_table_num(t, c.f);
+            break;
+        case HS_CELL_TEXT:
+            hs_table_strn(t, c.data, c.n);
+            break;
         case HS_CELL_BLOB:
             blob_text(blob, sizeof blob, &c);
             hs_table_str(t, blob);
@@ -87,38 +94,51 @@ int hs_source_table(const hs_source *r, const char *query, hs_table **out) {
 void hs_cell_json(hs_jw *json, const hs_cell *c) {
     char blob[40];
     switch (c->type) {
-    case HS_CELL_NULL: hs_jw_null(json); break;
-    case HS_CELL_INT: hs_jw_int(json, c->i); break;
-    case HS_CELL_NUM: hs_jw_num(json, c->f); break;
-    case HS_CELL_TEXT: hs_jw_strn(json, c->data, c->n); break;
-    case HS_CELL_BLOB: hs_jw_strn(json, blob, (size_t)blob_text(blob, sizeof blob, c)); break;
+    case HS_CELL_NULL:
+        hs_jw_null(json);
+        break;
+    case HS_CELL_INT:
+        hs_jw_int(json, c->i);
+        break;
+    case HS_CELL_NUM:
+        hs_jw_num(json, c->f);
+        break;
+    case HS_CELL_TEXT:
+        hs_jw_strn(json, c->data, c->n);
+        break;
+    case HS_CELL_BLOB:
+        hs_jw_strn(json, blob, (size_t)blob_text(blob, sizeof blob, c));
+        break;
     }
 }
 
-int hs_query_find(const hs_query *q, const char *column) {
+hs_cell hs_query_named(const hs_query *q, const char *column) {
     for (int i = 0; i < hs_query_columns(q); i++)
-        if (strcmp(hs_query_column(q, i), column) == 0) return i;
-    return -1;
+        if (strcmp(hs_query_column(q, i), column) == 0) return hs_query_cell(q, i);
+    return (hs_cell){.type = HS_CELL_NULL};
 }
 
 double hs_query_num(const hs_query *q, const char *column) {
-    int i = hs_query_find(q, column);
-    hs_cell c = i < 0 ? (hs_cell){.type = HS_CELL_NULL} : hs_query_cell(q, i);
+    hs_cell c = hs_query_named(q, column);
     return c.type == HS_CELL_NUM ? c.f : c.type == HS_CELL_INT ? (double)c.i : NAN;
 }
 
 int64_t hs_query_int(const hs_query *q, const char *column) {
-    int i = hs_query_find(q, column);
-    hs_cell c = i < 0 ? (hs_cell){.type = HS_CELL_NULL} : hs_query_cell(q, i);
+    hs_cell c = hs_query_named(q, column);
     return c.type == HS_CELL_INT ? c.i : 0;
+}
+
+void hs_query_text(const hs_query *q, const char *column, char *out, size_t n) {
+    hs_cell c = hs_query_named(q, column);
+    bool text = c.type == HS_CELL_TEXT;
+    snprintf(out, n, "%.*s", text ? (int)c.n : 0, text ? (const char *)c.data : "");
 }
 
 // ---- tokens ---------------------------------------------------------------------------------
 
 static int add_label(void *ctx, const hs_query *q) {
     hs_labels *l = ctx;
-    int at = hs_query_find(q, "text");
-    hs_cell c = at < 0 ? (hs_cell){.type = HS_CELL_NULL} : hs_query_cell(q, at);
+    hs_cell c = hs_query_named(q, "text");
     size_t n = (size_t)l->n + 1;
     int rc = hs_grow(&l->text, n, sizeof *l->text);
     if (!rc) rc = hs_grow(&l->id, n, sizeof *l->id);

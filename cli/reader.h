@@ -30,15 +30,16 @@ int hs_table_of_query(hs_table **out, const hs_query *q) HS_MUST_USE;
 void hs_table_row(hs_table *t, const hs_query *q);
 // A cell as JSON; a blob as its size in words.
 void hs_cell_json(hs_jw *json, const hs_cell *c);
-// Column by name, -1 when there is none.
-int hs_query_find(const hs_query *q, const char *column);
-// A cell by its column's name: numbers NaN or 0 and text NULL when it is missing or null.
+// A cell by its column's name, null when there is no such column; as a number, NaN or 0 when it is
+// none, and as text, cut to n - 1 bytes and empty when it is none.
+hs_cell hs_query_named(const hs_query *q, const char *column);
 double hs_query_num(const hs_query *q, const char *column);
 int64_t hs_query_int(const hs_query *q, const char *column);
+void hs_query_text(const hs_query *q, const char *column, char *out, size_t n);
 // The prompt's tokens as text, for labels; row number of the prompt. Owned: hs_labels_free.
 typedef struct hs_labels {
-    char **text;  // [n]
-    int32_t *id;  // [n]
+    char **text; // [n]
+    int32_t *id; // [n]
     int64_t n;
 } hs_labels;
 int hs_labels_open(hs_labels *out, const hs_source *r) HS_MUST_USE;

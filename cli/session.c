@@ -75,7 +75,7 @@ int64_t hs_cli_n_ctx(const hs_model *model) {
 // ---- prompts --------------------------------------------------------------------------------
 
 const hs_opt hs_opts_prompt[] = {
-    {"prompt-text", 'p', HS_OPT_LIST, offsetof(hs_prompt_options, text), "TEXT", NULL,
+    {"prompt", 'p', HS_OPT_LIST, offsetof(hs_prompt_options, text), "TEXT", NULL,
      "a prompt; may be repeated"},
     {"file", 'f', HS_OPT_LIST, offsetof(hs_prompt_options, file), "FILE", NULL,
      "prompts of a .jsonl (text or tokens a line) or .txt file; - reads JSON lines"},
@@ -85,8 +85,8 @@ const hs_opt hs_opts_prompt[] = {
      "a beginning-of-sequence token before each text; auto: as the tokenizer says"},
     {0},
 };
-const char *const hs_bos_names[] = {[HS_BOS_AUTO] = "auto", [HS_BOS_YES] = "yes",
-                                    [HS_BOS_NO] = "no"};
+const char *const hs_bos_names[] = {
+    [HS_BOS_AUTO] = "auto", [HS_BOS_YES] = "yes", [HS_BOS_NO] = "no"};
 
 static int add_all(hs_prompts *p, const hs_prompt_options *o) {
     int rc = HS_OK;
@@ -112,8 +112,7 @@ int hs_cli_prompts_open(hs_prompts **out, const hs_prompt_options *o, const hs_t
 }
 
 int hs_cli_prompts_check(const hs_prompts *prompts, int64_t extra, int64_t n_ctx) {
-    if (!hs_prompts_count(prompts))
-        return hs_fail(HS_EARG, "the prompt files hold no prompt");
+    if (!hs_prompts_count(prompts)) return hs_fail(HS_EARG, "the prompt files hold no prompt");
     for (int64_t i = 0; i < hs_prompts_count(prompts); i++) {
         const hs_prompt *p = hs_prompts_at(prompts, i);
         if (!p->n_token)
@@ -188,8 +187,7 @@ const char *hs_cli_db_path(const hs_db_options *options) {
     return env && *env ? env : "headscope.db";
 }
 
-int hs_cli_run(const hs_call *call, int i, const hs_run_options *options, hs_db *db,
-               int64_t *run) {
+int hs_cli_run(const hs_call *call, int i, const hs_run_options *options, hs_db *db, int64_t *run) {
     const char *text = i < call->n_arg ? call->arg[i] : options->run;
     int64_t wanted = 0;
     if (i < call->n_arg && options->run && strcmp(options->run, call->arg[i]) != 0)
