@@ -11,7 +11,7 @@
 
 static hs_tok *open_tok(const char *path) {
     hs_ckpt *ck;
-    hs_tok *tok;
+    hs_tok *tok = NULL;
     if (hs_ckpt_open(&ck, path, false) || hs_tok_open(&tok, ck)) fail_msg("%s", hs_errmsg());
     hs_ckpt_close(ck);
     return tok;
