@@ -144,7 +144,7 @@ static int make_row(message **out, const char *sql, const hs_v *v, int n, bool g
     m->kind = ROW;
     m->n = n;
     m->bytes = head + bytes + (give ? v[n - 1].n : 0);
-    memcpy(m->v, v, (size_t)n * sizeof *v);
+    if (n) memcpy(m->v, v, (size_t)n * sizeof *v);
     char *at = (char *)m + head;
     m->sql = memcpy(at, sql, text);
     at += text;

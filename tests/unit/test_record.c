@@ -259,8 +259,8 @@ static void test_misuse(void **state) {
     must(dbrun_eval(tap, 0, 0, 4, shape));
     must(hs_rec_prompt_end(rec));
     p.id = "b";
-    must(hs_rec_prompt(rec, 0, &p)); // the same number again
-    assert_int_equal(hs_rec_prompt_end(rec), HS_EDB);
+    int rc = hs_rec_prompt(rec, 0, &p); // the same number again: the writer tells when it comes to it
+    assert_int_equal(rc ? rc : hs_rec_prompt_end(rec), HS_EDB);
     hs_hooks_close(hooks);
     must(hs_rec_close(rec, "failed"));
     hs_db_close(db);
