@@ -8,7 +8,7 @@ struct hs_att {
     hs_reader reader; // of map reader.id; id 0: none
     float *row;       // the row last read
     int64_t cap;
-    int rc;           // of the last failure, HS_OK when none since hs_query_step began
+    int rc; // of the last failure, HS_OK when none since hs_query_step began
 };
 
 // Row `query` of a map: *n weights at hs_att.row, keys 0 .. *n - 1.

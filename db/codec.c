@@ -14,7 +14,8 @@
 #include "model/core/hash.h"
 #include "model/core/mem.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blobs are written as they lie in memory");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "blobs are written as they lie in memory");
 
 static const struct {
     const char *name;
@@ -58,7 +59,7 @@ static int put_u8(uint8_t *dst, const float *src, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(src[i]))
             return hs_fail(HS_EUNSUPPORTED, "a number that is not finite does not fit into u8: "
-                           "store f32");
+                                            "store f32");
         lo = src[i] < lo ? src[i] : lo;
         hi = src[i] > hi ? src[i] : hi;
     }

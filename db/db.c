@@ -55,9 +55,10 @@ static int check_length(hs_db *db) {
     if (rc) return rc;
     if (beside(db->path, "-wal") || beside(db->path, "-journal")) return HS_OK;
     if (stat(db->path, &st) == 0 && st.st_size / size < pages)
-        return hs_fail(HS_EFORMAT, "%s: cut short: %" PRId64 " of %" PRId64 " pages are there: "
-                       "restore a copy, or record again", db->path, (int64_t)(st.st_size / size),
-                       pages);
+        return hs_fail(HS_EFORMAT,
+                       "%s: cut short: %" PRId64 " of %" PRId64 " pages are there: "
+                       "restore a copy, or record again",
+                       db->path, (int64_t)(st.st_size / size), pages);
     return HS_OK;
 }
 
@@ -70,8 +71,10 @@ static int quick_check(hs_db *db) {
     if (!rc) rc = hs_sql_step(db, s, &row);
     const char *text = !rc && row ? (const char *)sqlite3_column_text(s, 0) : NULL;
     if (!rc && (!text || strcmp(text, "ok") != 0))
-        rc = hs_fail(HS_EFORMAT, "%s: the database is damaged (%s): restore a copy, or record "
-                     "again", db->path, text ? text : "no answer");
+        rc = hs_fail(HS_EFORMAT,
+                     "%s: the database is damaged (%s): restore a copy, or record "
+                     "again",
+                     db->path, text ? text : "no answer");
     sqlite3_finalize(s);
     return rc;
 }
@@ -123,8 +126,10 @@ static int open_file(hs_db *db) {
     struct stat st;
     if (stat(db->path, &st) != 0) {
         if (errno == ENOENT && db->mode != HS_DB_CREATE)
-            return hs_fail(HS_EIO, "%s: no such database: record a run first, or name one with "
-                           "--db", db->path);
+            return hs_fail(HS_EIO,
+                           "%s: no such database: record a run first, or name one with "
+                           "--db",
+                           db->path);
     } else if (!S_ISREG(st.st_mode)) {
         return hs_fail(HS_EIO, "%s: not a file", db->path);
     }
@@ -180,14 +185,16 @@ int hs_db_run(hs_db *db, int64_t run, int64_t *out) {
     int64_t last = 0, found = 0;
     hs_v v = hs_v_int(run);
     int rc = number(db, "SELECT coalesce(max(id), 0) FROM run", &last);
-    if (!rc && last == 0)
-        return hs_fail(HS_ENOTFOUND, "%s: no runs yet: record one", db->path);
+    if (!rc && last == 0) return hs_fail(HS_ENOTFOUND, "%s: no runs yet: record one", db->path);
     if (!rc && run == 0) found = last;
-    if (!rc && run != 0) rc = hs_sql_int(db, "SELECT id FROM run WHERE id = ?", &v, 1, &found, NULL);
+    if (!rc && run != 0)
+        rc = hs_sql_int(db, "SELECT id FROM run WHERE id = ?", &v, 1, &found, NULL);
     if (rc) return rc;
     if (!found)
-        return hs_fail(HS_ENOTFOUND, "%s: no run %" PRId64 ": the latest is %" PRId64 " (see "
-                       "`headscope runs`)", db->path, run, last);
+        return hs_fail(HS_ENOTFOUND,
+                       "%s: no run %" PRId64 ": the latest is %" PRId64 " (see "
+                       "`headscope runs`)",
+                       db->path, run, last);
     *out = found;
     return HS_OK;
 }
@@ -199,8 +206,10 @@ static int no_prompt(hs_db *db, int64_t run, const char *which) {
     if (rc) return rc;
     if (n == 0)
         return hs_fail(HS_ENOTFOUND, "%s: run %" PRId64 " holds no prompt yet", db->path, run);
-    return hs_fail(HS_ENOTFOUND, "%s: run %" PRId64 " has no prompt '%s': give a number from 0 to "
-                   "%" PRId64 ", or a prompt's id", db->path, run, which, n - 1);
+    return hs_fail(HS_ENOTFOUND,
+                   "%s: run %" PRId64 " has no prompt '%s': give a number from 0 to "
+                   "%" PRId64 ", or a prompt's id",
+                   db->path, run, which, n - 1);
 }
 
 int hs_db_prompt(hs_db *db, int64_t run, const char *which, int64_t *out) {

@@ -36,10 +36,10 @@ int hs_sql_step(hs_db *, sqlite3_stmt *, bool *row) HS_MUST_USE;
 enum hs_vtype { HS_V_NULL, HS_V_INT, HS_V_NUM, HS_V_TEXT, HS_V_BLOB, HS_V_ID };
 typedef struct hs_v {
     enum hs_vtype type;
-    int64_t i;     // HS_V_ID: the relative id
+    int64_t i; // HS_V_ID: the relative id
     double f;
     const void *p;
-    size_t n;      // bytes; HS_V_ID: the kind
+    size_t n; // bytes; HS_V_ID: the kind
 } hs_v;
 static inline hs_v hs_v_null(void) {
     return (hs_v){.type = HS_V_NULL};
@@ -53,7 +53,7 @@ static inline hs_v hs_v_num(double f) {
 static inline hs_v hs_v_blob(const void *p, size_t n) {
     return (hs_v){.type = HS_V_BLOB, .p = p, .n = n};
 }
-hs_v hs_v_text(const char *s);              // NULL is NULL
+hs_v hs_v_text(const char *s); // NULL is NULL
 hs_v hs_v_textn(const char *s, size_t n);
 int hs_sql_bind(hs_db *, sqlite3_stmt *, const hs_v *v, int n) HS_MUST_USE;
 

@@ -14,8 +14,10 @@ typedef struct kind {
 } kind;
 static const kind kinds[] = {
     {"att_each", "CREATE TABLE x (pos INTEGER, value REAL, data BLOB HIDDEN)", 1},
-    {"att_keys", "CREATE TABLE x (key INTEGER, weight REAL, map INTEGER HIDDEN, "
-                 "query INTEGER HIDDEN)", 2},
+    {"att_keys",
+     "CREATE TABLE x (key INTEGER, weight REAL, map INTEGER HIDDEN, "
+     "query INTEGER HIDDEN)",
+     2},
 };
 enum { EACH, KEYS, N_KIND, N_VISIBLE = 2 };
 

@@ -27,9 +27,11 @@ static int make_table(const hs_emit_to *to, const hs_result_table *t) {
     hs_buf sql = {0}, name = {0};
     hs_emit_table(&name, to->observer, t);
     const char *tbl = hs_buf_text(&name);
-    hs_buf_printf(&sql, "CREATE TABLE IF NOT EXISTS %s (\n"
+    hs_buf_printf(&sql,
+                  "CREATE TABLE IF NOT EXISTS %s (\n"
                   "  prompt_id INTEGER NOT NULL REFERENCES prompt (id),\n"
-                  "  analysis_run_id INTEGER NOT NULL REFERENCES analysis_run (id)", tbl);
+                  "  analysis_run_id INTEGER NOT NULL REFERENCES analysis_run (id)",
+                  tbl);
     for (int i = 0; t->columns[i].name; i++)
         hs_buf_printf(&sql, ",\n  \"%s\" %s%s", t->columns[i].name, t->columns[i].type,
                       i < t->n_key ? " NOT NULL" : "");
@@ -50,8 +52,11 @@ static int make_table(const hs_emit_to *to, const hs_result_table *t) {
 static int put_names(const hs_emit_to *to, const hs_metric *m, const char *kind) {
     int rc = HS_OK;
     for (; m && m->name && !rc; m++) {
-        hs_v v[] = {hs_v_text(m->name), hs_v_text(kind), hs_v_text(to->observer->name),
-                    hs_v_text(or_empty(m->unit)), hs_v_text(or_empty(m->about)),
+        hs_v v[] = {hs_v_text(m->name),
+                    hs_v_text(kind),
+                    hs_v_text(to->observer->name),
+                    hs_v_text(or_empty(m->unit)),
+                    hs_v_text(or_empty(m->about)),
                     hs_v_int(m->scale == HS_DIVERGING)};
         rc = to->sink.row(to->sink.ctx, HS_SQL_METRIC, v, 6);
     }
@@ -67,18 +72,24 @@ int hs_emit_begin(const hs_emit_to *to, const hs_args *args, const char *source,
     int rc = to->sink.row(to->sink.ctx,
                           "INSERT INTO analysis VALUES (NULL, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
                           "SET title = excluded.title, about = excluded.about, "
-                          "reference = excluded.reference", about, 4);
+                          "reference = excluded.reference",
+                          about, 4);
     if (!rc) rc = put_names(to, o->metrics, "metric");
     if (!rc) rc = put_names(to, o->series, "series");
     for (const hs_result_table *t = o->tables; t && t->name && !rc; t++) rc = make_table(to, t);
     hs_args_json(args, &params);
     if (!rc) rc = hs_buf_rc(&params);
-    hs_v run[] = {to->analysis_run, to->prompt, hs_v_text(o->name), hs_v_text(source),
-                  hs_v_text(hs_store_name(map_dtype)), hs_v_text(hs_buf_text(&params))};
+    hs_v run[] = {to->analysis_run,
+                  to->prompt,
+                  hs_v_text(o->name),
+                  hs_v_text(source),
+                  hs_v_text(hs_store_name(map_dtype)),
+                  hs_v_text(hs_buf_text(&params))};
     if (!rc)
         rc = to->sink.row(to->sink.ctx,
                           "INSERT INTO analysis_run VALUES "
-                          "(?, ?, (SELECT id FROM analysis WHERE name = ?), ?, ?, ?)", run, 6);
+                          "(?, ?, (SELECT id FROM analysis WHERE name = ?), ?, ?, ?)",
+                          run, 6);
     hs_buf_free(&params);
     return rc;
 }
@@ -96,10 +107,16 @@ static int emit_metric(void *ctx, int layer, int head, const char *name, double 
     bool undefined = isnan(value);
     if (!rc && undefined && !reason)
         rc = hs_fail(HS_EARG, "%s gave no reason for an undefined %s", to->observer->name, name);
-    hs_v v[] = {to->prompt, hs_v_text(name), hs_v_int(layer), hs_v_int(head), to->analysis_run,
-                undefined ? hs_v_null() : hs_v_num(value), hs_v_text(undefined ? reason : NULL)};
-    return rc ? rc : to->sink.row(to->sink.ctx,
-                                  "INSERT INTO head_metric VALUES (?, ?, ?, ?, ?, ?, ?)", v, 7);
+    hs_v v[] = {to->prompt,
+                hs_v_text(name),
+                hs_v_int(layer),
+                hs_v_int(head),
+                to->analysis_run,
+                undefined ? hs_v_null() : hs_v_num(value),
+                hs_v_text(undefined ? reason : NULL)};
+    return rc ? rc
+              : to->sink.row(to->sink.ctx, "INSERT INTO head_metric VALUES (?, ?, ?, ?, ?, ?, ?)",
+                             v, 7);
 }
 
 static int emit_series(void *ctx, int layer, int head, const char *name, const double *values,
@@ -109,8 +126,12 @@ static int emit_series(void *ctx, int layer, int head, const char *name, const d
     hs_buf_clear(to->blob);
     if (!rc) rc = hs_series_pack_f64(to->blob, values, n);
     if (rc) return rc;
-    hs_v v[] = {to->prompt, to->analysis_run, hs_v_text(name), hs_v_int(layer),
-                head < 0 ? hs_v_null() : hs_v_int(head), hs_v_int(n),
+    hs_v v[] = {to->prompt,
+                to->analysis_run,
+                hs_v_text(name),
+                hs_v_int(layer),
+                head < 0 ? hs_v_null() : hs_v_int(head),
+                hs_v_int(n),
                 hs_v_blob(to->blob->data, to->blob->len)};
     return to->sink.row(to->sink.ctx, "INSERT INTO series VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", v,
                         7);
@@ -118,10 +139,14 @@ static int emit_series(void *ctx, int layer, int head, const char *name, const d
 
 static hs_v value_of(const hs_value *v) {
     switch (v->type) {
-    case HS_VAL_INT: return hs_v_int(v->i);
-    case HS_VAL_NUM: return isnan(v->f) ? hs_v_null() : hs_v_num(v->f);
-    case HS_VAL_TEXT: return hs_v_text(v->s);
-    default: return hs_v_null();
+    case HS_VAL_INT:
+        return hs_v_int(v->i);
+    case HS_VAL_NUM:
+        return isnan(v->f) ? hs_v_null() : hs_v_num(v->f);
+    case HS_VAL_TEXT:
+        return hs_v_text(v->s);
+    default:
+        return hs_v_null();
     }
 }
 

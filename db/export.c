@@ -1,5 +1,5 @@
-// Exports; see export.h. First a list of what there is, with shapes; then every entry streams row by
-// row through the checked readers: at most one chunk, one row, and the list are in memory.
+// Exports; see export.h. First a list of what there is, with shapes; then every entry streams row
+// by row through the checked readers: at most one chunk, one row, and the list are in memory.
 #include "db/export.h"
 
 #include <inttypes.h>
@@ -173,8 +173,9 @@ static int add_all(job *j, int64_t run, int64_t prompt) {
     for (int pass = 0; pass < 2 && !rc; pass++) {
         sqlite3_stmt *s = NULL;
         bool row = false;
-        rc = hs_sql_prepare(j->db, &s, "SELECT id, ord FROM prompt WHERE run_id = ?1 AND "
-                                       "(?2 IS NULL OR id = ?2) ORDER BY ord");
+        rc = hs_sql_prepare(j->db, &s,
+                            "SELECT id, ord FROM prompt WHERE run_id = ?1 AND "
+                            "(?2 IS NULL OR id = ?2) ORDER BY ord");
         if (!rc) rc = hs_sql_bind(j->db, s, v, 2);
         if (!rc) rc = hs_sql_step(j->db, s, &row);
         while (!rc && row) {
@@ -195,8 +196,9 @@ static int write_tokens(job *j, const hs_pack_entry *e, int64_t prompt) {
     sqlite3_stmt *s = NULL;
     hs_v v = hs_v_int(prompt);
     bool row;
-    int rc = hs_sql_prepare(j->db, &s, "SELECT token_id FROM token WHERE prompt_id = ? "
-                                       "ORDER BY pos");
+    int rc = hs_sql_prepare(j->db, &s,
+                            "SELECT token_id FROM token WHERE prompt_id = ? "
+                            "ORDER BY pos");
     if (!rc) rc = hs_sql_bind(j->db, s, &v, 1);
     for (int64_t i = 0; i < e->shape[0] && !rc; i++) {
         rc = hs_sql_step(j->db, s, &row);
@@ -271,11 +273,21 @@ static int write_entry(job *j, size_t i) {
     int rc = hs_pack_begin(j->pack);
     if (rc) return rc;
     switch (src->kind) {
-    case TOKENS: rc = write_tokens(j, e, src->prompt); break;
-    case STATS: rc = write_stats(j, e, src); break;
-    case MAPS: rc = write_maps(j, src, 0, j->dims.n_head); break;
-    case ONE_MAP: rc = write_maps(j, src, src->head, 1); break;
-    case ACT: rc = write_act(j, src); break;
+    case TOKENS:
+        rc = write_tokens(j, e, src->prompt);
+        break;
+    case STATS:
+        rc = write_stats(j, e, src);
+        break;
+    case MAPS:
+        rc = write_maps(j, src, 0, j->dims.n_head);
+        break;
+    case ONE_MAP:
+        rc = write_maps(j, src, src->head, 1);
+        break;
+    case ACT:
+        rc = write_act(j, src);
+        break;
     }
     return rc ? rc : hs_pack_end(j->pack);
 }

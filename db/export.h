@@ -5,8 +5,13 @@
 #include "db/db.h"
 #include "model/core/progress.h"
 
-enum hs_export_what { HS_EXPORT_MAPS = 1, HS_EXPORT_ACTS = 2, HS_EXPORT_STATS = 4,
-                      HS_EXPORT_TOKENS = 8, HS_EXPORT_ALL = 15 };
+enum hs_export_what {
+    HS_EXPORT_MAPS = 1,
+    HS_EXPORT_ACTS = 2,
+    HS_EXPORT_STATS = 4,
+    HS_EXPORT_TOKENS = 8,
+    HS_EXPORT_ALL = 15
+};
 
 // Writes run (one prompt row, or all when prompt is 0) to path, whose ending chooses the format
 // (.npz, .safetensors; HS_EARG otherwise). Written beside and renamed. f16 and u8 blobs come out as

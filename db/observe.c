@@ -34,8 +34,9 @@ static int read_tokens(work *w) {
                      hs_db_path(w->db), w->prompt, n, want);
     if (!rc) rc = hs_alloc(&w->tokens, (size_t)n, sizeof *w->tokens);
     if (!rc)
-        rc = hs_sql_prepare(w->db, &s, "SELECT pos, token_id FROM token WHERE prompt_id = ? AND "
-                                       "decoded = 0 ORDER BY pos");
+        rc = hs_sql_prepare(w->db, &s,
+                            "SELECT pos, token_id FROM token WHERE prompt_id = ? AND "
+                            "decoded = 0 ORDER BY pos");
     if (!rc) rc = hs_sql_bind(w->db, s, &v, 1);
     for (int64_t i = 0; i < n && !rc; i++) {
         rc = hs_sql_step(w->db, s, &row);
@@ -54,8 +55,9 @@ static int read_prompt(work *w) {
     sqlite3_stmt *s = NULL;
     hs_v v = hs_v_int(w->prompt);
     bool row = false;
-    int rc = hs_sql_prepare(w->db, &s, "SELECT n_token, bos_len, coalesce(period, 0) FROM prompt "
-                                       "WHERE id = ?");
+    int rc = hs_sql_prepare(w->db, &s,
+                            "SELECT n_token, bos_len, coalesce(period, 0) FROM prompt "
+                            "WHERE id = ?");
     if (!rc) rc = hs_sql_bind(w->db, s, &v, 1);
     if (!rc) rc = hs_sql_step(w->db, s, &row);
     w->subject.n_token = sqlite3_column_int64(s, 0);
@@ -114,9 +116,11 @@ static int forget(work *w, const hs_observe_item *item) {
     int rc = hs_buf_rc(&text);
     hs_v v[] = {hs_v_int(w->prompt), hs_v_text(o->name), hs_v_text(hs_buf_text(&text))};
     if (!rc)
-        rc = hs_sql_int(w->db, "SELECT r.id FROM analysis_run AS r JOIN analysis AS a ON "
-                               "a.id = r.analysis_id WHERE r.prompt_id = ? AND a.name = ? AND "
-                               "r.source = 'offline' AND r.params_json = ?", v, 3, &run, &found);
+        rc = hs_sql_int(w->db,
+                        "SELECT r.id FROM analysis_run AS r JOIN analysis AS a ON "
+                        "a.id = r.analysis_id WHERE r.prompt_id = ? AND a.name = ? AND "
+                        "r.source = 'offline' AND r.params_json = ?",
+                        v, 3, &run, &found);
     if (!rc && found) rc = forget_table(w, "head_metric", run);
     if (!rc && found) rc = forget_table(w, "series", run);
     for (const hs_result_table *t = o->tables; t && t->name && !rc && found; t++) {
@@ -180,11 +184,15 @@ static int check_model(hs_db *db, int64_t run, const hs_model *model) {
     int64_t same = 0;
     snprintf(print, sizeof print, "%016" PRIx64, hs_ckpt_fingerprint(hs_model_ckpt(model)));
     hs_v v[] = {hs_v_int(run), hs_v_text(print)};
-    int rc = hs_sql_int(db, "SELECT count(*) FROM run AS r JOIN model AS m ON m.id = r.model_id "
-                            "WHERE r.id = ? AND m.fingerprint = ?", v, 2, &same, NULL);
+    int rc = hs_sql_int(db,
+                        "SELECT count(*) FROM run AS r JOIN model AS m ON m.id = r.model_id "
+                        "WHERE r.id = ? AND m.fingerprint = ?",
+                        v, 2, &same, NULL);
     if (rc || same) return rc;
-    return hs_fail(HS_EARG, "%s: run %" PRId64 " was recorded from other weights: name the same "
-                   "model", hs_db_path(db), run);
+    return hs_fail(HS_EARG,
+                   "%s: run %" PRId64 " was recorded from other weights: name the same "
+                   "model",
+                   hs_db_path(db), run);
 }
 
 // The run's prompt rows.

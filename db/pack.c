@@ -18,11 +18,11 @@
 struct hs_pack {
     const hs_pack_format *format;
     const hs_pack_entry *entry;
-    size_t n, at;         // entry `at` is in work
-    hs_pack_note *note;   // [n]
+    size_t n, at;       // entry `at` is in work
+    hs_pack_note *note; // [n]
     FILE *file;
     hs_buf path, beside;
-    int64_t tell, left;   // bytes written; bytes of the entry still to come
+    int64_t tell, left; // bytes written; bytes of the entry still to come
 };
 
 int64_t hs_pack_bytes(const hs_pack_entry *e) {
@@ -117,8 +117,7 @@ int hs_pack_begin(hs_pack *p) {
 
 int hs_pack_write(hs_pack *p, const void *data, size_t n) {
     hs_pack_note *note = &p->note[p->at];
-    if ((int64_t)n > p->left)
-        return hs_fail(HS_E, "%s: too many numbers", p->entry[p->at].name);
+    if ((int64_t)n > p->left) return hs_fail(HS_E, "%s: too many numbers", p->entry[p->at].name);
     p->left -= (int64_t)n;
     note->crc = (uint32_t)crc32_z(note->crc, data, n);
     note->bytes += (int64_t)n;

@@ -27,13 +27,13 @@ typedef struct hs_pack_format {
 } hs_pack_format;
 extern const hs_pack_format hs_pack_npz, hs_pack_safetensors;
 
-// Writes beside path; entries lists what will come, in order, and is borrowed. HS_EARG for an ending
-// of no format.
+// Writes beside path; entries lists what will come, in order, and is borrowed. HS_EARG for an
+// ending of no format.
 int hs_pack_open(hs_pack **out, const char *path, const hs_pack_entry *entries,
                  size_t n) HS_MUST_USE;
-int hs_pack_begin(hs_pack *) HS_MUST_USE;                           // the next entry
+int hs_pack_begin(hs_pack *) HS_MUST_USE;                             // the next entry
 int hs_pack_write(hs_pack *, const void *data, size_t n) HS_MUST_USE; // some of its bytes
-int hs_pack_end(hs_pack *) HS_MUST_USE;                             // HS_E when some are missing
+int hs_pack_end(hs_pack *) HS_MUST_USE;                               // HS_E when some are missing
 // Finishes and renames onto path; on failure nothing is left. Frees.
 int hs_pack_commit(hs_pack *) HS_MUST_USE;
 void hs_pack_abort(hs_pack *); // NULL allowed
@@ -47,8 +47,8 @@ int64_t hs_pack_tell(const hs_pack *);
 int hs_pack_patch(hs_pack *, int64_t at, const void *data, size_t n) HS_MUST_USE;
 // A note of the format for each entry, in order: where it lies, and its checksum.
 typedef struct hs_pack_note {
-    int64_t at;      // of its header
-    int64_t bytes;   // of all that it holds
+    int64_t at;    // of its header
+    int64_t bytes; // of all that it holds
     uint32_t crc;
 } hs_pack_note;
 hs_pack_note *hs_pack_notes(hs_pack *, const hs_pack_entry **entries, size_t *n);

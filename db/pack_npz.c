@@ -1,8 +1,8 @@
 // npz: a zip archive of .npy entries, stored without compression, readable by numpy.load.
 //
 // The sizes of an entry are known before it is written; its checksum is put into its header
-// afterwards. Zip64 fields appear where a size or offset needs them. Dates are the format's zero, so
-// that two exports of the same thing are the same bytes.
+// afterwards. Zip64 fields appear where a size or offset needs them. Dates are the format's zero,
+// so that two exports of the same thing are the same bytes.
 #include <stdbool.h>
 #include <string.h>
 #include <zlib.h>
@@ -10,9 +10,17 @@
 #include "db/pack_internal.h"
 #include "model/core/buf.h"
 
-enum { LOCAL = 0x04034b50, CENTRAL = 0x02014b50, END = 0x06054b50, END64 = 0x06064b50,
-       LOCATOR64 = 0x07064b50, CRC_AT = 14, VERSION = 20, VERSION64 = 45,
-       DATE = 1 << 5 | 1 /* 1980-01-01 */ };
+enum {
+    LOCAL = 0x04034b50,
+    CENTRAL = 0x02014b50,
+    END = 0x06054b50,
+    END64 = 0x06064b50,
+    LOCATOR64 = 0x07064b50,
+    CRC_AT = 14,
+    VERSION = 20,
+    VERSION64 = 45,
+    DATE = 1 << 5 | 1 /* 1980-01-01 */
+};
 static const uint32_t MAX32 = 0xffffffff, MAX16 = 0xffff;
 
 static void put(hs_buf *b, uint64_t v, int bytes) {

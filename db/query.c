@@ -61,11 +61,14 @@ bool hs_query_param(const hs_query_info *q, int i, char *name, size_t n_name, ch
     size_t len;
     const char *line = line_of(q->text, "-- param:", i, &len);
     if (!line) return false;
+    // NAME = FALLBACK : HELP
     const char *end = line + len, *eq = memchr(line, '=', len);
     const char *colon = eq ? memchr(eq, ':', (size_t)(end - eq)) : NULL;
-    copy(name, n_name, line, (size_t)((eq ? eq : end) - line));
-    copy(fallback, n_fallback, eq ? eq + 1 : end, eq ? (size_t)((colon ? colon : end) - eq - 1) : 0);
-    copy(help, n_help, colon ? colon + 1 : end, colon ? (size_t)(end - colon - 1) : 0);
+    if (!eq) eq = end;
+    if (!colon) colon = end;
+    copy(name, n_name, line, (size_t)(eq - line));
+    copy(fallback, n_fallback, eq + 1, eq < end ? (size_t)(colon - eq - 1) : 0);
+    copy(help, n_help, colon + 1, colon < end ? (size_t)(end - colon - 1) : 0);
     return true;
 }
 
@@ -73,23 +76,27 @@ bool hs_query_param(const hs_query_info *q, int i, char *name, size_t n_name, ch
 
 static int authorize(void *ctx, int action, const char *a, const char *b, const char *c,
                      const char *d) {
-    static const char *const pragmas[] = {"table_info", "table_xinfo", "table_list", "index_list",
-                                          "index_info", "foreign_key_list", "user_version",
-                                          "application_id"};
+    static const char *const pragmas[] = {"table_info",   "table_xinfo",   "table_list",
+                                          "index_list",   "index_info",    "foreign_key_list",
+                                          "user_version", "application_id"};
     (void)ctx, (void)c, (void)d;
     switch (action) {
     case SQLITE_SELECT:
     case SQLITE_READ:
-    case SQLITE_RECURSIVE: return SQLITE_OK;
+    case SQLITE_RECURSIVE:
+        return SQLITE_OK;
     // What SQLite asks when a table-valued function is first used. A statement that means it does
     // not read only, which is looked at afterwards.
-    case SQLITE_UPDATE: return strcmp(a, "sqlite_master") ? SQLITE_DENY : SQLITE_OK;
-    case SQLITE_FUNCTION: return strcmp(b, "load_extension") ? SQLITE_OK : SQLITE_DENY;
+    case SQLITE_UPDATE:
+        return strcmp(a, "sqlite_master") ? SQLITE_DENY : SQLITE_OK;
+    case SQLITE_FUNCTION:
+        return strcmp(b, "load_extension") ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
         for (size_t i = 0; i < sizeof pragmas / sizeof *pragmas; i++)
             if (strcmp(a, pragmas[i]) == 0 && (i < 6 || !b)) return SQLITE_OK;
         return SQLITE_DENY;
-    default: return SQLITE_DENY;
+    default:
+        return SQLITE_DENY;
     }
 }
 
@@ -101,8 +108,10 @@ static int wrong_sql(const hs_query *q) {
     if (code == SQLITE_AUTH)
         return hs_fail(HS_EARG, "only reading is allowed: one SELECT (%s)", msg);
     if (q->named && strstr(msg, "no such table"))
-        return hs_fail(HS_ENOTFOUND, "%s: %s: the observer that makes it never ran here: see "
-                       "`headscope observe`", q->db->path, msg);
+        return hs_fail(HS_ENOTFOUND,
+                       "%s: %s: the observer that makes it never ran here: see "
+                       "`headscope observe`",
+                       q->db->path, msg);
     return hs_fail(HS_EARG, "%s", msg);
 }
 
@@ -174,18 +183,21 @@ static int bind_text(hs_query *q, int at, const char *name, const char *fallback
         return hs_fail(HS_EARG, "parameter %s takes a number, not '%s'", name, value);
     if (fallback && !is_choice(fallback, value))
         return hs_fail(HS_EARG, "parameter %s is one of %s, not '%s'", name, fallback, value);
-    int rc = !number || (fallback && !want)
-                 ? sqlite3_bind_text(q->stmt, at, value, -1, SQLITE_TRANSIENT)
-                 : is_int ? sqlite3_bind_int64(q->stmt, at, i) : sqlite3_bind_double(q->stmt, at, f);
+    int rc;
+    if (!number || (fallback && !want))
+        rc = sqlite3_bind_text(q->stmt, at, value, -1, SQLITE_TRANSIENT);
+    else if (is_int)
+        rc = sqlite3_bind_int64(q->stmt, at, i);
+    else
+        rc = sqlite3_bind_double(q->stmt, at, f);
     return rc ? hs_sql_fail(q->db, "binding a parameter") : HS_OK;
 }
 
 // The declared fallback of a parameter; false when the query declares none of that name.
 static bool declared(const hs_query_info *info, const char *name, char *fallback, size_t n) {
     char have[64], help[8];
-    for (int i = 0; info && hs_query_param(info, i, have, sizeof have, fallback, n, help,
-                                           sizeof help);
-         i++)
+    for (int i = 0;
+         info && hs_query_param(info, i, have, sizeof have, fallback, n, help, sizeof help); i++)
         if (strcmp(have, name) == 0) return true;
     return false;
 }
@@ -243,7 +255,7 @@ static int check_used(const hs_query *q, const hs_query_info *info, const hs_que
     hs_buf all = {0};
     if (o->prompt && !sqlite3_bind_parameter_index(q->stmt, ":prompt"))
         return hs_fail(HS_EARG, "this query is not about one prompt: leave --prompt out, or use "
-                       ":prompt in your SQL");
+                                ":prompt in your SQL");
     for (int i = 0; i < o->n_param; i++) {
         size_t n = strcspn(o->param[i], "=");
         if (!o->param[i][n] || n == 0 || n > 60)
@@ -326,8 +338,7 @@ int hs_query_step(hs_query *q, bool *row) {
     if (code == SQLITE_INTERRUPT)
         return hs_fail(HS_E, "the query takes too long and was stopped: ask for less");
     if (code == SQLITE_ERROR)
-        return hs_fail(q->db->att->rc ? q->db->att->rc : HS_EARG, "%s",
-                       sqlite3_errmsg(q->db->sql));
+        return hs_fail(q->db->att->rc ? q->db->att->rc : HS_EARG, "%s", sqlite3_errmsg(q->db->sql));
     return hs_sql_fail(q->db, "reading");
 }
 
@@ -353,7 +364,8 @@ hs_cell hs_query_cell(const hs_query *q, int i) {
         c.data = sqlite3_column_blob(q->stmt, i);
         c.n = (size_t)sqlite3_column_bytes(q->stmt, i);
         break;
-    default: break;
+    default:
+        break;
     }
     return c;
 }

@@ -29,13 +29,13 @@ typedef struct hs_query_opts {
     const char *prompt;       // bound to :prompt; NULL = NULL (all)
     const char *const *param; // "k=v" texts
     int n_param;
-    int64_t max_rows;         // 0 = no limit
-    double max_seconds;       // 0 = no limit
+    int64_t max_rows;   // 0 = no limit
+    double max_seconds; // 0 = no limit
 } hs_query_opts;
 
 // what: a named query or SQL (anything with a space). Own SQL runs under an authorizer: one
 // statement, reading only (HS_EARG otherwise, with SQLite's message). Unknown names: HS_ENOTFOUND
-// lists them. Unknown or missing parameters, and a prompt given to a query without :prompt: HS_EARG.
+// lists them. Unknown or missing parameters, and a prompt for a query without :prompt: HS_EARG.
 int hs_query_open(hs_query **out, hs_db *db, const char *what,
                   const hs_query_opts *opts) HS_MUST_USE;
 void hs_query_close(hs_query *);

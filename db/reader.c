@@ -46,8 +46,10 @@ static int open_row(hs_reader *r, hs_db *db, bool map, const char *sql, const hs
 
 int hs_reader_map(hs_reader *r, hs_db *db, int64_t prompt, int layer, int head, bool *found) {
     hs_v v[] = {hs_v_int(prompt), hs_v_int(layer), hs_v_int(head)};
-    return open_row(r, db, true, "SELECT id, n_q, n_k, causal, dtype FROM map "
-                                 "WHERE prompt_id = ? AND layer = ? AND head = ?", v, 3, found);
+    return open_row(r, db, true,
+                    "SELECT id, n_q, n_k, causal, dtype FROM map "
+                    "WHERE prompt_id = ? AND layer = ? AND head = ?",
+                    v, 3, found);
 }
 
 int hs_reader_map_id(hs_reader *r, hs_db *db, int64_t map, bool *found) {
@@ -58,8 +60,10 @@ int hs_reader_map_id(hs_reader *r, hs_db *db, int64_t map, bool *found) {
 
 int hs_reader_act(hs_reader *r, hs_db *db, int64_t prompt, const char *name, bool *found) {
     hs_v v[] = {hs_v_int(prompt), hs_v_text(name)};
-    return open_row(r, db, false, "SELECT id, n_pos, width, 0, dtype FROM act "
-                                  "WHERE prompt_id = ? AND name = ?", v, 2, found);
+    return open_row(r, db, false,
+                    "SELECT id, n_pos, width, 0, dtype FROM act "
+                    "WHERE prompt_id = ? AND name = ?",
+                    v, 2, found);
 }
 
 void hs_reader_close(hs_reader *r) {
@@ -131,9 +135,10 @@ int hs_reader_row(hs_reader *r, int64_t row, float *out, int64_t *n) {
 int hs_read_rows(hs_db *db, int64_t prompt, int64_t *out) {
     hs_v v = hs_v_int(prompt);
     *out = 0;
-    int rc = hs_sql_int(db, "SELECT coalesce(max(row0 + n_row), 0) FROM row_series WHERE "
-                            "prompt_id = ? AND layer = 0 AND head = 0 AND stat = 'entropy'", &v, 1,
-                        out, NULL);
+    int rc = hs_sql_int(db,
+                        "SELECT coalesce(max(row0 + n_row), 0) FROM row_series WHERE "
+                        "prompt_id = ? AND layer = 0 AND head = 0 AND stat = 'entropy'",
+                        &v, 1, out, NULL);
     if (!rc && (*out < 0 || *out > MAX_ROWS))
         rc = hs_fail(HS_EFORMAT, "%s: row_series of prompt row %" PRId64 ": sizes make no sense",
                      hs_db_path(db), prompt);
@@ -176,9 +181,10 @@ static int read_series(hs_db *db, sqlite3_stmt *s, int64_t prompt, int layer, in
 }
 
 static int prepare_series(hs_db *db, sqlite3_stmt **out) {
-    return hs_sql_prepare(db, out, "SELECT row0, data FROM row_series WHERE prompt_id = ? AND "
-                                   "layer = ? AND head = ? AND stat = ? AND row0 <= ? "
-                                   "ORDER BY row0 DESC LIMIT 1");
+    return hs_sql_prepare(db, out,
+                          "SELECT row0, data FROM row_series WHERE prompt_id = ? AND "
+                          "layer = ? AND head = ? AND stat = ? AND row0 <= ? "
+                          "ORDER BY row0 DESC LIMIT 1");
 }
 
 int hs_read_stat(hs_db *db, int64_t prompt, int layer, int head, int stat, int64_t row0, int64_t n,
@@ -208,9 +214,11 @@ int hs_read_justified(hs_db *db, int64_t rows, int64_t width) {
     int64_t bytes, size = 0;
     struct stat st;
     if (stat(hs_db_path(db), &st) == 0) size = st.st_size;
-    if (__builtin_mul_overflow(rows, width, &bytes) ||
-        __builtin_mul_overflow(bytes, 4, &bytes) || (bytes > ALWAYS && bytes / RATIO > size))
-        return hs_fail(HS_EFORMAT, "%s: damaged: %" PRId64 " x %" PRId64 " numbers in so small a "
-                       "file", hs_db_path(db), rows, width);
+    if (__builtin_mul_overflow(rows, width, &bytes) || __builtin_mul_overflow(bytes, 4, &bytes) ||
+        (bytes > ALWAYS && bytes / RATIO > size))
+        return hs_fail(HS_EFORMAT,
+                       "%s: damaged: %" PRId64 " x %" PRId64 " numbers in so small a "
+                       "file",
+                       hs_db_path(db), rows, width);
     return HS_OK;
 }

@@ -10,11 +10,11 @@
 typedef struct hs_reader {
     hs_db *db;
     bool map, causal;
-    int64_t id, n_row, width;  // width: keys of a map, numbers a position
+    int64_t id, n_row, width; // width: keys of a map, numbers a position
     enum hs_store store;
-    sqlite3_stmt *chunk;       // finds the chunk of a row
-    uint8_t *raw;              // the decoded chunk, NULL when none
-    int64_t row0, n_have;      // its rows
+    sqlite3_stmt *chunk;  // finds the chunk of a row
+    uint8_t *raw;         // the decoded chunk, NULL when none
+    int64_t row0, n_have; // its rows
 } hs_reader;
 
 // *found false (and nothing to close) when the run did not store it.

@@ -19,9 +19,9 @@ struct hs_rec {
     hs_streams streams;
     const hs_tok *tok;
     int64_t run;
-    bool complete;          // nothing was left to do
+    bool complete; // nothing was left to do
     int64_t n_token, n_decoded, n_analysis;
-    hs_emit_to **emit;      // of the prompt in work
+    hs_emit_to **emit; // of the prompt in work
     size_t n_emit;
     hs_buf sql, blob, text; // scratch
 };
@@ -73,14 +73,19 @@ static int put_model(hs_db *db, const hs_model_facts *f, const char *path, int64
                         &found);
     if (rc || found) return rc;
     rc = hs_points_text(&points, d->points);
-    hs_v v[] = {hs_v_text(name), hs_v_text(f->arch), hs_v_text(path), hs_v_text(f->format),
-                hs_v_text(f->dtype), hs_v_text(print), hs_v_int(f->n_param), hs_v_int(d->n_layer),
-                hs_v_int(d->n_head), hs_v_int(d->n_kv_head), hs_v_int(d->d_model),
-                hs_v_int(d->d_head), hs_v_int(d->d_ff), hs_v_int(d->n_vocab), hs_v_int(f->n_ctx),
-                hs_v_text(hs_buf_text(&points))};
+    hs_v v[] = {hs_v_text(name),      hs_v_text(f->arch),
+                hs_v_text(path),      hs_v_text(f->format),
+                hs_v_text(f->dtype),  hs_v_text(print),
+                hs_v_int(f->n_param), hs_v_int(d->n_layer),
+                hs_v_int(d->n_head),  hs_v_int(d->n_kv_head),
+                hs_v_int(d->d_model), hs_v_int(d->d_head),
+                hs_v_int(d->d_ff),    hs_v_int(d->n_vocab),
+                hs_v_int(f->n_ctx),   hs_v_text(hs_buf_text(&points))};
     if (!rc)
-        rc = put(db, "INSERT INTO model VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                     "?)", v, 16);
+        rc = put(db,
+                 "INSERT INTO model VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                 "?)",
+                 v, 16);
     if (!rc) *id = sqlite3_last_insert_rowid(db->sql);
     hs_buf_free(&points);
     return rc;
@@ -91,14 +96,26 @@ static int put_run(hs_db *db, const hs_model_facts *f, const hs_run_info *info, 
     char now[HS_NOW_LEN], seed[24];
     hs_sql_now(now);
     snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
-    hs_v v[] = {hs_v_int(model), hs_v_text(info->label), hs_v_text("running"), hs_v_text(now),
-                hs_v_text(HS_VERSION " (" HS_GIT ")"), hs_v_text(info->argv_json),
-                hs_v_text(info->options_json), hs_v_text(f->backend), hs_v_text(f->isa),
-                hs_v_int(f->threads), hs_v_text(info->precision), hs_v_text(f->weights),
-                hs_v_int(info->n_ctx), hs_v_text(info->bos), hs_v_text(seed),
+    hs_v v[] = {hs_v_int(model),
+                hs_v_text(info->label),
+                hs_v_text("running"),
+                hs_v_text(now),
+                hs_v_text(HS_VERSION " (" HS_GIT ")"),
+                hs_v_text(info->argv_json),
+                hs_v_text(info->options_json),
+                hs_v_text(f->backend),
+                hs_v_text(f->isa),
+                hs_v_int(f->threads),
+                hs_v_text(info->precision),
+                hs_v_text(f->weights),
+                hs_v_int(info->n_ctx),
+                hs_v_text(info->bos),
+                hs_v_text(seed),
                 info->baseline ? hs_v_int(info->baseline) : hs_v_null()};
-    int rc = put(db, "INSERT INTO run VALUES "
-                     "(NULL, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", v, 16);
+    int rc = put(db,
+                 "INSERT INTO run VALUES "
+                 "(NULL, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 v, 16);
     if (!rc) *id = sqlite3_last_insert_rowid(db->sql);
     return rc;
 }
@@ -143,8 +160,10 @@ static int find_run(hs_db *db, const hs_run_info *info, int64_t *run, int64_t *d
         rc = hs_sql_int(db, "SELECT 1 FROM run WHERE id = ? AND status = 'complete'", &id, 1,
                         &(int64_t){0}, complete);
     if (!rc && last != *done)
-        rc = hs_fail(HS_EFORMAT, "%s: run %" PRId64 " lacks a prompt before its last: record it "
-                     "anew, without --resume", db->path, *run);
+        rc = hs_fail(HS_EFORMAT,
+                     "%s: run %" PRId64 " lacks a prompt before its last: record it "
+                     "anew, without --resume",
+                     db->path, *run);
     return rc;
 }
 
@@ -199,21 +218,32 @@ static int put_token(hs_rec *r, int64_t pos, int32_t id, const hs_tok *tok, hs_v
     hs_buf_clear(&r->text);
     if (piece) hs_sql_readable(&r->text, piece, n);
     int rc = hs_buf_rc(&r->text);
-    hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0), hs_v_int(pos), hs_v_int(id),
+    hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0),
+                hs_v_int(pos),
+                hs_v_int(id),
                 piece ? hs_v_textn(hs_buf_text(&r->text), r->text.len) : hs_v_null(),
-                piece ? hs_v_blob(piece, n) : hs_v_null(), from, to, hs_v_int(decoded)};
-    return rc ? rc : hs_writer_row(r->writer, "INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                                   v, 8);
+                piece ? hs_v_blob(piece, n) : hs_v_null(),
+                from,
+                to,
+                hs_v_int(decoded)};
+    return rc ? rc
+              : hs_writer_row(r->writer, "INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?)", v, 8);
 }
 
 static int put_prompt(hs_rec *r, int64_t ord, const hs_prompt *p) {
     hs_buf_clear(&r->text);
     if (p->text) hs_sql_readable(&r->text, p->text, (size_t)p->text_len);
     int rc = hs_buf_rc(&r->text);
-    hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0), hs_v_int(r->run), hs_v_int(ord), hs_v_text(p->id),
+    hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0),
+                hs_v_int(r->run),
+                hs_v_int(ord),
+                hs_v_text(p->id),
                 p->text ? hs_v_textn(hs_buf_text(&r->text), r->text.len) : hs_v_null(),
-                hs_v_int(p->n_token), hs_v_int(0), hs_v_int(p->bos_len),
-                p->period ? hs_v_int(p->period) : hs_v_null(), hs_v_text(p->extra),
+                hs_v_int(p->n_token),
+                hs_v_int(0),
+                hs_v_int(p->bos_len),
+                p->period ? hs_v_int(p->period) : hs_v_null(),
+                hs_v_text(p->extra),
                 hs_v_text("")};
     if (!rc)
         rc = hs_writer_row(r->writer, "INSERT INTO prompt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -277,8 +307,10 @@ int hs_rec_prompt_end(hs_rec *r) {
     hs_v v[] = {hs_v_int(r->n_decoded), hs_v_text(now), hs_v_id(HS_ID_PROMPT, 0)};
     int rc = hs_streams_end(&r->streams, r->n_token + r->n_decoded);
     if (!rc)
-        rc = hs_writer_row(r->writer, "UPDATE prompt SET n_decoded = ?, recorded_at = ? "
-                                      "WHERE id = ?", v, 3);
+        rc = hs_writer_row(r->writer,
+                           "UPDATE prompt SET n_decoded = ?, recorded_at = ? "
+                           "WHERE id = ?",
+                           v, 3);
     if (!rc) rc = hs_writer_commit(r->writer);
     if (rc) {
         r->streams.in_prompt = true;

@@ -16,18 +16,18 @@ enum hs_store { HS_STORE_F32, HS_STORE_F16, HS_STORE_U8 }; // of maps and activa
 typedef struct hs_run_info {
     const hs_model *model;
     const char *model_path;
-    const char *label;         // NULL allowed
-    const char *argv_json;     // full command line as a JSON array
-    const char *options_json;  // what decides the results (model fingerprint, prompts' hash,
-                               // selections, observers, precision): equal text = the same run, for
-                               // resume
-    const char *bos;           // "auto", "yes", "no"
+    const char *label;        // NULL allowed
+    const char *argv_json;    // full command line as a JSON array
+    const char *options_json; // what decides the results (model fingerprint, prompts' hash,
+                              // selections, observers, precision): equal text = the same run, for
+                              // resume
+    const char *bos;          // "auto", "yes", "no"
     int64_t n_ctx;
     uint64_t seed;
-    const char *precision;     // "exact"
-    const char *const *edits;  // the specs of --do in order, NULL when there are none
+    const char *precision;    // "exact"
+    const char *const *edits; // the specs of --do in order, NULL when there are none
     int n_edit;
-    int64_t baseline;          // run that this one is compared with, 0 = none
+    int64_t baseline; // run that this one is compared with, 0 = none
 } hs_run_info;
 
 typedef struct hs_rec hs_rec;

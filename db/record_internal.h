@@ -26,11 +26,11 @@ uint64_t hs_points_of_text(const char *text);
 
 // Rows of one tensor on their way into chunks.
 typedef struct hs_stream {
-    uint8_t *raw;               // the open chunk
+    uint8_t *raw; // the open chunk
     size_t len, cap;
-    int64_t row0, n_row;        // its rows
-    hs_chunk *done, **tail;     // closed chunks, oldest first
-    int64_t id;                 // relative id of its map or act; set when it first has a chunk
+    int64_t row0, n_row;    // its rows
+    hs_chunk *done, **tail; // closed chunks, oldest first
+    int64_t id;             // relative id of its map or act; set when it first has a chunk
     bool used;
 } hs_stream;
 
@@ -45,13 +45,13 @@ typedef struct hs_streams {
     hs_dims dims;
     hs_writer *writer;
     enum hs_store store;
-    uint8_t *maps;              // [n_layer * n_head]
-    uint64_t *acts;             // [n_layer + 1]
-    uint64_t *points;           // [n_layer + 1], what the hook asks for
-    hs_stream *map;             // [n_layer * n_head]
-    hs_stream **act;            // [(n_layer + 1) * HS_N_POINT], made when first used
-    hs_stat_rows *stat;         // [n_layer]
-    int64_t n_map, n_act;       // relative ids given out in this prompt
+    uint8_t *maps;        // [n_layer * n_head]
+    uint64_t *acts;       // [n_layer + 1]
+    uint64_t *points;     // [n_layer + 1], what the hook asks for
+    hs_stream *map;       // [n_layer * n_head]
+    hs_stream **act;      // [(n_layer + 1) * HS_N_POINT], made when first used
+    hs_stat_rows *stat;   // [n_layer]
+    int64_t n_map, n_act; // relative ids given out in this prompt
     bool in_prompt;
 } hs_streams;
 

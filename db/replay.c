@@ -16,8 +16,13 @@
 #include "db/record_internal.h"
 #include "model/core/mem.h"
 
-enum { BLOCK_ROWS = 256, TILE_ROWS = 64, MAX_SIZE = 1 << 26, MAX_LAYERS = 1 << 12,
-       MAX_CELLS = 1 << 20 };
+enum {
+    BLOCK_ROWS = 256,
+    TILE_ROWS = 64,
+    MAX_SIZE = 1 << 26,
+    MAX_LAYERS = 1 << 12,
+    MAX_CELLS = 1 << 20
+};
 
 // ---- sizes -------------------------------------------------------------------------------------
 
@@ -30,13 +35,13 @@ int hs_db_dims(hs_db *db, int64_t run, hs_dims *out) {
     hs_v v = hs_v_int(run);
     bool row = false;
     int64_t n[7];
-    int rc = hs_sql_prepare(db, &s, "SELECT n_layer, n_head, n_kv_head, d_model, d_head, d_ff, "
-                                    "n_vocab, points FROM model WHERE id = "
-                                    "(SELECT model_id FROM run WHERE id = ?)");
+    int rc = hs_sql_prepare(db, &s,
+                            "SELECT n_layer, n_head, n_kv_head, d_model, d_head, d_ff, "
+                            "n_vocab, points FROM model WHERE id = "
+                            "(SELECT model_id FROM run WHERE id = ?)");
     if (!rc) rc = hs_sql_bind(db, s, &v, 1);
     if (!rc) rc = hs_sql_step(db, s, &row);
-    if (!rc && !row)
-        rc = hs_fail(HS_ENOTFOUND, "%s: no run %" PRId64, hs_db_path(db), run);
+    if (!rc && !row) rc = hs_fail(HS_ENOTFOUND, "%s: no run %" PRId64, hs_db_path(db), run);
     for (int i = 0; i < 7 && !rc; i++) {
         n[i] = sqlite3_column_int64(s, i);
         if (!size_ok(n[i], i == 5 ? 0 : 1, i < 3 ? MAX_LAYERS : MAX_SIZE))
@@ -48,8 +53,8 @@ int hs_db_dims(hs_db *db, int64_t run, hs_dims *out) {
                      hs_db_path(db));
     if (!rc) {
         const char *points = (const char *)sqlite3_column_text(s, 7);
-        *out = (hs_dims){(int)n[0], (int)n[1], (int)n[2], n[3], n[4], n[5], n[6],
-                         hs_points_of_text(points ? points : "")};
+        *out = (hs_dims){(int)n[0], (int)n[1], (int)n[2], n[3],
+                         n[4],      n[5],      n[6],      hs_points_of_text(points ? points : "")};
     }
     sqlite3_finalize(s);
     return rc;
@@ -63,11 +68,11 @@ typedef struct replay {
     const hs_tap *tap;
     hs_dims dims;
     // Of the layer in work:
-    hs_reader *map;                  // [n_head]
+    hs_reader *map; // [n_head]
     hs_reader act[HS_N_POINT];
-    float *stat;                     // [n_head][HS_N_STAT][n_stat] from row stat0 on
+    float *stat; // [n_head][HS_N_STAT][n_stat] from row stat0 on
     int64_t stat0, n_stat;
-    float *row;                      // a block of rows, or a tile
+    float *row; // a block of rows, or a tile
     size_t row_cap;
 } replay;
 
@@ -129,8 +134,10 @@ static int open_layer(replay *r, int layer) {
     uint64_t want = r->tap->read[layer];
     int rc = HS_OK;
     if (want & HS_BIT(HS_SCORES))
-        return hs_fail(HS_ENOTFOUND, "%s: attention scores are never stored: observe them while "
-                       "recording, with --observe", hs_db_path(r->db));
+        return hs_fail(HS_ENOTFOUND,
+                       "%s: attention scores are never stored: observe them while "
+                       "recording, with --observe",
+                       hs_db_path(r->db));
     for (int p = 0; p < HS_N_POINT && !rc; p++)
         if ((want & HS_BIT(p)) && !is_stream(p)) rc = open_act(r, layer, (enum hs_point)p);
     if (!rc && layer < r->dims.n_layer) rc = open_maps(r, layer);
@@ -160,7 +167,9 @@ static int need_stats(replay *r, int layer, int64_t a, int64_t b) {
 
 static int send_stats(replay *r, int layer, int64_t a, int64_t b) {
     hs_site site = {HS_ROW_STATS, layer, 0, a, b - a};
-    hs_view view = {r->stat + (a - r->stat0), HS_F32, 3,
+    hs_view view = {r->stat + (a - r->stat0),
+                    HS_F32,
+                    3,
                     {r->dims.n_head, HS_N_STAT, b - a},
                     {HS_N_STAT * r->n_stat, r->n_stat, 1}};
     return r->tap->rows(r->tap->ctx, &site, &view, false);
@@ -176,8 +185,14 @@ static int send_tile(replay *r, int layer, int head, int64_t a, int64_t b) {
     }
     if (rc) return rc;
     hs_tile tile = {
-        .point = HS_PATTERN, .layer = layer, .head = head, .row0 = a, .n_row = b - a, .n_key = b,
-        .row = r->row, .ld = b,
+        .point = HS_PATTERN,
+        .layer = layer,
+        .head = head,
+        .row0 = a,
+        .n_row = b - a,
+        .n_key = b,
+        .row = r->row,
+        .ld = b,
         .stats = r->stat + (int64_t)head * HS_N_STAT * r->n_stat + (a - r->stat0),
         .stats_ld = r->n_stat,
     };
@@ -276,8 +291,7 @@ static int open_replay(replay *r, int64_t *run, int64_t *n_token) {
     int64_t rows = r->n_row < HS_SERIES_ROWS ? r->n_row : HS_SERIES_ROWS;
     if (!rc) rc = hs_read_justified(r->db, rows, (int64_t)r->dims.n_head * HS_N_STAT);
     if (!rc)
-        rc = hs_alloc(&r->stat, (size_t)r->dims.n_head * HS_N_STAT * (size_t)rows,
-                      sizeof *r->stat);
+        rc = hs_alloc(&r->stat, (size_t)r->dims.n_head * HS_N_STAT * (size_t)rows, sizeof *r->stat);
     return rc;
 }
 
@@ -303,8 +317,10 @@ int hs_db_map(hs_db *db, int64_t prompt, int layer, int head, float **out, int64
     *out = NULL;
     int rc = hs_reader_map(&r, db, prompt, layer, head, &found);
     if (!rc && !found)
-        rc = hs_fail(HS_ENOTFOUND, "%s: the run did not store the map of L%dH%d: record it again "
-                     "with --maps L%dH%d", hs_db_path(db), layer, head, layer, head);
+        rc = hs_fail(HS_ENOTFOUND,
+                     "%s: the run did not store the map of L%dH%d: record it again "
+                     "with --maps L%dH%d",
+                     hs_db_path(db), layer, head, layer, head);
     if (!rc) rc = hs_read_justified(db, r.n_row, r.width);
     if (!rc) rc = hs_alloc(out, (size_t)r.n_row * (size_t)r.width, sizeof **out);
     for (int64_t i = 0; !rc && i < r.n_row; i++) rc = hs_reader_row(&r, i, *out + i * r.width, &n);

@@ -29,11 +29,13 @@ typedef struct table {
 } table;
 
 #define DTYPE "TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'u8'))"
-#define CHUNK_COLUMNS                                                                             \
-    {"codec", "TEXT NOT NULL CHECK (codec IN ('none', 'zstd'))", "", "compression of data"},      \
-    {"raw_bytes", "INTEGER NOT NULL", "bytes", "length of data when uncompressed"},               \
-    {"crc32", "INTEGER NOT NULL", "", "zlib's crc32 of data as stored"},                          \
+// clang-format off
+#define CHUNK_COLUMNS                                                                              \
+    {"codec", "TEXT NOT NULL CHECK (codec IN ('none', 'zstd'))", "", "compression of data"},       \
+    {"raw_bytes", "INTEGER NOT NULL", "bytes", "length of data when uncompressed"},                \
+    {"crc32", "INTEGER NOT NULL", "", "zlib's crc32 of data as stored"},                           \
     {"data", "BLOB NOT NULL", "", "the rows' numbers, row after row, little-endian"}
+// clang-format on
 
 static const column meta_columns[] = {
     {"key", "TEXT PRIMARY KEY", "", "what is said"},
@@ -128,8 +130,7 @@ static const column map_columns[] = {
 };
 static const column map_chunk_columns[] = {
     {"id", "INTEGER PRIMARY KEY", "", "row id"},
-    {"map_id", "INTEGER NOT NULL REFERENCES map (id) DEFERRABLE INITIALLY DEFERRED", "",
-     "the map"},
+    {"map_id", "INTEGER NOT NULL REFERENCES map (id) DEFERRABLE INITIALLY DEFERRED", "", "the map"},
     {"q0", "INTEGER NOT NULL", "row", "first query row"},
     {"n_q", "INTEGER NOT NULL", "rows", "query rows"},
     CHUNK_COLUMNS,
@@ -245,7 +246,8 @@ static const table tables[] = {
     {"head_metric", head_metric_columns,
      ",\n  PRIMARY KEY (prompt_id, metric, layer, head, analysis_run_id),\n"
      "  CHECK ((value IS NULL) = (reason IS NOT NULL))\n) STRICT, WITHOUT ROWID"},
-    {"series", series_columns, ",\n  UNIQUE (prompt_id, name, layer, head, analysis_run_id)\n"
+    {"series", series_columns,
+     ",\n  UNIQUE (prompt_id, name, layer, head, analysis_run_id)\n"
      ") STRICT"},
     {"column_doc", column_doc_columns, ",\n  PRIMARY KEY (tbl, col)\n) STRICT, WITHOUT ROWID"},
 };
@@ -255,32 +257,26 @@ enum { N_TABLE = sizeof tables / sizeof *tables };
 static const struct {
     const char *name, *sql;
 } views[] = {
-    {"v_run",
-     "SELECT r.id, r.label, r.status, m.name AS model, m.arch, r.created_at, r.ended_at,\n"
-     "  (SELECT count(*) FROM prompt AS p WHERE p.run_id = r.id) AS prompts,\n"
-     "  (SELECT coalesce(sum(p.n_token + p.n_decoded), 0) FROM prompt AS p\n"
-     "   WHERE p.run_id = r.id) AS tokens\n"
-     "FROM run AS r JOIN model AS m ON m.id = r.model_id"},
-    {"v_token",
-     "SELECT p.run_id, p.ord AS prompt, p.label, t.pos, t.token_id, t.text, t.decoded\n"
-     "FROM token AS t JOIN prompt AS p ON p.id = t.prompt_id"},
-    {"v_map",
-     "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
-     "  a.n_q, a.n_k, a.causal, a.dtype\n"
-     "FROM map AS a JOIN prompt AS p ON p.id = a.prompt_id"},
-    {"v_act",
-     "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.name, a.layer, a.shape, a.dtype\n"
-     "FROM act AS a JOIN prompt AS p ON p.id = a.prompt_id"},
-    {"v_row_series",
-     "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
-     "  a.stat, a.row0, a.n_row\n"
-     "FROM row_series AS a JOIN prompt AS p ON p.id = a.prompt_id"},
-    {"v_series",
-     "SELECT s.id, p.run_id, p.ord AS prompt, p.label, a.name AS analysis, r.source,\n"
-     "  s.name AS series, s.layer, s.head, s.n\n"
-     "FROM series AS s JOIN prompt AS p ON p.id = s.prompt_id\n"
-     "JOIN analysis_run AS r ON r.id = s.analysis_run_id\n"
-     "JOIN analysis AS a ON a.id = r.analysis_id"},
+    {"v_run", "SELECT r.id, r.label, r.status, m.name AS model, m.arch, r.created_at, r.ended_at,\n"
+              "  (SELECT count(*) FROM prompt AS p WHERE p.run_id = r.id) AS prompts,\n"
+              "  (SELECT coalesce(sum(p.n_token + p.n_decoded), 0) FROM prompt AS p\n"
+              "   WHERE p.run_id = r.id) AS tokens\n"
+              "FROM run AS r JOIN model AS m ON m.id = r.model_id"},
+    {"v_token", "SELECT p.run_id, p.ord AS prompt, p.label, t.pos, t.token_id, t.text, t.decoded\n"
+                "FROM token AS t JOIN prompt AS p ON p.id = t.prompt_id"},
+    {"v_map", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
+              "  a.n_q, a.n_k, a.causal, a.dtype\n"
+              "FROM map AS a JOIN prompt AS p ON p.id = a.prompt_id"},
+    {"v_act", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.name, a.layer, a.shape, a.dtype\n"
+              "FROM act AS a JOIN prompt AS p ON p.id = a.prompt_id"},
+    {"v_row_series", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
+                     "  a.stat, a.row0, a.n_row\n"
+                     "FROM row_series AS a JOIN prompt AS p ON p.id = a.prompt_id"},
+    {"v_series", "SELECT s.id, p.run_id, p.ord AS prompt, p.label, a.name AS analysis, r.source,\n"
+                 "  s.name AS series, s.layer, s.head, s.n\n"
+                 "FROM series AS s JOIN prompt AS p ON p.id = s.prompt_id\n"
+                 "JOIN analysis_run AS r ON r.id = s.analysis_run_id\n"
+                 "JOIN analysis AS a ON a.id = r.analysis_id"},
     // With max(), SQLite takes the other columns from the row that has it.
     {"v_head_metric",
      "SELECT p.run_id, m.prompt_id, p.ord AS prompt, p.label, m.layer, m.head, " NAME ",\n"
@@ -342,9 +338,11 @@ static int put(hs_db *db, const char *sql, const hs_v *v, int n) {
 }
 
 static int put_docs(hs_db *db) {
-    int rc = put(db, "INSERT INTO meta VALUES ('about', 'attention of a transformer, recorded by "
-                     "headscope; the meaning of every column is in column_doc, of every metric "
-                     "in metric; start with the views v_*')", NULL, 0);
+    int rc = put(db,
+                 "INSERT INTO meta VALUES ('about', 'attention of a transformer, recorded by "
+                 "headscope; the meaning of every column is in column_doc, of every metric "
+                 "in metric; start with the views v_*')",
+                 NULL, 0);
     for (int t = 0; t < N_TABLE && !rc; t++)
         for (const column *c = tables[t].columns; c->name && !rc; c++) {
             hs_v v[] = {hs_v_text(tables[t].name), hs_v_text(c->name), hs_v_text(c->unit),
@@ -352,8 +350,11 @@ static int put_docs(hs_db *db) {
             rc = put(db, HS_SQL_COLUMN_DOC, v, 4);
         }
     for (int i = 0; i < HS_N_STAT && !rc; i++) {
-        hs_v v[] = {hs_v_text(hs_stat_infos[i].name), hs_v_text("row"), hs_v_null(),
-                    hs_v_text(hs_stat_infos[i].unit), hs_v_text(hs_stat_infos[i].about),
+        hs_v v[] = {hs_v_text(hs_stat_infos[i].name),
+                    hs_v_text("row"),
+                    hs_v_null(),
+                    hs_v_text(hs_stat_infos[i].unit),
+                    hs_v_text(hs_stat_infos[i].about),
                     hs_v_int(0)};
         rc = put(db, HS_SQL_METRIC, v, 6);
     }
@@ -414,8 +415,10 @@ static int check_object(hs_db *db, sqlite3_stmt *s, const char *name, const char
     if (rc) return rc;
     const char *have = row ? (const char *)sqlite3_column_text(s, 0) : NULL;
     if (have && strcmp(have, want) == 0) return HS_OK;
-    return hs_fail(HS_EFORMAT, "%s: damaged: %s is not as headscope made it: restore a copy, or "
-                   "record again", db->path, name);
+    return hs_fail(HS_EFORMAT,
+                   "%s: damaged: %s is not as headscope made it: restore a copy, or "
+                   "record again",
+                   db->path, name);
 }
 
 int hs_schema_check(hs_db *db) {
@@ -426,8 +429,10 @@ int hs_schema_check(hs_db *db) {
     int rc = version_of(db, &version);
     if (rc) return rc;
     if (version > VERSION)
-        return hs_fail(HS_EUNSUPPORTED, "%s: written by a newer headscope (schema %" PRId64 ", this "
-                       "build knows %d): use that one", db->path, version, VERSION);
+        return hs_fail(HS_EUNSUPPORTED,
+                       "%s: written by a newer headscope (schema %" PRId64 ", this "
+                       "build knows %d): use that one",
+                       db->path, version, VERSION);
     if (version < VERSION)
         return hs_fail(HS_EFORMAT, "%s: schema %" PRId64 " was never written by headscope",
                        db->path, version);

@@ -14,8 +14,10 @@ int hs_sql_fail(hs_db *db, const char *doing) {
     case SQLITE_NOTADB:
         return hs_fail(HS_EFORMAT, "%s: not a database file: name a headscope database", db->path);
     case SQLITE_CORRUPT:
-        return hs_fail(HS_EFORMAT, "%s: the database is damaged (%s): restore a copy, or record "
-                       "again", db->path, msg);
+        return hs_fail(HS_EFORMAT,
+                       "%s: the database is damaged (%s): restore a copy, or record "
+                       "again",
+                       db->path, msg);
     case SQLITE_FULL:
         return hs_fail(HS_EIO, "%s: %s: the disk is full: free some space and go on with --resume",
                        db->path, doing);
@@ -27,9 +29,12 @@ int hs_sql_fail(hs_db *db, const char *doing) {
     case SQLITE_NOMEM:
         return hs_fail(HS_ENOMEM, "%s: %s: out of memory", db->path, doing);
     case SQLITE_BUSY:
-        return hs_fail(HS_EDB, "%s: %s: another process is writing to it: wait for it, or use "
-                       "another file", db->path, doing);
-    default: return hs_fail(HS_EDB, "%s: %s: %s", db->path, doing, msg);
+        return hs_fail(HS_EDB,
+                       "%s: %s: another process is writing to it: wait for it, or use "
+                       "another file",
+                       db->path, doing);
+    default:
+        return hs_fail(HS_EDB, "%s: %s: %s", db->path, doing, msg);
     }
 }
 
@@ -63,10 +68,16 @@ int hs_sql_bind(hs_db *db, sqlite3_stmt *s, const hs_v *v, int n) {
     for (int i = 0; i < n; i++) {
         int rc = SQLITE_OK;
         switch (v[i].type) {
-        case HS_V_NULL: rc = sqlite3_bind_null(s, i + 1); break;
+        case HS_V_NULL:
+            rc = sqlite3_bind_null(s, i + 1);
+            break;
         case HS_V_ID:
-        case HS_V_INT: rc = sqlite3_bind_int64(s, i + 1, v[i].i); break;
-        case HS_V_NUM: rc = sqlite3_bind_double(s, i + 1, v[i].f); break;
+        case HS_V_INT:
+            rc = sqlite3_bind_int64(s, i + 1, v[i].i);
+            break;
+        case HS_V_NUM:
+            rc = sqlite3_bind_double(s, i + 1, v[i].f);
+            break;
         // A NULL pointer would bind NULL, so an empty text or blob points somewhere.
         case HS_V_TEXT:
             rc = sqlite3_bind_text64(s, i + 1, v[i].n ? v[i].p : "", v[i].n, SQLITE_STATIC,

@@ -1,8 +1,8 @@
 // From hooks to chunks. Tiles arrive on worker threads and are encoded there, each cell (layer,
 // head) into its own buffer; rows of activations and summaries arrive on the driving thread. Closed
 // chunks go to the writer from the driving thread, when the attention of a row block is over (the
-// row summaries come then) and at the end of a layer: by chunk, then head, so that the order of rows
-// in the file depends neither on threads nor on the height of tiles.
+// row summaries come then) and at the end of a layer: by chunk, then head, so that the order of
+// rows in the file depends neither on threads nor on the height of tiles.
 //
 // A chunk is closed when it holds HS_CHUNK_BYTES, at the end of a layer when it holds
 // LAYER_BYTES, and at the end of the prompt. Decoding delivers one row a layer at a time, and its
@@ -78,7 +78,7 @@ int hs_streams_keep(hs_streams *s, const hs_heads *maps, const uint64_t *acts,
         uint64_t want = acts ? acts[l] : 0;
         if (want & HS_BIT(HS_SCORES))
             return hs_fail(HS_EUNSUPPORTED, "attention scores cannot be stored: select other "
-                           "points with --acts");
+                                            "points with --acts");
         bool pattern = want & HS_BIT(HS_PATTERN), some = false;
         for (int h = 0; l < n_layer && h < n_head; h++) {
             bool on = pattern || (maps && hs_heads_has(maps, l, h));
@@ -169,9 +169,13 @@ static int send_chunk(hs_streams *s, hs_stream *t, bool map) {
         t->used = true;
         t->id = map ? s->n_map++ : s->n_act++;
     }
-    hs_v v[] = {hs_v_id(map ? HS_ID_MAP : HS_ID_ACT, t->id), hs_v_int(c->row0), hs_v_int(c->n_row),
-                hs_v_text(c->zstd ? "zstd" : "none"), hs_v_int((int64_t)c->raw_bytes),
-                hs_v_int(c->crc), hs_v_blob(c->data, c->n)};
+    hs_v v[] = {hs_v_id(map ? HS_ID_MAP : HS_ID_ACT, t->id),
+                hs_v_int(c->row0),
+                hs_v_int(c->n_row),
+                hs_v_text(c->zstd ? "zstd" : "none"),
+                hs_v_int((int64_t)c->raw_bytes),
+                hs_v_int(c->crc),
+                hs_v_blob(c->data, c->n)};
     t->done = c->next;
     free(c);
     return hs_writer_give(s->writer,
@@ -208,15 +212,14 @@ static int send_stats(hs_streams *s, int layer) {
     for (int h = 0; h < s->dims.n_head && !rc && st->n_row; h++)
         for (int k = 0; k < HS_N_STAT && !rc; k++) {
             hs_buf_clear(&blob);
-            rc = hs_series_pack_f32(&blob, st->v + ((size_t)h * HS_N_STAT + (size_t)k)
-                                    * (size_t)st->cap, st->n_row);
-            hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0), hs_v_int(layer), hs_v_int(h),
+            rc = hs_series_pack_f32(
+                &blob, st->v + ((size_t)h * HS_N_STAT + (size_t)k) * (size_t)st->cap, st->n_row);
+            hs_v v[] = {hs_v_id(HS_ID_PROMPT, 0),         hs_v_int(layer),    hs_v_int(h),
                         hs_v_text(hs_stat_infos[k].name), hs_v_int(st->row0), hs_v_int(st->n_row),
                         hs_v_blob(blob.data, blob.len)};
             if (!rc)
-                rc = hs_writer_row(s->writer,
-                                   "INSERT INTO row_series VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", v,
-                                   7);
+                rc = hs_writer_row(
+                    s->writer, "INSERT INTO row_series VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", v, 7);
         }
     hs_buf_free(&blob);
     free(st->v);
@@ -299,8 +302,11 @@ static int on_layer_done(void *ctx, int layer) {
 
 int hs_streams_hook(hs_streams *s, hs_hooks *hooks) {
     hs_heads maps = {s->dims.n_layer, s->dims.n_head, s->maps};
-    return hs_hooks_add(hooks, &(hs_hook){.points = s->points, .heads = &maps, .rows = on_rows,
-                                          .tile = on_tile, .layer_done = on_layer_done,
+    return hs_hooks_add(hooks, &(hs_hook){.points = s->points,
+                                          .heads = &maps,
+                                          .rows = on_rows,
+                                          .tile = on_tile,
+                                          .layer_done = on_layer_done,
                                           .ctx = s});
 }
 
@@ -313,8 +319,13 @@ static int end_map(hs_streams *s, int layer, int head) {
     if (t->row0 != n_row)
         return hs_fail(HS_EARG, "map of L%dH%d has %" PRId64 " of %" PRId64 " rows", layer, head,
                        t->row0, n_row);
-    hs_v v[] = {hs_v_id(HS_ID_MAP, t->id), hs_v_id(HS_ID_PROMPT, 0), hs_v_int(layer),
-                hs_v_int(head), hs_v_int(n_row), hs_v_int(n_row), hs_v_int(1),
+    hs_v v[] = {hs_v_id(HS_ID_MAP, t->id),
+                hs_v_id(HS_ID_PROMPT, 0),
+                hs_v_int(layer),
+                hs_v_int(head),
+                hs_v_int(n_row),
+                hs_v_int(n_row),
+                hs_v_int(1),
                 hs_v_text(hs_store_name(s->store))};
     return hs_writer_row(s->writer, "INSERT INTO map VALUES (?, ?, ?, ?, ?, ?, ?, ?)", v, 8);
 }
@@ -329,9 +340,13 @@ static int end_act(hs_streams *s, int layer, enum hs_point point, const hs_strea
         if (d) width *= shape[d];
     }
     hs_buf_chr(&dims, ']');
-    hs_v v[] = {hs_v_id(HS_ID_ACT, t->id), hs_v_id(HS_ID_PROMPT, 0), hs_v_text(hs_buf_text(&name)),
-                layer < s->dims.n_layer ? hs_v_int(layer) : hs_v_null(), hs_v_int(t->row0),
-                hs_v_text(hs_buf_text(&dims)), hs_v_int(width),
+    hs_v v[] = {hs_v_id(HS_ID_ACT, t->id),
+                hs_v_id(HS_ID_PROMPT, 0),
+                hs_v_text(hs_buf_text(&name)),
+                layer < s->dims.n_layer ? hs_v_int(layer) : hs_v_null(),
+                hs_v_int(t->row0),
+                hs_v_text(hs_buf_text(&dims)),
+                hs_v_int(width),
                 hs_v_text(hs_store_name(s->store))};
     int rc = hs_buf_rc(&name);
     if (!rc) rc = hs_buf_rc(&dims);

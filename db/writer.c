@@ -19,7 +19,7 @@ typedef struct message {
     size_t bytes; // what it counts for in the queue
     const char *sql;
     int n;
-    void *own;    // a blob taken over, NULL when none
+    void *own; // a blob taken over, NULL when none
     hs_v v[];
 } message;
 
@@ -30,18 +30,23 @@ struct hs_writer {
     pthread_mutex_t lock;
     pthread_cond_t filled, drained;
     message *head, **tail;
-    size_t bytes;   // waiting or in work
+    size_t bytes;         // waiting or in work
     int64_t queued, done; // messages, for waiting
-    int rc;         // the first failure since the last rollback
+    int rc;               // the first failure since the last rollback
     char error[1024];
 };
 
 static int run_message(hs_writer *w, const message *m) {
     switch (m->kind) {
-    case BEGIN: return hs_apply_begin(w->apply);
-    case ROW: return hs_apply_row(w->apply, m->sql, m->v, m->n);
-    case COMMIT: return hs_apply_commit(w->apply);
-    default: hs_apply_rollback(w->apply); return HS_OK;
+    case BEGIN:
+        return hs_apply_begin(w->apply);
+    case ROW:
+        return hs_apply_row(w->apply, m->sql, m->v, m->n);
+    case COMMIT:
+        return hs_apply_commit(w->apply);
+    default:
+        hs_apply_rollback(w->apply);
+        return HS_OK;
     }
 }
 
@@ -110,8 +115,7 @@ static int failure(const hs_writer *w) {
 // Queues m, waiting for room first; with `wait`, until it was worked on.
 static int push(hs_writer *w, message *m, bool wait) {
     pthread_mutex_lock(&w->lock);
-    while (w->bytes && w->bytes + m->bytes > w->max_bytes)
-        pthread_cond_wait(&w->drained, &w->lock);
+    while (w->bytes && w->bytes + m->bytes > w->max_bytes) pthread_cond_wait(&w->drained, &w->lock);
     *w->tail = m;
     w->tail = &m->next;
     w->bytes += m->bytes;

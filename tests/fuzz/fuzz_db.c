@@ -1,6 +1,6 @@
 // Databases from anywhere. A small recorded run is damaged as the input says, then everything that
-// reads is let loose on it. First byte even: the rest patches bytes of the file (offset u24, length,
-// bytes). Odd: the rest sets columns to numbers, or blobs with a right checksum, through SQL.
+// reads is let loose on it. First byte even: the rest patches bytes of the file (offset u24,
+// length, bytes). Odd: the rest sets columns to numbers, or blobs with a right checksum, by SQL.
 #include <sqlite3.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,8 +28,13 @@ static void forget(void) {
 }
 
 static void make_base(void) {
-    dbrun what = {.n_prompt = 1, .n_token = 12, .n_decode = 1, .maps = "all", .acts = "resid_post",
-                  .observe = "sinks,massive", .store = HS_STORE_U8};
+    dbrun what = {.n_prompt = 1,
+                  .n_token = 12,
+                  .n_decode = 1,
+                  .maps = "all",
+                  .acts = "resid_post",
+                  .observe = "sinks,massive",
+                  .store = HS_STORE_U8};
     hs_map m;
     dbrun_path(path, sizeof path, "fuzz");
     if (dbrun_record(path, &what, NULL) || hs_map_open(&m, path)) abort();
@@ -65,17 +70,37 @@ static void put_base(const uint8_t *in, size_t n) {
 // One column of one table becomes a number of 1, 2 or 8 bytes, or the rest of the input as a blob.
 static void set_columns(const uint8_t *in, size_t n) {
     static const char *const columns[] = {
-        "map SET n_q = ?1", "map SET n_k = ?1", "map SET n_q = ?1, n_k = ?1",
-        "map_chunk SET q0 = ?1", "map_chunk SET n_q = ?1", "map_chunk SET raw_bytes = ?1",
-        "act SET n_pos = ?1", "act SET width = ?1", "act_chunk SET pos0 = ?1",
-        "act_chunk SET n_pos = ?1", "row_series SET row0 = ?1", "row_series SET n_row = ?1",
-        "model SET n_layer = ?1", "model SET n_head = ?1", "model SET d_model = ?1",
-        "model SET n_vocab = ?1", "prompt SET n_token = ?1", "prompt SET period = ?1",
-        "token SET token_id = ?1", "token SET pos = pos + ?1", "series SET n = ?1",
-        "map_chunk SET data = ?2, crc32 = ?3", "act_chunk SET data = ?2, crc32 = ?3",
-        "map_chunk SET data = ?2, crc32 = ?3, codec = 'zstd'", "row_series SET data = ?2",
-        "series SET data = ?2", "map SET dtype = 'f16'", "map SET dtype = 'f32'",
-        "act SET dtype = 'f32'", "map SET causal = 0", "head_metric SET layer = ?1",
+        "map SET n_q = ?1",
+        "map SET n_k = ?1",
+        "map SET n_q = ?1, n_k = ?1",
+        "map_chunk SET q0 = ?1",
+        "map_chunk SET n_q = ?1",
+        "map_chunk SET raw_bytes = ?1",
+        "act SET n_pos = ?1",
+        "act SET width = ?1",
+        "act_chunk SET pos0 = ?1",
+        "act_chunk SET n_pos = ?1",
+        "row_series SET row0 = ?1",
+        "row_series SET n_row = ?1",
+        "model SET n_layer = ?1",
+        "model SET n_head = ?1",
+        "model SET d_model = ?1",
+        "model SET n_vocab = ?1",
+        "prompt SET n_token = ?1",
+        "prompt SET period = ?1",
+        "token SET token_id = ?1",
+        "token SET pos = pos + ?1",
+        "series SET n = ?1",
+        "map_chunk SET data = ?2, crc32 = ?3",
+        "act_chunk SET data = ?2, crc32 = ?3",
+        "map_chunk SET data = ?2, crc32 = ?3, codec = 'zstd'",
+        "row_series SET data = ?2",
+        "series SET data = ?2",
+        "map SET dtype = 'f16'",
+        "map SET dtype = 'f32'",
+        "act SET dtype = 'f32'",
+        "map SET causal = 0",
+        "head_metric SET layer = ?1",
     };
     sqlite3 *sql;
     sqlite3_open(path, &sql);

@@ -75,8 +75,7 @@ static int on_tile(void *ctx, const hs_tile *t, int worker) {
     for (int64_t r = 0; r < t->n_row; r++) {
         float stats[HS_N_STAT];
         dbrun_stats(0, t->layer, t->head, t->row0 + r, stats);
-        for (int k = 0; k < HS_N_STAT; k++)
-            assert_true(t->stats[k * t->stats_ld + r] == stats[k]);
+        for (int k = 0; k < HS_N_STAT; k++) assert_true(t->stats[k * t->stats_ld + r] == stats[k]);
         for (int64_t j = 0; j < t->n_key; j++)
             assert_true(t->row[r * t->ld + j] ==
                         dbrun_weight(0, t->layer, t->head, t->row0 + r, j));
@@ -96,7 +95,10 @@ static void test_numbers(void **state) {
     static const int64_t heights[] = {0, 1, 7, 64};
     char path[256];
     hs_db *db;
-    dbrun what = {.n_prompt = 1, .n_token = 300, .n_decode = 4, .maps = "L0H*,L1H2",
+    dbrun what = {.n_prompt = 1,
+                  .n_token = 300,
+                  .n_decode = 4,
+                  .maps = "L0H*,L1H2",
                   .acts = "resid_post,z,embed,logits,scale"};
     dbrun_path(path, sizeof path, "replay");
     must(dbrun_record(path, &what, NULL));
@@ -110,8 +112,11 @@ static void test_numbers(void **state) {
                               "resid_post,z,embed,logits,scale,pattern,row_stats"));
         must(hs_heads_parse(&heads, &dbrun_dims, "L0H*,L1H2"));
         must(hs_hooks_open(&hooks, &dbrun_dims));
-        must(hs_hooks_add(hooks, &(hs_hook){.points = points, .heads = &heads, .rows = on_rows,
-                                            .tile = on_tile, .layer_done = on_layer_done,
+        must(hs_hooks_add(hooks, &(hs_hook){.points = points,
+                                            .heads = &heads,
+                                            .rows = on_rows,
+                                            .tile = on_tile,
+                                            .layer_done = on_layer_done,
                                             .ctx = &s}));
         hs_hooks_tile_rows(hooks, heights[i]);
         must(hs_db_replay(db, 1, hs_hooks_tap(hooks)));
@@ -146,16 +151,22 @@ static void observe(const char *path, const char *spec, int want) {
 #define TWIN "analysis_run AS x JOIN analysis_run AS y USING (prompt_id, analysis_id, params_json) "
 static void assert_equal_bits(hs_db *db, const char *table, const char *key, const char *value) {
     char sql[1200];
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s AS b JOIN analysis_run AS y ON y.id = "
-             "b.analysis_run_id WHERE y.source = 'offline'", table);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM %s AS b JOIN analysis_run AS y ON y.id = "
+             "b.analysis_run_id WHERE y.source = 'offline'",
+             table);
     int64_t n = one(db, sql);
     assert_true(n > 0);
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM " TWIN "JOIN %s AS a ON a.analysis_run_id = x.id"
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM " TWIN "JOIN %s AS a ON a.analysis_run_id = x.id"
              " JOIN %s AS b ON b.analysis_run_id = y.id AND (%s) WHERE x.source = 'online' AND "
-             "y.source = 'offline' AND %s", table, table, key, value);
+             "y.source = 'offline' AND %s",
+             table, table, key, value);
     assert_int_equal(one(db, sql), n);
-    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s AS b JOIN analysis_run AS y ON y.id = "
-             "b.analysis_run_id WHERE y.source = 'online'", table);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM %s AS b JOIN analysis_run AS y ON y.id = "
+             "b.analysis_run_id WHERE y.source = 'online'",
+             table);
     assert_int_equal(one(db, sql), n);
 }
 
@@ -163,14 +174,21 @@ static void test_observers(void **state) {
     (void)state;
     char path[256];
     hs_db *db;
-    dbrun what = {.n_prompt = 2, .n_token = 130, .n_decode = 3, .maps = "all",
-                  .acts = "resid_post", .observe = OBSERVERS, .shape = {50, 13, 3}};
+    dbrun what = {.n_prompt = 2,
+                  .n_token = 130,
+                  .n_decode = 3,
+                  .maps = "all",
+                  .acts = "resid_post",
+                  .observe = OBSERVERS,
+                  .shape = {50, 13, 3}};
     dbrun_path(path, sizeof path, "law14");
     must(dbrun_record(path, &what, NULL));
     observe(path, "rows," OBSERVERS, HS_OK);
     must(hs_db_open(&db, path, HS_DB_READ));
-    assert_equal_bits(db, "head_metric", "a.metric = b.metric AND a.layer = b.layer AND "
-                      "a.head = b.head", "a.value IS b.value AND a.reason IS b.reason");
+    assert_equal_bits(db, "head_metric",
+                      "a.metric = b.metric AND a.layer = b.layer AND "
+                      "a.head = b.head",
+                      "a.value IS b.value AND a.reason IS b.reason");
     assert_equal_bits(db, "series", "a.name = b.name AND a.layer = b.layer AND a.head IS b.head",
                       "a.data = b.data");
     assert_equal_bits(db, "massive_top", "a.layer = b.layer AND a.rank = b.rank",
@@ -181,7 +199,8 @@ static void test_observers(void **state) {
     assert_int_equal(one(db, "SELECT count(*) FROM v_head_metric WHERE metric = 'entropy_nats'"),
                      2 * 6);
     assert_int_equal(one(db, "SELECT count(*) FROM v_head_metric AS v JOIN analysis_run AS r ON "
-                             "r.id = v.analysis_run_id WHERE r.source = 'online'"), 0);
+                             "r.id = v.analysis_run_id WHERE r.source = 'online'"),
+                     0);
     hs_db_close(db);
     dbrun_remove(path);
 }
@@ -197,7 +216,8 @@ static void test_again(void **state) {
     for (int i = 0; i < 3; i++) observe(path, "sinks:eps=0.01", HS_OK);
     must(hs_db_open(&db, path, HS_DB_READ));
     assert_int_equal(one(db, "SELECT count(*) FROM analysis_run AS r JOIN analysis AS a ON a.id = "
-                             "r.analysis_id WHERE a.name = 'sinks'"), 4);
+                             "r.analysis_id WHERE a.name = 'sinks'"),
+                     4);
     assert_int_equal(one(db, "SELECT count(*) FROM series WHERE name = 'column_mean'"), 2 * 2 * 6);
     hs_db_close(db);
     char sound[200];
@@ -235,9 +255,11 @@ static void test_lossy(void **state) {
     observe(path, "rows,sinks", HS_OK);
     must(hs_db_open(&db, path, HS_DB_READ));
     assert_int_equal(one(db, "SELECT count(*) FROM analysis_run AS r JOIN analysis AS a ON a.id = "
-                             "r.analysis_id WHERE a.name = 'sinks' AND map_dtype = 'f16'"), 1);
+                             "r.analysis_id WHERE a.name = 'sinks' AND map_dtype = 'f16'"),
+                     1);
     assert_int_equal(one(db, "SELECT count(*) FROM analysis_run AS r JOIN analysis AS a ON a.id = "
-                             "r.analysis_id WHERE a.name = 'rows' AND map_dtype = 'f32'"), 1);
+                             "r.analysis_id WHERE a.name = 'rows' AND map_dtype = 'f32'"),
+                     1);
     hs_db_close(db);
     dbrun_remove(path);
 }

@@ -10,7 +10,13 @@
 #include <unistd.h>
 
 const hs_dims dbrun_dims = {
-    .n_layer = 2, .n_head = 3, .n_kv_head = 1, .d_model = 8, .d_head = 4, .d_ff = 16, .n_vocab = 50,
+    .n_layer = 2,
+    .n_head = 3,
+    .n_kv_head = 1,
+    .d_model = 8,
+    .d_head = 4,
+    .d_ff = 16,
+    .n_vocab = 50,
     .points = (HS_BIT(HS_N_POINT) - 1) & ~HS_BIT(HS_POS_EMBED),
 };
 
@@ -45,8 +51,7 @@ float dbrun_weight(uint64_t seed, int layer, int head, int64_t i, int64_t j) {
 static void weights(uint64_t seed, int layer, int head, int64_t i, float *row) {
     double sum = 0;
     for (int64_t k = 0; k <= i; k++) sum += raw_weight(seed, layer, head, i, k);
-    for (int64_t k = 0; k <= i; k++)
-        row[k] = (float)(raw_weight(seed, layer, head, i, k) / sum);
+    for (int64_t k = 0; k <= i; k++) row[k] = (float)(raw_weight(seed, layer, head, i, k) / sum);
 }
 
 float dbrun_act(uint64_t seed, enum hs_point point, int layer, int64_t row, int64_t k) {
@@ -82,7 +87,7 @@ typedef struct block {
     int layer;
     int64_t row0, n;
     dbrun_shape shape;
-    float *stats; // [n_head][HS_N_STAT][n]
+    float *stats;  // [n_head][HS_N_STAT][n]
     int first, rc; // heads first, first + threads, ...
     char error[512];
 } block;
@@ -93,8 +98,12 @@ static int send_tile(const block *b, int head, int64_t row0, int64_t n, float *t
         memset(tile + r * ld, 0, (size_t)ld * sizeof *tile);
         weights(b->seed, b->layer, head, row0 + r, tile + r * ld);
     }
-    hs_tile t = {HS_PATTERN, b->layer, head, 0, row0, n, n_key, tile, ld,
-                 b->stats + (int64_t)head * HS_N_STAT * b->n + (row0 - b->row0), b->n};
+    hs_tile t = {HS_PATTERN, b->layer,
+                 head,       0,
+                 row0,       n,
+                 n_key,      tile,
+                 ld,         b->stats + (int64_t)head * HS_N_STAT * b->n + (row0 - b->row0),
+                 b->n};
     return b->tap->tile(b->tap->ctx, &t, false, b->first);
 }
 
@@ -154,8 +163,8 @@ static int send_act(const block *b, enum hs_point point) {
 
 static int send_stats(const block *b) {
     hs_site site = {HS_ROW_STATS, b->layer, 0, b->row0, b->n};
-    hs_view v = {b->stats, HS_F32, 3, {dbrun_dims.n_head, HS_N_STAT, b->n},
-                 {HS_N_STAT * b->n, b->n, 1}};
+    hs_view v = {
+        b->stats, HS_F32, 3, {dbrun_dims.n_head, HS_N_STAT, b->n}, {HS_N_STAT * b->n, b->n, 1}};
     return b->tap->rows(b->tap->ctx, &site, &v, false);
 }
 
@@ -172,8 +181,9 @@ static int send_block(block *b) {
         }
     for (int p = 0; p < HS_N_POINT && !rc; p++) {
         if (!(want & HS_BIT(p)) || p == HS_SCORES) continue;
-        rc = p == HS_PATTERN ? send_maps(b) : p == HS_ROW_STATS ? send_stats(b)
-                                                               : send_act(b, (enum hs_point)p);
+        rc = p == HS_PATTERN     ? send_maps(b)
+             : p == HS_ROW_STATS ? send_stats(b)
+                                 : send_act(b, (enum hs_point)p);
     }
     free(b->stats);
     return rc;
@@ -192,8 +202,8 @@ int dbrun_eval(const hs_tap *tap, uint64_t seed, int64_t row0, int64_t n, dbrun_
     for (int l = 0; l < dbrun_dims.n_layer && !rc; l++) {
         for (int64_t r = 0; r < n && !rc; r += shape.block) {
             int64_t k = n - r < shape.block ? n - r : shape.block;
-            block b = {.tap = tap, .seed = seed, .layer = l, .row0 = row0 + r, .n = k,
-                       .shape = shape};
+            block b = {
+                .tap = tap, .seed = seed, .layer = l, .row0 = row0 + r, .n = k, .shape = shape};
             rc = send_block(&b);
         }
         if (!rc && tap->layer_done) rc = tap->layer_done(tap->ctx, l);
@@ -204,14 +214,26 @@ int dbrun_eval(const hs_tap *tap, uint64_t seed, int64_t row0, int64_t n, dbrun_
 // ---- recording ----------------------------------------------------------------------------------
 
 hs_model_facts dbrun_facts(void) {
-    return (hs_model_facts){.dims = dbrun_dims, .arch = "made-up", .format = "none", .dtype = "f32",
-                            .backend = "cpu", .isa = "generic", .weights = "expand",
-                            .fingerprint = 0x1234, .n_param = 1000, .n_ctx = 9999, .threads = 1};
+    return (hs_model_facts){.dims = dbrun_dims,
+                            .arch = "made-up",
+                            .format = "none",
+                            .dtype = "f32",
+                            .backend = "cpu",
+                            .isa = "generic",
+                            .weights = "expand",
+                            .fingerprint = 0x1234,
+                            .n_param = 1000,
+                            .n_ctx = 9999,
+                            .threads = 1};
 }
 
 hs_run_info dbrun_info(void) {
-    return (hs_run_info){.model_path = "folder/made-up.gguf", .argv_json = "[\"record\"]",
-                         .options_json = "{\"seed\":7}", .bos = "auto", .n_ctx = 9999, .seed = 7,
+    return (hs_run_info){.model_path = "folder/made-up.gguf",
+                         .argv_json = "[\"record\"]",
+                         .options_json = "{\"seed\":7}",
+                         .bos = "auto",
+                         .n_ctx = 9999,
+                         .seed = 7,
                          .precision = "exact"};
 }
 
@@ -225,8 +247,14 @@ static int record_prompt(hs_rec *rec, const dbrun *w, const hs_observe_list *lis
     for (int64_t i = 0; i < n + w->n_decode; i++) tokens[i] = (int32_t)((7 * i + ord) % 50);
     snprintf(id, sizeof id, "p%d", ord);
     snprintf(text, sizeof text, "prompt \xe2 %d", ord);
-    hs_prompt p = {.id = id, .text = text, .text_len = (int64_t)strlen(text), .tokens = tokens,
-                   .start = start, .end = end, .n_token = n, .period = 50};
+    hs_prompt p = {.id = id,
+                   .text = text,
+                   .text_len = (int64_t)strlen(text),
+                   .tokens = tokens,
+                   .start = start,
+                   .end = end,
+                   .n_token = n,
+                   .period = 50};
     hs_subject subject = {.dims = dbrun_dims, .tokens = tokens, .n_token = n, .period = 50};
     int rc = hs_rec_prompt(rec, ord, &p);
     if (!rc) rc = hs_hooks_open(&hooks, &dbrun_dims);
@@ -282,7 +310,8 @@ int dbrun_record(const char *path, const dbrun *what, int64_t *run) {
     if (!rc) rc = keep(rec, &w);
     if (!rc && run) *run = hs_rec_run(rec);
     int stop = w.stop_after ? w.stop_after : w.n_prompt;
-    for (int i = (int)done; i < stop && !rc && !complete; i++) rc = record_prompt(rec, &w, &list, i);
+    for (int i = (int)done; i < stop && !rc && !complete; i++)
+        rc = record_prompt(rec, &w, &list, i);
     if (rc) snprintf(error, sizeof error, "%s", hs_errmsg());
     int closed = hs_rec_close(rec, rc ? "failed" : w.stop_after ? "interrupted" : "complete");
     hs_observe_free(&list);
@@ -293,8 +322,8 @@ int dbrun_record(const char *path, const dbrun *what, int64_t *run) {
 // ---- comparing ----------------------------------------------------------------------------------
 
 static bool may_differ(const char *column) {
-    static const char *const parts[] = {"_at", "wall", "second", "time", "argv", "status",
-                                        "duration", "_ms", "command"};
+    static const char *const parts[] = {"_at",    "wall",     "second", "time",   "argv",
+                                        "status", "duration", "_ms",    "command"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(column, parts[i])) return true;
     return false;
@@ -331,7 +360,8 @@ static bool same_table(sqlite3 *sql, const char *t) {
     int64_t b = number(sql, sqlite3_mprintf("SELECT count(*) FROM b.\"%w\"", t));
     return a == b &&
            number(sql, sqlite3_mprintf("SELECT count(*) FROM (SELECT %s FROM a.\"%w\" EXCEPT "
-                                       "SELECT %s FROM b.\"%w\")", c, t, c, t)) == 0;
+                                       "SELECT %s FROM b.\"%w\")",
+                                       c, t, c, t)) == 0;
 }
 
 void dbrun_diff(const char *a, const char *b, char *out, size_t n) {

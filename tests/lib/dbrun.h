@@ -27,10 +27,10 @@ typedef struct dbrun {
     int64_t n_token, n_decode; // of every prompt; prompt k has k tokens more
     const char *maps, *acts;   // selections; NULL = none
     enum hs_store store;
-    const char *observe;       // NULL = none
+    const char *observe; // NULL = none
     dbrun_shape shape;
     bool resume;
-    int stop_after;            // prompts after which the run is left 'interrupted'; 0 = none
+    int stop_after; // prompts after which the run is left 'interrupted'; 0 = none
 } dbrun;
 // Records into path. rc of the recorder; the run's number in *run (NULL allowed).
 int dbrun_record(const char *path, const dbrun *what, int64_t *run);

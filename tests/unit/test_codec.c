@@ -1,5 +1,5 @@
-// Rows and series as bytes: exact where they promise to be, within half a step where not, and strict
-// about what they are given.
+// Rows and series as bytes: exact where they promise to be, within half a step where not, and
+// strict about what they are given.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -110,8 +110,13 @@ static void test_map_sizes(void **state) {
         sum += part;
     }
     assert_int_equal(sum, whole);
-    static const int64_t bad[][3] = {{-1, 1, 4}, {0, 0, 4}, {0, 1, 0}, {0, 5, 4}, {4, 1, 4},
-                                     {0, INT64_MAX, INT64_MAX}, {INT64_MAX, 1, INT64_MAX},
+    static const int64_t bad[][3] = {{-1, 1, 4},
+                                     {0, 0, 4},
+                                     {0, 1, 0},
+                                     {0, 5, 4},
+                                     {4, 1, 4},
+                                     {0, INT64_MAX, INT64_MAX},
+                                     {INT64_MAX, 1, INT64_MAX},
                                      {0, 1 << 14, 1 << 14}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(hs_map_rows_bytes(HS_STORE_F32, true, bad[i][0], bad[i][1], bad[i][2], &n));
@@ -131,8 +136,10 @@ static void test_chunks(void **state) {
     static const struct {
         enum hs_store store;
         bool dull, zstd;
-    } cases[] = {{HS_STORE_F32, true, false}, {HS_STORE_F16, true, true},
-                 {HS_STORE_U8, false, false}, {HS_STORE_U8, true, true}};
+    } cases[] = {{HS_STORE_F32, true, false},
+                 {HS_STORE_F16, true, true},
+                 {HS_STORE_U8, false, false},
+                 {HS_STORE_U8, true, true}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *want = bytes_of(N, cases[i].dull), *own;
         const uint8_t *out;
@@ -145,12 +152,9 @@ static void test_chunks(void **state) {
         must(hs_chunk_unpack(&out, &own, c.data, c.n, codec, c.crc, N));
         assert_memory_equal(out, want, N);
         free(own);
-        assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n, codec, c.crc, N - 1),
-                         HS_EFORMAT);
-        assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n, codec, c.crc, N + 1),
-                         HS_EFORMAT);
-        assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n - 1, codec, c.crc, N),
-                         HS_EFORMAT);
+        assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n, codec, c.crc, N - 1), HS_EFORMAT);
+        assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n, codec, c.crc, N + 1), HS_EFORMAT);
+        assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n - 1, codec, c.crc, N), HS_EFORMAT);
         assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n, "lzma", c.crc, N), HS_EFORMAT);
         assert_int_equal(hs_chunk_unpack(&out, &own, c.data, c.n, NULL, c.crc, N), HS_EFORMAT);
         assert_int_equal(hs_chunk_unpack(&out, &own, NULL, 0, codec, 0, N), HS_EFORMAT);
@@ -200,8 +204,8 @@ static void test_series(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_u8_ends), cmocka_unit_test(test_misfits),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_u8_ends),   cmocka_unit_test(test_misfits),
         cmocka_unit_test(test_map_sizes), cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_series),
     };

@@ -230,9 +230,13 @@ static void test_readable(void **state) {
         const char *in;
         size_t n;
         const char *out;
-    } cases[] = {{"plain\n", 6, "plain\n"}, {"\xc3\xa9", 2, "\xc3\xa9"}, {"\xc3", 1, "<0xC3>"},
-                 {"a\0b", 3, "a<0x00>b"}, {"\xed\xa0\x80", 3, "<0xED><0xA0><0x80>"},
-                 {"\xf0\x9f\x98\x80", 4, "\xf0\x9f\x98\x80"}, {"\xe2\x82", 2, "<0xE2><0x82>"}};
+    } cases[] = {{"plain\n", 6, "plain\n"},
+                 {"\xc3\xa9", 2, "\xc3\xa9"},
+                 {"\xc3", 1, "<0xC3>"},
+                 {"a\0b", 3, "a<0x00>b"},
+                 {"\xed\xa0\x80", 3, "<0xED><0xA0><0x80>"},
+                 {"\xf0\x9f\x98\x80", 4, "\xf0\x9f\x98\x80"},
+                 {"\xe2\x82", 2, "<0xE2><0x82>"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hs_buf b = {0};
         hs_sql_readable(&b, cases[i].in, cases[i].n);
@@ -323,11 +327,11 @@ static void test_busy(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),   cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_versions), cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_create),    cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_versions),  cmocka_unit_test(test_cut),
         cmocka_unit_test(test_scratched), cmocka_unit_test(test_read_only),
-        cmocka_unit_test(test_triggers), cmocka_unit_test(test_lookups),
-        cmocka_unit_test(test_readable), cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_triggers),  cmocka_unit_test(test_lookups),
+        cmocka_unit_test(test_readable),  cmocka_unit_test(test_writer),
         cmocka_unit_test(test_busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-// Queries: every named one runs and gives what cli.md promises; own SQL can only read; the functions
-// on blobs check what they are given.
+// Queries: every named one runs and gives what it promises; own SQL can only read; the functions on
+// blobs check what they are given.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +27,10 @@ static void must(int rc) {
 
 static int set_up(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    dbrun what = {.n_prompt = 2, .n_token = 64, .maps = "all", .acts = "resid_post",
+    dbrun what = {.n_prompt = 2,
+                  .n_token = 64,
+                  .maps = "all",
+                  .acts = "resid_post",
                   .observe = "sinks,hidden_sinks,massive,stripes"};
     dbrun_path(f->path, sizeof f->path, "query");
     must(dbrun_record(f->path, &what, NULL));
@@ -79,8 +82,8 @@ static void test_all_named(void **state) {
         char title[200], name[64], fallback[64], help[200];
         must(hs_query_title(i, title, sizeof title));
         assert_true(strlen(title) > 5);
-        for (int k = 0; hs_query_param(i, k, name, sizeof name, fallback, sizeof fallback, help,
-                                       sizeof help);
+        for (int k = 0;
+             hs_query_param(i, k, name, sizeof name, fallback, sizeof fallback, help, sizeof help);
              k++) {
             assert_true(name[0] && fallback[0] && help[0]);
             assert_null(strchr(name, ' '));
@@ -109,8 +112,8 @@ static double alpha(int prompt, int layer, int head, int64_t j, int64_t T) {
 static void test_sink_rate(void **state) {
     const fixture *f = *state;
     static const char *const params[] = {"eps=0.02"};
-    hs_query *q = start(f, "sink_rate", &(hs_query_opts){.param = params, .n_param = 1,
-                                                         .prompt = "p1"});
+    hs_query *q = start(f, "sink_rate",
+                        &(hs_query_opts){.param = params, .n_param = 1, .prompt = "p1"});
     columns_are(q, "position,rate");
     for (int64_t j = 0; j < 65; j++) {
         int count = 0;
@@ -135,8 +138,8 @@ static void test_sink_rate(void **state) {
 }
 
 static int count_hidden(const fixture *f, const char *const *params, int n, const char *prompt) {
-    hs_query *q = start(f, "hidden_sinks", &(hs_query_opts){.param = params, .n_param = n,
-                                                            .prompt = prompt});
+    hs_query *q = start(f, "hidden_sinks",
+                        &(hs_query_opts){.param = params, .n_param = n, .prompt = prompt});
     columns_are(q, "layer,head,position");
     int rows = 0;
     while (next(q)) {
@@ -149,8 +152,8 @@ static int count_hidden(const fixture *f, const char *const *params, int n, cons
 
 static void test_hidden_sinks(void **state) {
     const fixture *f = *state;
-    static const char *const relative[] = {"alpha=2", "min_rows=9"},
-                            *const absolute[] = {"rule=abs", "thr=0.05"};
+    static const char *const relative[] = {"alpha=2", "min_rows=9"}, *const absolute[] = {
+                                                                         "rule=abs", "thr=0.05"};
     int want_relative = 0, want_absolute = 0;
     for (int l = 0; l < 2; l++)
         for (int h = 0; h < 3; h++)
@@ -207,8 +210,8 @@ static void test_heads(void **state) {
 static void test_attend(void **state) {
     const fixture *f = *state;
     static const char *const params[] = {"layer=1", "head=2", "query=30", "top=5"};
-    hs_query *q = start(f, "attend", &(hs_query_opts){.param = params, .n_param = 4,
-                                                      .prompt = "1"});
+    hs_query *q = start(f, "attend",
+                        &(hs_query_opts){.param = params, .n_param = 4, .prompt = "1"});
     double last = 2;
     int rows = 0;
     while (next(q)) {
@@ -236,8 +239,10 @@ static void test_functions(void **state) {
     c = one(f, "SELECT json_array_length(att_row(1, 20))", &q);
     assert_int_equal(c.i, 21);
     hs_query_close(q);
-    c = one(f, "SELECT count(*) FROM json_each(att_row(3, 63)) AS j WHERE "
-               "abs(j.value - att_at(3, 63, j.key)) < 1e-7", &q);
+    c = one(f,
+            "SELECT count(*) FROM json_each(att_row(3, 63)) AS j WHERE "
+            "abs(j.value - att_at(3, 63, j.key)) < 1e-7",
+            &q);
     assert_int_equal(c.i, 64);
     hs_query_close(q);
     c = one(f, "SELECT count(*) FROM att_keys(3, 63) AS k WHERE k.weight = att_at(3, 63, k.key)",
@@ -251,8 +256,10 @@ static void test_functions(void **state) {
     c = one(f, "SELECT sum(json_array_length(att_series(data)) = n) = count(*) FROM series", &q);
     assert_int_equal(c.i, 1);
     hs_query_close(q);
-    c = one(f, "SELECT att_row(NULL, 1) IS NULL AND att_at(1, NULL, 1) IS NULL AND "
-               "att_series(NULL) IS NULL", &q);
+    c = one(f,
+            "SELECT att_row(NULL, 1) IS NULL AND att_at(1, NULL, 1) IS NULL AND "
+            "att_series(NULL) IS NULL",
+            &q);
     assert_int_equal(c.i, 1);
     hs_query_close(q);
 }
@@ -286,12 +293,27 @@ static void test_function_errors(void **state) {
 static void test_reading_only(void **state) {
     const fixture *f = *state;
     static const char *const denied[] = {
-        "DELETE FROM token", "INSERT INTO meta VALUES ('a', 'b')", "UPDATE run SET label = 'x'",
-        "DROP TABLE token", "UPDATE sqlite_master SET sql = ''", "CREATE TABLE x (a)", "CREATE TEMP TABLE x (a)",
-        "ATTACH '/tmp/x.db' AS y", "PRAGMA journal_mode = DELETE", "PRAGMA user_version = 9",
-        "VACUUM INTO '/tmp/hs-vacuum.db'", "BEGIN IMMEDIATE", "REINDEX token ",
-        "SELECT load_extension('x.so')", "SELECT 1; SELECT 2", "SELECT 1; DELETE FROM token",
-        " ", "-- nothing", "SELECT nothing FROM nowhere", "SELECT ?", "SELECT ?1",
+        "DELETE FROM token",
+        "INSERT INTO meta VALUES ('a', 'b')",
+        "UPDATE run SET label = 'x'",
+        "DROP TABLE token",
+        "UPDATE sqlite_master SET sql = ''",
+        "CREATE TABLE x (a)",
+        "CREATE TEMP TABLE x (a)",
+        "ATTACH '/tmp/x.db' AS y",
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA user_version = 9",
+        "VACUUM INTO '/tmp/hs-vacuum.db'",
+        "BEGIN IMMEDIATE",
+        "REINDEX token ",
+        "SELECT load_extension('x.so')",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DELETE FROM token",
+        " ",
+        "-- nothing",
+        "SELECT nothing FROM nowhere",
+        "SELECT ?",
+        "SELECT ?1",
     };
     hs_db *db;
     // Also where the file could be written.
@@ -303,16 +325,19 @@ static void test_reading_only(void **state) {
     }
     hs_db_close(db);
     assert_int_equal(run(f, "SELECT 1; -- a comment", NULL), HS_OK);
-    assert_int_equal(run(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE "
-                            "i < 10) SELECT sum(i) FROM n", NULL), HS_OK);
+    assert_int_equal(run(f,
+                         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE "
+                         "i < 10) SELECT sum(i) FROM n",
+                         NULL),
+                     HS_OK);
     assert_int_equal(run(f, "SELECT * FROM pragma_table_info('token')", NULL), HS_OK);
 }
 
 static void test_parameters(void **state) {
     const fixture *f = *state;
     static const char *const text[] = {"eps=abc"}, *const unknown[] = {"epsilon=1"},
-                            *const choice[] = {"rule=other"}, *const bare[] = {"eps"},
-                            *const own[] = {"x=2.5", "y=abc", "x=7"}, *const run_[] = {"run=1"};
+                             *const choice[] = {"rule=other"}, *const bare[] = {"eps"},
+                             *const own[] = {"x=2.5", "y=abc", "x=7"}, *const run_[] = {"run=1"};
     assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = text, .n_param = 1}), HS_EARG);
     assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = unknown, .n_param = 1}),
                      HS_EARG);
@@ -344,8 +369,10 @@ static void test_limits(void **state) {
     while (next(q)) rows++;
     assert_int_equal(rows, 3);
     hs_query_close(q);
-    assert_int_equal(run(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
-                            "SELECT count(*) FROM n", &(hs_query_opts){.max_seconds = 0.05}),
+    assert_int_equal(run(f,
+                         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                         "SELECT count(*) FROM n",
+                         &(hs_query_opts){.max_seconds = 0.05}),
                      HS_E);
 }
 
@@ -408,8 +435,8 @@ static void test_damage(void **state) {
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++)
         assert_int_equal(after(f, damages[i], row), HS_EFORMAT);
     // A stranger's view cannot call the functions, and a trigger of his never runs.
-    assert_int_equal(after(f, "CREATE VIEW bad AS SELECT att_row(1, 40) AS x",
-                           "SELECT * FROM bad"), HS_EARG);
+    assert_int_equal(after(f, "CREATE VIEW bad AS SELECT att_row(1, 40) AS x", "SELECT * FROM bad"),
+                     HS_EARG);
     // Objects that are not as we made them.
     assert_int_equal(after(f, "DROP VIEW v_run; CREATE VIEW v_run AS SELECT 1 AS id", row),
                      HS_EFORMAT);
@@ -419,12 +446,12 @@ static void test_damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_named),       cmocka_unit_test(test_sink_rate),
-        cmocka_unit_test(test_hidden_sinks),    cmocka_unit_test(test_massive),
-        cmocka_unit_test(test_heads),           cmocka_unit_test(test_attend),
-        cmocka_unit_test(test_functions),       cmocka_unit_test(test_function_errors),
-        cmocka_unit_test(test_reading_only),    cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_limits),          cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_all_named),    cmocka_unit_test(test_sink_rate),
+        cmocka_unit_test(test_hidden_sinks), cmocka_unit_test(test_massive),
+        cmocka_unit_test(test_heads),        cmocka_unit_test(test_attend),
+        cmocka_unit_test(test_functions),    cmocka_unit_test(test_function_errors),
+        cmocka_unit_test(test_reading_only), cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_cells),
         cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

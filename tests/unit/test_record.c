@@ -20,8 +20,12 @@
 #include "tests/lib/dbrun.h"
 
 static const dbrun everything = {
-    .n_prompt = 3, .n_token = 40, .n_decode = 5, .maps = "all",
-    .acts = "resid_pre,z,k,embed,logits", .observe = "sinks,massive,hidden_sinks,stripes",
+    .n_prompt = 3,
+    .n_token = 40,
+    .n_decode = 5,
+    .maps = "all",
+    .acts = "resid_pre,z,k,embed,logits",
+    .observe = "sinks,massive,hidden_sinks,stripes",
 };
 
 static int64_t one(const char *path, const char *query) {
@@ -71,28 +75,35 @@ static void test_counts(void **state) {
     assert_int_equal(one(path, "SELECT count(*) FROM act"), 3 * (3 * 2 + 2));
     assert_int_equal(one(path, "SELECT count(*) FROM row_series"), 3 * 2 * 3 * HS_N_STAT);
     assert_int_equal(one(path, "SELECT count(*) FROM act WHERE name = 'blocks.1.attn.hook_z' AND "
-                               "shape = '[45, 3, 4]' AND layer = 1"), 1);
+                               "shape = '[45, 3, 4]' AND layer = 1"),
+                     1);
     assert_int_equal(one(path, "SELECT count(*) FROM act WHERE name = 'logits' AND layer IS NULL "
-                               "AND width = 50"), 3);
+                               "AND width = 50"),
+                     3);
     assert_int_equal(one(path, "SELECT text = 'prompt <0xE2> 0' FROM prompt WHERE ord = 0"), 1);
     assert_int_equal(one(path, "SELECT count(*) FROM run WHERE status = 'complete' AND ended_at "
-                               "NOT NULL"), 1);
+                               "NOT NULL"),
+                     1);
     // A plain file remains.
     char wal[300];
     snprintf(wal, sizeof wal, "%s-wal", path);
     assert_int_equal(access(wal, F_OK), -1);
     assert_int_equal(one(path, "SELECT count(*) FROM pragma_journal_mode WHERE "
-                               "journal_mode = 'delete'"), 1);
+                               "journal_mode = 'delete'"),
+                     1);
     assert_int_equal(one(path, "SELECT count(*) FROM pragma_page_size WHERE page_size = 16384"), 1);
     // Every column of every table is documented, and every unit of a metric known.
     assert_int_equal(one(path, "SELECT count(*) FROM sqlite_schema AS t JOIN "
                                "pragma_table_info(t.name) AS c LEFT JOIN column_doc AS d ON d.tbl "
                                "= t.name AND d.col = c.name WHERE t.type = 'table' AND "
-                               "d.about IS NULL"), 0);
+                               "d.about IS NULL"),
+                     0);
     assert_int_equal(one(path, "SELECT count(*) FROM head_metric WHERE metric NOT IN "
-                               "(SELECT name FROM metric WHERE kind = 'metric')"), 0);
+                               "(SELECT name FROM metric WHERE kind = 'metric')"),
+                     0);
     assert_int_equal(one(path, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND sql "
-                               "NOT LIKE '%STRICT%'"), 0);
+                               "NOT LIKE '%STRICT%'"),
+                     0);
     dbrun_remove(path);
 }
 
@@ -122,8 +133,8 @@ static void test_values(void **state) {
 // The same rows whatever the heights of blocks and tiles and the number of threads.
 static void test_shapes(void **state) {
     (void)state;
-    static const dbrun_shape shapes[] = {{64, 16, 1}, {64, 16, 3}, {7, 3, 2}, {1000, 1000, 1},
-                                         {1, 1, 1}};
+    static const dbrun_shape shapes[] = {
+        {64, 16, 1}, {64, 16, 3}, {7, 3, 2}, {1000, 1000, 1}, {1, 1, 1}};
     char first[256], path[256];
     dbrun what = everything;
     dbrun_path(first, sizeof first, "shape0");
@@ -143,8 +154,12 @@ static void test_shapes(void **state) {
 static void test_chunks(void **state) {
     (void)state;
     char a[256], b[256];
-    dbrun what = {.n_prompt = 1, .n_token = 900, .n_decode = 70, .maps = "L1H2,L0H1",
-                  .acts = "logits", .shape = {256, 64, 2}};
+    dbrun what = {.n_prompt = 1,
+                  .n_token = 900,
+                  .n_decode = 70,
+                  .maps = "L1H2,L0H1",
+                  .acts = "logits",
+                  .shape = {256, 64, 2}};
     dbrun_path(a, sizeof a, "chunks0");
     must(dbrun_record(a, &what, NULL));
     assert_sound(a);
@@ -173,8 +188,8 @@ static void test_formats(void **state) {
         hs_db *db;
         float *map;
         int64_t n_q, n_k;
-        dbrun what = {.n_prompt = 1, .n_token = 300, .maps = "L1H2", .acts = "z",
-                      .store = formats[k].store};
+        dbrun what = {
+            .n_prompt = 1, .n_token = 300, .maps = "L1H2", .acts = "z", .store = formats[k].store};
         dbrun_path(path, sizeof path, "formats");
         must(dbrun_record(path, &what, NULL));
         must(hs_db_open(&db, path, HS_DB_READ));
@@ -259,7 +274,8 @@ static void test_misuse(void **state) {
     must(dbrun_eval(tap, 0, 0, 4, shape));
     must(hs_rec_prompt_end(rec));
     p.id = "b";
-    int rc = hs_rec_prompt(rec, 0, &p); // the same number again: the writer tells when it comes to it
+    // The same number again: the writer tells when it comes to it.
+    int rc = hs_rec_prompt(rec, 0, &p);
     assert_int_equal(rc ? rc : hs_rec_prompt_end(rec), HS_EDB);
     hs_hooks_close(hooks);
     must(hs_rec_close(rec, "failed"));
@@ -288,8 +304,13 @@ static void test_kill(void **state) {
     (void)state;
     enum { KILLS = 40 };
     char whole[256], path[256];
-    dbrun what = {.n_prompt = 6, .n_token = 50, .n_decode = 3, .maps = "all", .acts = "z,logits",
-                  .observe = "sinks,massive", .resume = true};
+    dbrun what = {.n_prompt = 6,
+                  .n_token = 50,
+                  .n_decode = 3,
+                  .maps = "all",
+                  .acts = "z,logits",
+                  .observe = "sinks,massive",
+                  .resume = true};
     dbrun_path(whole, sizeof whole, "unbroken");
     double begin = seconds();
     int status;
@@ -363,11 +384,11 @@ static void test_lossy_limits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts),       cmocka_unit_test(test_values),
-        cmocka_unit_test(test_shapes),       cmocka_unit_test(test_chunks),
-        cmocka_unit_test(test_formats),      cmocka_unit_test(test_resume_parts),
-        cmocka_unit_test(test_misuse),       cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_full),         cmocka_unit_test(test_lossy_limits),
+        cmocka_unit_test(test_counts),  cmocka_unit_test(test_values),
+        cmocka_unit_test(test_shapes),  cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_formats), cmocka_unit_test(test_resume_parts),
+        cmocka_unit_test(test_misuse),  cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_full),    cmocka_unit_test(test_lossy_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
