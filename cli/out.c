@@ -199,7 +199,7 @@ static void put_jsonl(const hs_table *t, hs_buf *out) {
 
 static void csv_text(hs_buf *out, const char *s, size_t n) {
     bool quote = false;
-    for (size_t i = 0; i < n; i++) quote |= strchr(",\"\n", s[i]) != NULL;
+    for (size_t i = 0; i < n; i++) quote |= strchr(",\"\r\n", s[i]) != NULL;
     if (!quote) {
         hs_buf_add(out, s, n);
         return;

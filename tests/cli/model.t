@@ -118,6 +118,22 @@ strict() { exits 4 verify "$folder" --golden "$folder/golden.safetensors" --atol
 t "exit 4 when a difference exceeds --atol" strict
 other_model() { ! hs verify "$DATA/llama_llama3" --golden "$1" && [ $rc -le 4 ]; }
 t "another model's activations fail" other_model "$folder/golden.safetensors"
+masked() { # other tools write a large number where we have -inf; the visible scores are 0 here
+    python3 - "$tmp/scores.safetensors" "$1" <<'END'
+import json, struct, sys
+T, H = 3, 2
+scores = [float(sys.argv[2]) if j <= i else -1e9 for h in range(H) for i in range(T) for j in range(T)]
+data = struct.pack("<3q", 0, 1, 2) + struct.pack(f"<{len(scores)}f", *scores)
+head = json.dumps({"tokens": {"dtype": "I64", "shape": [T], "data_offsets": [0, 24]},
+                   "blocks.0.attn.hook_attn_scores": {"dtype": "F32", "shape": [H, T, T], "data_offsets": [24, len(data)]}})
+head += " " * (-len(head) % 8)
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(head)) + head.encode() + data)
+END
+    hs verify "$DATA/closed/uniform" --golden "$tmp/scores.safetensors"
+    [ $rc = "$2" ]
+}
+t "scores are compared where a query sees the key" masked 0 0
+t "and there they are" masked 0.01 4
 edited() { # edited FROM TO STATUS: the golden file with a name replaced by one as long
     python3 -c 'import sys
 b = open(sys.argv[1], "rb").read()

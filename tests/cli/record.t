@@ -79,6 +79,11 @@ fresh() { : >"$tmp/empty.db" && exits 0 record "$m" -f "$tmp/p.jsonl" -o "$tmp/e
 t "--resume into an empty file starts one" fresh
 other_options() { exits 0 record "$m" -f "$tmp/p.jsonl" -o "$tmp/plain.db" --resume --maps all --json && json 'd["run"] == 2'; }
 t "other options are another run" other_options
+other_ids() {
+    sed 's/"a"/"A"/' "$tmp/p.jsonl" >"$tmp/ids.jsonl"
+    exits 0 record "$m" -f "$tmp/ids.jsonl" -o "$tmp/plain.db" --resume --json && json 'd["run"] == 3'
+}
+t "other prompts too" other_ids
 "$HEADSCOPE" dataset repeat:k=20,n=30 --n-vocab 40 -o "$tmp/many.jsonl"
 hs record "$m" -f "$tmp/many.jsonl" --observe stripes --maps all -o "$tmp/whole.db"
 killed() { # stopped by a signal after a moment, then resumed: the same content
@@ -89,7 +94,9 @@ killed() { # stopped by a signal after a moment, then resumed: the same content
     wait $!
     rc=$?
     [ "$1" = KILL ] || [ $rc = 0 ] || [ $rc = 130 ] || return 1
-    [ $rc != 130 ] || [ ! -e "$tmp/killed.db" ] || says '--resume' || return 1
+    if [ $rc = 130 ] && [ -e "$tmp/killed.db" ]; then
+        says '--resume' && exits 0 runs --db "$tmp/killed.db" && prints ' interrupted ' || return 1
+    fi
     exits 0 record "$m" -f "$tmp/many.jsonl" --observe stripes --maps all -o "$tmp/killed.db" --resume &&
         same "$tmp/whole.db" "$tmp/killed.db"
 }
@@ -105,6 +112,12 @@ decoded() {
         json '[r[6] for r in d["rows"]] == [0] * 8 + [1] * (len(d["rows"]) - 8) and len(d["rows"]) > 8'
 }
 t "record --generate appends decoded tokens" decoded
+greedy() {
+    exits 0 query "select token_id from token where decoded and prompt_id = 1 order by pos" --db "$tmp/gen.db" --json && cp "$out" "$tmp/a" &&
+        exits 0 generate "$m" -f "$tmp/p.jsonl" -n 3 --json &&
+        python3 -c 'import json,sys; a, b = (json.load(open(f)) for f in sys.argv[1:]); sys.exit([r[0] for r in a["rows"]] != b["prompts"][0]["tokens"])' "$tmp/a" "$out"
+}
+t "those that generate gives" greedy
 rows_of() { # the decoded rows are those of a fresh run over prompt and decoded tokens
     exits 0 query "select token_id from token join prompt on prompt.id = prompt_id where ord = 0 order by pos" --db "$tmp/gen.db" --json &&
         python3 -c 'import json,sys; print(json.dumps({"tokens": [r[0] for r in json.load(open(sys.argv[1]))["rows"]]}))' "$out" >"$tmp/fresh.jsonl" &&
