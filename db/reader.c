@@ -30,8 +30,7 @@ static int open_row(hs_reader *r, hs_db *db, bool map, const char *sql, const hs
         r->width = sqlite3_column_int64(s, 2);
         r->causal = sqlite3_column_int(s, 3) != 0;
         if (!hs_store_find((const char *)sqlite3_column_text(s, 4), &r->store) || r->n_row < 1 ||
-            r->width < 1 || r->n_row > MAX_ROWS || r->width > MAX_ROWS ||
-            (r->causal && r->n_row > r->width))
+            r->width < 1 || r->n_row > MAX_ROWS || r->width > MAX_ROWS)
             rc = damaged(r, "its sizes make no sense");
     }
     sqlite3_finalize(s);

@@ -299,6 +299,67 @@ static void test_writer(void **state) {
     dbrun_remove(path);
 }
 
+typedef struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    bool open;
+    int put; // rows that the producer got rid of
+    hs_writer *writer;
+} gate;
+
+static void wait_at_gate(sqlite3_context *ctx, int n, sqlite3_value **v) {
+    gate *g = sqlite3_user_data(ctx);
+    (void)n;
+    pthread_mutex_lock(&g->lock);
+    while (!g->open) pthread_cond_wait(&g->opened, &g->lock);
+    pthread_mutex_unlock(&g->lock);
+    sqlite3_result_value(ctx, v[0]);
+}
+
+static void *produce(void *arg) {
+    gate *g = arg;
+    char key[16], value[1000];
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        hs_v v[] = {hs_v_text(key), hs_v_textn(value, sizeof value)};
+        if (hs_writer_row(g->writer, "INSERT INTO meta VALUES (gate(?), ?)", v, 2)) break;
+        pthread_mutex_lock(&g->lock);
+        g->put = i + 1;
+        pthread_mutex_unlock(&g->lock);
+    }
+    return NULL;
+}
+
+// While the writer is held up, a producer gets rid of no more than the queue's bytes.
+static void test_bounded(void **state) {
+    (void)state;
+    char path[256];
+    hs_db *db;
+    pthread_t thread;
+    gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER};
+    dbrun_path(path, sizeof path, "bounded");
+    must(hs_db_open(&db, path, HS_DB_CREATE));
+    sqlite3_create_function(db->sql, "gate", 1, SQLITE_UTF8, &g, wait_at_gate, NULL, NULL);
+    must(hs_writer_open(&g.writer, db, 10000));
+    must(hs_writer_begin(g.writer));
+    assert_int_equal(pthread_create(&thread, NULL, produce, &g), 0);
+    usleep(50000); // long enough to fill the queue; a slow machine only tests less
+    pthread_mutex_lock(&g.lock);
+    int put = g.put;
+    g.open = true;
+    pthread_cond_broadcast(&g.opened);
+    pthread_mutex_unlock(&g.lock);
+    pthread_join(thread, NULL);
+    assert_in_range(put, 0, 10);
+    assert_int_equal(g.put, 100);
+    must(hs_writer_commit(g.writer));
+    must(hs_writer_close(g.writer));
+    hs_db_close(db);
+    assert_int_equal(rows_of_meta(path), 100);
+    dbrun_remove(path);
+}
+
 // Another process in the middle of a transaction: an error in words after the waiting time.
 static void test_busy(void **state) {
     (void)state;
@@ -332,7 +393,7 @@ int main(void) {
         cmocka_unit_test(test_scratched), cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_triggers),  cmocka_unit_test(test_lookups),
         cmocka_unit_test(test_readable),  cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_busy),      cmocka_unit_test(test_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

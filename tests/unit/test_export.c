@@ -134,7 +134,9 @@ static void check_content(const hs_map *m, find_fn find) {
     assert_int_equal(a.shape[2], 23);
     for (int64_t i = 0; i < a.count; i++)
         assert_true(number(&a, i) == dbrun_weight(1, 1, (int)(i / (23 * 23)), i / 23 % 23, i % 23));
-    assert_false(find(m, "p0/blocks.0.attn.hook_pattern", &a)); // one head only
+    assert_false(find(m, "p0/blocks.0.attn.hook_pattern", &a)); // two heads only
+    assert_false(find(m, "p0/blocks.0.attn.hook_pattern.h0", &a));
+    assert_true(find(m, "p0/blocks.0.attn.hook_pattern.h2", &a));
     assert_true(find(m, "p0/blocks.0.attn.hook_pattern.h1", &a));
     assert_int_equal(a.ndim, 2);
     assert_true(number(&a, 22 + 1) == dbrun_weight(0, 0, 1, 1, 1));
@@ -158,7 +160,7 @@ static void check_content(const hs_map *m, find_fn find) {
 static hs_db *record(char *path, size_t n) {
     hs_db *db;
     dbrun what = {
-        .n_prompt = 2, .n_token = 20, .n_decode = 2, .maps = "L1H*,L0H1", .acts = "k,logits"};
+        .n_prompt = 2, .n_token = 20, .n_decode = 2, .maps = "L1H*,L0H1-2", .acts = "k,logits"};
     dbrun_path(path, n, "export");
     must(dbrun_record(path, &what, NULL));
     must(hs_db_open(&db, path, HS_DB_READ));

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "db/query.h"
+#include "model/core/hash.h"
 #include "tests/lib/dbrun.h"
 
 typedef struct fixture {
@@ -152,14 +153,14 @@ static int count_hidden(const fixture *f, const char *const *params, int n, cons
 
 static void test_hidden_sinks(void **state) {
     const fixture *f = *state;
-    static const char *const relative[] = {"alpha=2", "min_rows=9"}, *const absolute[] = {
-                                                                         "rule=abs", "thr=0.05"};
+    static const char *const relative[] = {"alpha=0.5", "min_rows=9"}, *const absolute[] = {
+                                                                           "rule=abs", "thr=0.05"};
     int want_relative = 0, want_absolute = 0;
     for (int l = 0; l < 2; l++)
         for (int h = 0; h < 3; h++)
             for (int64_t j = 1; j < 64; j++) {
                 double a = alpha(0, l, h, j, 64);
-                want_relative += a > 2.0 / 64 && 64 - j >= 9;
+                want_relative += a > 0.5 / 64 && 64 - j >= 9;
                 want_absolute += a > 0.05;
             }
     assert_true(want_relative > 0 && want_absolute > 0 && want_relative != want_absolute);
@@ -392,25 +393,73 @@ static void test_cells(void **state) {
 
 // ---- hostile files -----------------------------------------------------------------------------
 
-static int after(const fixture *f, const char *damage, const char *sql) {
-    char path[256];
-    hs_db *db;
+// A copy of the fixture's file, changed by SQL.
+static void copy_changed(const fixture *f, char *path, size_t n, const char *change) {
     sqlite3 *raw;
-    char *copy = sqlite3_mprintf("VACUUM INTO %Q", (dbrun_path(path, sizeof path, "bad"), path));
+    char *error = NULL;
+    dbrun_path(path, n, "bad");
+    char *copy = sqlite3_mprintf("VACUUM INTO %Q", path);
     sqlite3_open(f->path, &raw);
     assert_int_equal(sqlite3_exec(raw, copy, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(raw);
     sqlite3_free(copy);
     sqlite3_open(path, &raw);
-    char *error = NULL;
-    if (sqlite3_exec(raw, damage, NULL, NULL, &error)) fail_msg("%s", error);
+    if (sqlite3_exec(raw, change, NULL, NULL, &error)) fail_msg("%s", error);
     sqlite3_close(raw);
+}
+
+static int after(const fixture *f, const char *damage, const char *sql) {
+    char path[256];
+    hs_db *db;
+    copy_changed(f, path, sizeof path, damage);
     int rc = hs_db_open(&db, path, HS_DB_READ);
     if (!rc) rc = run(&(fixture){.db = db}, sql, NULL);
     if (!rc) print_message("not noticed: %s\n", damage);
     hs_db_close(db);
     dbrun_remove(path);
     return rc;
+}
+
+// A chunk that is sound but ends before the row asked for.
+static void test_gap(void **state) {
+    const fixture *f = *state;
+    hs_query *q;
+    char sql[200];
+    hs_cell c = one(f, "SELECT substr(data, 1, 40 * 41 / 2 * 4) FROM map_chunk WHERE map_id = 1",
+                    &q);
+    snprintf(sql, sizeof sql,
+             "UPDATE map_chunk SET n_q = 40, data = substr(data, 1, %d), crc32 = %u "
+             "WHERE map_id = 1",
+             (int)c.n, (unsigned)hs_crc32(c.data, c.n));
+    hs_query_close(q);
+    assert_int_equal(after(f, sql, "SELECT att_row(1, 40)"), HS_EFORMAT);
+    assert_int_equal(after(f, sql, "SELECT att_row(1, 39), att_row(1, 41)"), HS_EFORMAT);
+}
+
+// Of several analysis runs of a prompt, the newest counts.
+static void test_newest(void **state) {
+    const fixture *f = *state;
+    static const char *const params[] = {"metric=entropy_nats"};
+    char path[256];
+    hs_db *db;
+    copy_changed(f, path, sizeof path,
+                 "INSERT INTO analysis_run SELECT 1000 + prompt_id, prompt_id, analysis_id, "
+                 "'offline', map_dtype, params_json FROM analysis_run WHERE id IN (SELECT "
+                 "min(id) FROM analysis_run GROUP BY prompt_id); INSERT INTO head_metric SELECT "
+                 "prompt_id, metric, layer, head, 1000 + prompt_id, 42, NULL FROM head_metric "
+                 "WHERE metric = 'entropy_nats'");
+    must(hs_db_open(&db, path, HS_DB_READ));
+    hs_query *q = start(&(fixture){.db = db}, "heads",
+                        &(hs_query_opts){.param = params, .n_param = 1});
+    for (int i = 0; i < 6; i++) {
+        assert_true(next(q));
+        assert_true(hs_query_cell(q, 3).f == 42);
+        assert_int_equal(hs_query_cell(q, 4).i, 2);
+    }
+    assert_false(next(q));
+    hs_query_close(q);
+    hs_db_close(db);
+    dbrun_remove(path);
 }
 
 static void test_damage(void **state) {
@@ -452,7 +501,8 @@ int main(void) {
         cmocka_unit_test(test_functions),    cmocka_unit_test(test_function_errors),
         cmocka_unit_test(test_reading_only), cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_cells),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damage),       cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_newest),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
