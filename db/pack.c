@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "model/core/buf.h"
+#include "model/core/hash.h"
 #include "model/core/json.h"
 #include "model/core/mem.h"
 
@@ -119,7 +119,7 @@ int hs_pack_write(hs_pack *p, const void *data, size_t n) {
     hs_pack_note *note = &p->note[p->at];
     if ((int64_t)n > p->left) return hs_fail(HS_E, "%s: too many numbers", p->entry[p->at].name);
     p->left -= (int64_t)n;
-    note->crc = (uint32_t)crc32_z(note->crc, data, n);
+    note->crc = hs_crc32_more(note->crc, data, n);
     note->bytes += (int64_t)n;
     return hs_pack_raw(p, data, n);
 }

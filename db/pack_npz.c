@@ -5,10 +5,10 @@
 // so that two exports of the same thing are the same bytes.
 #include <stdbool.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "db/pack_internal.h"
 #include "model/core/buf.h"
+#include "model/core/hash.h"
 
 enum {
     LOCAL = 0x04034b50,
@@ -72,7 +72,7 @@ static int entry_begin(hs_pack *p, const hs_pack_entry *e) {
     npy_header(&npy, e);
     note->at = hs_pack_tell(p);
     note->bytes = (int64_t)npy.len;
-    note->crc = (uint32_t)crc32_z(0, (const uint8_t *)npy.data, npy.len);
+    note->crc = hs_crc32(npy.data, npy.len);
     sized = *note;
     sized.bytes += hs_pack_bytes(e);
     bool big = sized.bytes >= MAX32;

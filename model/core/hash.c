@@ -3,8 +3,12 @@
 
 #include <zlib.h>
 
+uint32_t hs_crc32_more(uint32_t crc, const void *data, size_t n) {
+    return (uint32_t)crc32_z(crc, data, n);
+}
+
 uint32_t hs_crc32(const void *data, size_t n) {
-    return (uint32_t)crc32_z(0, data, n);
+    return hs_crc32_more(0, data, n);
 }
 
 uint64_t hs_fnv(uint64_t seed, const void *data, size_t n) {
