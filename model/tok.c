@@ -134,7 +134,7 @@ static int emit_word(void *ctx, const char *word, size_t n, size_t start, bool p
     int rc = hs_bpe_word(&e->tok->bpe, &e->tok->vocab, &e->bpe, word, n, at - prefixed, e->out);
     for (size_t i = first; !rc && i < e->out->n; i++) {
         hs_token *t = &e->out->at[i];
-        *t = in_text(e, t->id, t->start < at ? at : t->start, t->end < at ? at : t->end);
+        *t = in_text(e, t->id, t->start < at ? at : t->start, t->end);
     }
     return rc;
 }

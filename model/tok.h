@@ -12,7 +12,11 @@ typedef struct hs_tok hs_tok;
 
 enum hs_bos { HS_BOS_AUTO, HS_BOS_YES, HS_BOS_NO };
 
-// One token with the bytes [start, end) of the text it came from; an added BOS has start = end.
+// One token with the bytes [start, end) of the text it came from. Neither end ever goes back from
+// one token to the next; tokens that share a character have the bytes that are theirs. start = end
+// for an added BOS or EOS and for a space that only the tokenizer saw (add_prefix_space). Where a
+// normalizer changed the text, a token has the whole stretch that changed. Bytes that no token
+// stands for (removed by the tokenizer, or letters its vocabulary lacks) may lie between ranges.
 typedef struct hs_token {
     int32_t id;
     int64_t start, end;
@@ -28,12 +32,16 @@ void hs_tokens_free(hs_tokens *);
 // HS_ENOTFOUND when the checkpoint has no tokenizer (a model still runs on given ids);
 // HS_EUNSUPPORTED for a tokenizer model, normalizer, pre-tokenizer, post-processor or option that
 // changes ids and is not implemented (named in the message); HS_EFORMAT when damaged.
+// Keeps nothing of the checkpoint.
 int hs_tok_open(hs_tok **out, const hs_ckpt *ckpt) HS_MUST_USE;
 void hs_tok_close(hs_tok *);
 
 // Tokens of text[0..n), which may be any bytes. Added and special tokens in the text are
 // recognised as the reference does. bos: AUTO = what the tokenizer's own post-processor or
-// metadata says. HS_EARG for HS_BOS_YES when there is no BOS token.
+// metadata says, EOS included; NO = the text alone. HS_EARG for HS_BOS_YES when there is no BOS
+// token; HS_EUNSUPPORTED when a regex of the file runs away on this text; HS_ERANGE over 1 GiB.
+// Bytes that are not UTF-8, which the reference does not take, are neither letters nor spaces for
+// the pre-tokenizer and then bytes like any others.
 int hs_tok_encode(const hs_tok *, const char *text, size_t n, enum hs_bos bos,
                   hs_tokens *out) HS_MUST_USE;
 

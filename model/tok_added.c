@@ -134,7 +134,7 @@ int hs_added_cut(const hs_added *a, hs_regex_run *run, const char *text, const c
             for (int32_t cp; end < n && is_space_at(subject, n, end);)
                 end += hs_utf8_decode(subject + end, n - end, &cp);
         if (done < start) rc = emit(ctx, -1, done, start);
-        if (!rc) rc = emit(ctx, t->id, start < done ? done : start, end);
+        if (!rc) rc = emit(ctx, t->id, start, end);
         if (rc) return rc;
         done = end;
     }

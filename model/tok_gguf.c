@@ -123,7 +123,7 @@ static int read_merges(hs_tok *t, const hs_meta *merges) {
     return rc;
 }
 
-// Texts that end a generation whatever the metadata says, when they are control tokens.
+// Added tokens that end a generation whatever else the metadata says, as in llama.cpp.
 static bool is_end_name(const char *s, size_t n) {
     static const char names[] =
         "<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> "
@@ -145,7 +145,7 @@ static int read_types(hs_tok *t, const hs_meta *types) {
         if (!hs_meta_item(types, i, &type)) type.i = ends ? CONTROL : 0;
         if (type.i != UNKNOWN && type.i != CONTROL && type.i != USER_DEFINED) continue;
         if (type.i != USER_DEFINED) p->flags |= HS_PIECE_SPECIAL;
-        if (type.i == CONTROL && ends) p->flags |= HS_PIECE_EOG;
+        if (ends) p->flags |= HS_PIECE_EOG;
         rc = hs_added_put(&t->raw, (hs_added_token){p->s, p->n, (int32_t)i, 0});
     }
     return rc;

@@ -181,13 +181,13 @@ static int split(cutter *c, int step, const piece *p) {
     const hs_pre_step *st = &c->pre->step[step];
     stretch s = {0};
     size_t done = 0, start = 0, end = 0;
-    bool found = true, matched = false;
+    bool found = true;
     int rc = HS_OK;
     for (size_t at = 0; at <= p->n;) {
         rc = hs_regex_find(st->re, c->run, p->subject, p->n, at, &found, &start, &end);
         if (rc || !found) break;
-        // An empty match right where the last one ended does not count.
-        if (start == end && end == done && matched) {
+        // An empty match where the last one ended, or where the text begins, cuts nothing.
+        if (start == end && end == done) {
             int32_t cp;
             at += at < p->n ? hs_utf8_decode(p->subject + at, p->n - at, &cp) : 1;
             continue;
@@ -196,7 +196,6 @@ static int split(cutter *c, int step, const piece *p) {
         if (!rc) rc = take(c, step, p, &s, start, end, true);
         if (rc) break;
         at = done = end;
-        matched = true;
     }
     if (!rc && done < p->n) rc = take(c, step, p, &s, done, p->n, false);
     if (!rc && s.any && !(st->behavior == HS_REMOVED && s.match))

@@ -103,6 +103,15 @@ static void ranks(void **state) {
     hs_tok_close(t);
 }
 
+// A pair in the queue whose right side has merged meanwhile is not the pair it was.
+static void stale(void **state) {
+    (void)state;
+    hs_tok *t = tok_of("{" BYTE_LEVEL ",\"model\":{" VOCAB
+                       ",\"merges\":[\"b c\",\"a b\",\"a bc\"]}}");
+    assert_string_equal(ids(t, "abc"), "7");
+    hs_tok_close(t);
+}
+
 static void ignore_merges(void **state) {
     (void)state;
     hs_tok *t = tok_of("{" BYTE_LEVEL ",\"model\":{\"ignore_merges\":true," VOCAB "," MERGES "}}");
@@ -162,6 +171,16 @@ static void unknown(void **state) {
 
 // ---- bytes --------------------------------------------------------------------------------------
 
+// GPT-2's alphabet at the ends of its ranges.
+static void alphabet(void **state) {
+    (void)state;
+    static const int pairs[][2] = {{0, 0x100}, {' ', 0x120}, {'!', '!'}, {'~', '~'}, {127, 0x121},
+                                   {160, 0x142}, {161, 161}, {172, 172}, {173, 0x143}, {174, 174},
+                                   {255, 255}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        assert_int_equal(hs_byte_letter((unsigned char)pairs[i][0]), pairs[i][1]);
+}
+
 static void any_bytes(void **state) {
     (void)state;
     hs_tok *t = letters("");
@@ -210,6 +229,11 @@ static void nfc_ranges(void **state) {
     hs_tok *t = letters(",\"normalizer\":{\"type\":\"NFC\"}");
     // e with a mark becomes C3 A9: both bytes come from all three.
     assert_string_equal(ranges(t, "xe\u0301y"), "120:0-1 195:1-4 169:1-4 121:4-5");
+    hs_tok_close(t);
+    t = letters(",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFD\"},"
+                "{\"type\":\"NFC\"}]}");
+    assert_string_equal(ranges(t, "x\u00e9y"), "120:0-1 195:1-3 169:1-3 121:3-4");
+    assert_string_equal(ranges(t, "e\u0301a\u0301"), "195:0-3 169:0-3 195:3-6 161:3-6");
     hs_tok_close(t);
 }
 
@@ -356,7 +380,8 @@ static void bos(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks), cmocka_unit_test(ignore_merges),
+        cmocka_unit_test(ranks), cmocka_unit_test(stale), cmocka_unit_test(alphabet),
+       cmocka_unit_test(ignore_merges),
         cmocka_unit_test(runs), cmocka_unit_test(same_merge_twice),
         cmocka_unit_test(unknown), cmocka_unit_test(any_bytes),
         cmocka_unit_test(byte_ranges), cmocka_unit_test(nfc_ranges),

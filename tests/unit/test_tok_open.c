@@ -55,14 +55,14 @@ static const char *ids(const hs_tok *t, const char *text) {
 
 // ---- what is refused, and what is damaged -------------------------------------------------------
 
-static const char *const template_of_two =
-    "{" BYTE_LEVEL "," MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
-    "{\"SpecialToken\":{\"id\":\"S\"}},{\"SpecialToken\":{\"id\":\"S\"}},"
-    "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"S\":{\"ids\":[8]}}}}";
-
 #define PRE(x) "{\"pre_tokenizer\":" x "," MODEL "}"
 #define IN_MODEL(x) "{" BYTE_LEVEL ",\"model\":{" VOCAB "," MERGES "," x "}}"
 #define WITH(x) "{" BYTE_LEVEL "," MODEL "," x "}"
+#define TEMPLATE(single) \
+    WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[" single "]," \
+         "\"special_tokens\":{\"S\":{\"ids\":[8]}}}")
+#define S "{\"SpecialToken\":{\"id\":\"S\"}}"
+#define A "{\"Sequence\":{\"id\":\"A\"}}"
 #define SPLIT(regex) \
     PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" \
         regex "\"},\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]}")
@@ -87,7 +87,11 @@ static void refused(void **state) {
         {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
              "{\"type\":\"Digits\"}]}"), "Digits after ByteLevel"},
         {WITH("\"post_processor\":{\"type\":\"Other\"}"), "Other"},
-        {template_of_two, "two tokens before"},
+        {TEMPLATE(S "," S "," A), "two tokens before"},
+        {TEMPLATE(A "," S "," S "," S "," S "," S), "more than 4 tokens after"},
+        {TEMPLATE(A "," S "," A), "more than one text"},
+        {TEMPLATE("{\"Sequence\":{\"id\":\"B\"}}"), "more than one text"},
+        {TEMPLATE(S), "without a text"},
         {SPLIT("a\\\\b"), "'\\b'"},
         {SPLIT("[\\\\W]"), "'\\W'"},
         {SPLIT("\\\\h"), "'\\h'"},
@@ -208,6 +212,24 @@ static void beside(void **state) {
     assert_string_equal(ids(t, "a"), "6 0 3");
     assert_string_equal(encode(t, LIT("a"), HS_BOS_NO), "0");
     hs_tok_close(t);
+    // Saying one of the two settles both; a BOS that is only named replaces none that is added.
+    const char *const adds = "{" BYTE_LEVEL "," MODEL ",\"post_processor\":{\"type\":"
+                             "\"RobertaProcessing\",\"cls\":[\"a\",0],\"sep\":[\"b\",1]}}";
+    assert_int_equal(open_folder(&t, (const char *const[]){
+        "tokenizer.json", adds, "tokenizer_config.json", "{\"bos_token\":\"cd\"}", NULL}), HS_OK);
+    assert_string_equal(ids(t, "c"), "0 2 1");
+    hs_tok_close(t);
+    assert_int_equal(open_folder(&t, (const char *const[]){
+        "tokenizer.json", adds, "tokenizer_config.json", "{\"add_bos_token\":false}", NULL}),
+        HS_OK);
+    assert_string_equal(ids(t, "c"), "2");
+    assert_int_equal(hs_tok_bos(t), 0);
+    hs_tok_close(t);
+    assert_int_equal(open_folder(&t, (const char *const[]){
+        "tokenizer.json", adds, "tokenizer_config.json",
+        "{\"eos_token\":\"d\",\"add_eos_token\":true}", NULL}), HS_OK);
+    assert_string_equal(ids(t, "c"), "2 3");
+    hs_tok_close(t);
     assert_int_equal(open_folder(&t, (const char *const[]){
         TOKENIZER, "config.json", "{\"bos_token_id\":1,\"eos_token_id\":2}", NULL}), HS_OK);
     assert_string_equal(encode(t, LIT("a"), HS_BOS_YES), "1 0");
@@ -298,7 +320,8 @@ static void gguf(void **state) {
     assert_string_equal(ids(t, "a</s><u>12"), "0 6 7 10");
     assert_true(hs_tok_is_special(t, 6));
     assert_false(hs_tok_is_special(t, 7));
-    for (int32_t id = 0; id < N_GGUF; id++) assert_int_equal(hs_tok_is_eog(t, id), id == 2 || id == 6);
+    for (int32_t id = 0; id < N_GGUF; id++)
+        assert_int_equal(hs_tok_is_eog(t, id), id == 2 || id == 6);
     assert_int_equal(hs_tok_bos(t), -1);
     hs_tok_close(t);
 
