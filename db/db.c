@@ -2,9 +2,9 @@
 //
 // A file from a stranger is data only: its schema is compared with ours object by object, triggers
 // never run, functions do not run from views (they are marked direct-only), and the defensive mode
-// keeps SQL from reaching the file format. Damage is looked for in three steps: the header and
-// schema always, the file's length always, and before writing to a file that is small enough to be
-// read in a moment, SQLite's quick_check. Blobs carry their own checksums.
+// keeps SQL from reaching the file format. Damage is looked for in two steps: the header, the
+// file's length and the schema always; and before writing to a file that is small enough to be read
+// in a moment, SQLite's quick_check. Blobs carry their own checksums.
 //
 // Writers work in WAL mode from their first transaction on, so that readers never wait; closing
 // folds the log into the file and goes back to a rollback journal: one plain file remains.
@@ -46,22 +46,6 @@ static bool beside(const char *path, const char *ending) {
     return there;
 }
 
-// A file cut short still has its header. With a log or a journal beside it, SQLite mends it first.
-static int check_length(hs_db *db) {
-    int64_t pages, size;
-    struct stat st;
-    int rc = number(db, "PRAGMA page_count", &pages);
-    if (!rc) rc = number(db, "PRAGMA page_size", &size);
-    if (rc) return rc;
-    if (beside(db->path, "-wal") || beside(db->path, "-journal")) return HS_OK;
-    if (stat(db->path, &st) == 0 && st.st_size / size < pages)
-        return hs_fail(HS_EFORMAT,
-                       "%s: cut short: %" PRId64 " of %" PRId64 " pages are there: "
-                       "restore a copy, or record again",
-                       db->path, (int64_t)(st.st_size / size), pages);
-    return HS_OK;
-}
-
 static int quick_check(hs_db *db) {
     sqlite3_stmt *s = NULL;
     struct stat st;
@@ -90,8 +74,6 @@ static int check(hs_db *db) {
             return hs_fail(HS_EFORMAT, "%s: empty: record a run into it first", db->path);
     } else if (app != HS_DB_APP_ID) {
         return hs_fail(HS_EFORMAT, "%s: a SQLite database, but not one of headscope's", db->path);
-    } else {
-        rc = check_length(db);
     }
     if (!rc && db->mode != HS_DB_READ && objects) rc = quick_check(db);
     if (!rc && db->mode != HS_DB_READ && (version > 0 || !objects)) rc = hs_schema_migrate(db);

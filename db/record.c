@@ -206,6 +206,7 @@ int hs_rec_keep(hs_rec *r, const hs_heads *maps, const uint64_t *acts, enum hs_s
 }
 
 int hs_rec_hook(hs_rec *r, hs_hooks *hooks) {
+    if (r->complete) return hs_fail(HS_EARG, "the run is complete");
     return hs_streams_hook(&r->streams, hooks);
 }
 

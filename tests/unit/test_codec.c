@@ -130,7 +130,7 @@ static uint8_t *bytes_of(size_t n, enum text text) {
     uint8_t *p = malloc(n);
     for (size_t i = 0; i < n; i++)
         p[i] = text == DULL ? (uint8_t)(i / 100)
-                            : (uint8_t)hs_prng_below(&g, text == PLAIN ? 180 : 256);
+                            : (uint8_t)hs_prng_below(&g, text == PLAIN ? 140 : 256);
     return p;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "db/query.h"
+#include "db/replay.h"
 #include "model/core/hash.h"
 #include "tests/lib/dbrun.h"
 
@@ -436,6 +437,21 @@ static void test_gap(void **state) {
     assert_int_equal(after(f, sql, "SELECT att_row(1, 39), att_row(1, 41)"), HS_EFORMAT);
 }
 
+// Sizes that the file is far too small for are not allocated.
+static void test_huge(void **state) {
+    const fixture *f = *state;
+    char path[256];
+    hs_db *db;
+    float *map;
+    int64_t n_q, n_k;
+    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 60000, n_q = 60000");
+    must(hs_db_open(&db, path, HS_DB_READ));
+    assert_int_equal(hs_db_map(db, 1, 0, 0, &map, &n_q, &n_k), HS_EFORMAT);
+    assert_non_null(strstr(hs_errmsg(), "so small a file"));
+    hs_db_close(db);
+    dbrun_remove(path);
+}
+
 // Of several analysis runs of a prompt, the newest counts.
 static void test_newest(void **state) {
     const fixture *f = *state;
@@ -502,7 +518,7 @@ int main(void) {
         cmocka_unit_test(test_reading_only), cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_cells),
         cmocka_unit_test(test_damage),       cmocka_unit_test(test_gap),
-        cmocka_unit_test(test_newest),
+        cmocka_unit_test(test_newest),       cmocka_unit_test(test_huge),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
