@@ -10,7 +10,7 @@ struct options {
     hs_db_options db;
     hs_run_options run;
     hs_out_options out;
-    const char *metric, *heads;
+    const char *metric, *heads, *where;
     int64_t top;
     int sort;
 };
@@ -117,6 +117,10 @@ static int run(const hs_call *call, const void *options) {
     if (!rc && opt->top < 0) rc = hs_fail(HS_EARG, "--top takes a number from 0 (all) on");
     if (!rc) rc = hs_source_open(&r, call, 0, &opt->db, &opt->run);
     if (!rc) rc = hs_metric_read(&v, &r, opt->metric);
+    if (!rc && opt->where) {
+        hs_metric_free(&v);
+        rc = hs_metric_where(&v, &r, opt->metric, opt->where);
+    }
     if (!rc && opt->heads) rc = restrict_to(&v, &r, opt->heads);
     if (!rc) {
         qsort(v.at, (size_t)v.n, sizeof *v.at, compare[opt->sort]);
@@ -134,6 +138,8 @@ static const hs_opt own[] = {
      "the first N heads only; 0: all"},
     {"sort", 0, HS_OPT_ENUM, offsetof(struct options, sort), "value|ascending|abs|head", "value",
      "largest first, smallest first, by magnitude, or by layer and head"},
+    {"where", 0, HS_OPT_TEXT, offsetof(struct options, where), "SQL", NULL,
+     "only heads for which this holds, over layer, head and value: \"value > 0.5 and layer < 9\""},
     {"heads", 0, HS_OPT_TEXT, offsetof(struct options, heads), "HEADS", "all",
      "only these: L5H1, L0-3H*"},
     {0},

@@ -62,16 +62,35 @@ static int no_metric(const hs_source *r, const char *metric) {
     return rc;
 }
 
-int hs_metric_read(hs_head_values *out, const hs_source *r, const char *metric) {
+// Reads the rows of a query that takes the parameter metric.
+static int read_values(hs_head_values *out, const hs_source *r, const char *query,
+                       const char *metric) {
     hs_buf param = {0};
     *out = (hs_head_values){0};
     hs_buf_printf(&param, "metric=%s", metric);
     int rc = hs_buf_rc(&param);
     const char *text = hs_buf_text(&param);
-    if (!rc) rc = hs_source_each(r, "heads", &text, 1, add_value, out);
-    if (!rc && !out->n) rc = no_metric(r, metric);
+    if (!rc) rc = hs_source_each(r, query, &text, 1, add_value, out);
     hs_buf_free(&param);
     if (rc) hs_metric_free(out);
+    return rc;
+}
+
+int hs_metric_read(hs_head_values *out, const hs_source *r, const char *metric) {
+    int rc = read_values(out, r, "heads", metric);
+    return rc || out->n ? rc : no_metric(r, metric);
+}
+
+int hs_metric_where(hs_head_values *out, const hs_source *r, const char *metric,
+                    const char *where) {
+    hs_buf sql = {0};
+    const hs_query_info *q = hs_queries;
+    while (strcmp(q->name, "heads") != 0) q++;
+    hs_buf_printf(&sql, "SELECT * FROM (\n%s\n) WHERE (%s\n)", q->text, where);
+    int rc = hs_buf_rc(&sql);
+    if (!rc) rc = hs_prefix(read_values(out, r, hs_buf_text(&sql), metric), "--where");
+    if (!rc && !out->n) rc = hs_fail(HS_ENOTFOUND, "no head has %s", where);
+    hs_buf_free(&sql);
     return rc;
 }
 

@@ -20,6 +20,10 @@ typedef struct hs_head_values {
 // The mean over the prompts of the run where it is defined, or the value of one prompt when the
 // reader has one. HS_ENOTFOUND tells which metrics the run has, or which observer gives this one.
 int hs_metric_read(hs_head_values *out, const hs_source *r, const char *metric) HS_MUST_USE;
+// Only the heads for which an SQL expression over layer, head, name, value, prompts and reason
+// holds; HS_ENOTFOUND when there are none.
+int hs_metric_where(hs_head_values *out, const hs_source *r, const char *metric,
+                    const char *where) HS_MUST_USE;
 void hs_metric_free(hs_head_values *);
 // Unit, meaning and scale of a metric of this build; NULL when it knows none of that name.
 const hs_metric *hs_metric_info(const char *name);

@@ -45,7 +45,7 @@ static int distance(const char *a, const char *b) {
 const char *hs_nearest(const char *word, const char *(*next)(const void *ctx, int i),
                        const void *ctx) {
     const char *best = NULL;
-    int best_d = 1 + (int)strlen(word) / 3; // further away is no slip of the finger
+    int len = (int)strlen(word), best_d = len < 3 ? 0 : 1 + len / 4; // a slip of the finger
     const char *name;
     for (int i = 0; (name = next(ctx, i)) != NULL; i++) {
         int d = distance(word, name);

@@ -176,6 +176,10 @@ t "no metric" exits 2 heads
 t "no such prompt" exits 5 heads --metric distance --prompt z
 one_layer() { exits 0 heads --metric distance --heads 'L0H*' --json && json 'all(h["layer"] == 0 for h in d["heads"])'; }
 t "--heads" one_layer
+where() { exits 0 heads --metric entropy_nats --where 'value > 0 and layer = 1' --json && json 'd["heads"] and all(h["layer"] == 1 for h in d["heads"])'; }
+t "--where" where
+t "--where nothing holds" exits 5 heads --metric entropy_nats --where 'value < 0'
+t "--where that is no expression" exits 2 heads --metric entropy_nats --where 'valu < 0'
 csv() { exits 0 heads --metric distance --csv && prints '^layer,head,value,prompts,reason$'; }
 t "--csv" csv
 
