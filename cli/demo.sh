@@ -43,13 +43,16 @@ induction=$(strongest 2 induction)
 cat <<END
 
 Pictures and data:
-  $out/attention.png  what $induction, the strongest induction head, looks at in the paragraph:
-                      the stripe is the repeated sentence
-  $out/heads.png      the induction score of every head
-  $db         everything that was recorded, a SQLite file
+  $out/attention.png
+      what $induction, the strongest induction head, looks at in the paragraph: the short
+      stripe is the repeated sentence, the bright column the attention sink
+  $out/heads.png
+      the induction score of every head
+  $db
+      everything that was recorded, a SQLite file
 
 Try next:
-  $hs attend --db $db --run 1 --head $induction --from -1
+  $hs attend --db $db --run 1 --head $induction --from 43
   $hs query --db $db --run 1 sink_rate --limit 5
   $hs record $model -p "your own text" --maps all
   $hs help
