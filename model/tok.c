@@ -87,7 +87,7 @@ int hs_tok_add(hs_tok *t, const char *text, size_t n, uint8_t flags, bool normal
     if (id < 0) id = (*next)++;
     int rc = hs_vocab_put_added(&t->vocab, id, text, n, special);
     if (rc) return rc;
-    hs_added_token added = {t->vocab.at[id].s, n, id, flags};
+    hs_added_token added = {t->vocab.at[id].s, n, 0, id, flags};
     if (normalized && t->n_form) {
         hs_buf out = {0}, map = {0};
         rc = normalize(t, text, n, &out, &map);

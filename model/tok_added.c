@@ -7,35 +7,36 @@
 #include "model/tok_impl.h"
 
 int hs_added_put(hs_added *a, hs_added_token t) {
-    for (size_t i = 0; i < a->n; i++) {
-        if (a->at[i].id != t.id) continue;
-        a->at[i] = t; // the later description of a token counts
-        return HS_OK;
-    }
     if (a->n == a->cap) {
         size_t cap = a->cap ? a->cap * 2 : 16;
         int rc = hs_grow(&a->at, cap, sizeof *a->at);
         if (rc) return rc;
         a->cap = cap;
     }
+    t.order = a->n;
     a->at[a->n++] = t;
     return HS_OK;
 }
 
-// Bytewise, a prefix before what it begins, equals by id.
+// Bytewise, a prefix before what it begins; of one token the descriptions in their order.
 static int by_text(const void *x, const void *y) {
     const hs_added_token *a = x, *b = y;
     int order = memcmp(a->s, b->s, a->n < b->n ? a->n : b->n);
     if (order) return order;
     if (a->n != b->n) return a->n < b->n ? -1 : 1;
-    return (a->id > b->id) - (a->id < b->id);
+    if (a->id != b->id) return a->id < b->id ? -1 : 1;
+    return a->order < b->order ? -1 : 1;
 }
 
 int hs_added_finish(hs_added *a) {
     // Word characters as the reference's other regex engine (Rust's) has them.
     static const char word[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]";
     bool need_word = false;
+    size_t kept = 0;
     if (a->n) qsort(a->at, a->n, sizeof *a->at, by_text);
+    for (size_t i = 0; i < a->n; i++) // the last description of a token counts
+        if (i + 1 == a->n || a->at[i].id != a->at[i + 1].id) a->at[kept++] = a->at[i];
+    a->n = kept;
     for (size_t i = 0; i < a->n; i++) {
         a->first[(unsigned char)a->at[i].s[0] + 1]++;
         if (a->at[i].flags & HS_ADDED_SINGLE_WORD) need_word = true;

@@ -146,7 +146,7 @@ static int read_types(hs_tok *t, const hs_meta *types) {
         if (type.i != UNKNOWN && type.i != CONTROL && type.i != USER_DEFINED) continue;
         if (type.i != USER_DEFINED) p->flags |= HS_PIECE_SPECIAL;
         if (ends) p->flags |= HS_PIECE_EOG;
-        rc = hs_added_put(&t->raw, (hs_added_token){p->s, p->n, (int32_t)i, 0});
+        rc = hs_added_put(&t->raw, (hs_added_token){p->s, p->n, 0, (int32_t)i, 0});
     }
     return rc;
 }

@@ -102,7 +102,7 @@ enum hs_added_flag { HS_ADDED_SINGLE_WORD = 1, HS_ADDED_LSTRIP = 2, HS_ADDED_RST
 
 typedef struct hs_added_token {
     const char *s;
-    size_t n;
+    size_t n, order; // order: of being put
     int32_t id;
     uint8_t flags;
 } hs_added_token;

@@ -316,8 +316,10 @@ static void added_normalized(void **state) {
 static void added_ids(void **state) {
     (void)state;
     hs_tok *t = tok_of("{" BYTE_LEVEL "," MODEL ",\"added_tokens\":[" ADDED("abc", ",\"id\":99") ","
-                       ADDED("new", ",\"id\":50") "]}");
+                       ADDED("new", ",\"id\":50") "," ADDED("bc", "") ","
+                       ADDED("new", ",\"rstrip\":true") "]}");
     assert_string_equal(ids(t, "abcnewa"), "7 9 0");
+    assert_string_equal(ids(t, "new bc"), "9 6"); // the last description counts
     assert_int_equal(hs_tok_n_vocab(t), 10);
     hs_tok_close(t);
 }
