@@ -67,8 +67,10 @@ int hs_ckpt_size(const hs_view *shape, uint64_t *out) {
     // An axis of 0 makes the tensor empty, but the strides of the others must fit all the same.
     for (int i = 0; i < shape->ndim; i++) {
         const int64_t dim = shape->shape[i];
-        if (dim == 0) empty = true;
-        else if (dim < 0 || __builtin_mul_overflow(n, dim, &n)) fits = false;
+        if (dim == 0)
+            empty = true;
+        else if (dim < 0 || __builtin_mul_overflow(n, dim, &n))
+            fits = false;
     }
     if (row % t->items)
         return hs_fail(HS_EFORMAT, "rows of %lld numbers are not whole %s blocks of %d",
@@ -145,14 +147,21 @@ static int read_file(hs_ckpt *ck) {
     int rc = hs_ckpt_map(ck, ck->path, &map);
     if (rc) return rc;
     switch (hs_ckpt_file_kind(ck->path, &ck->maps[map])) {
-    case HS_FILE_GGUF: return hs_prefix(hs_ckpt_read_gguf(ck, map), "%s", ck->path);
-    case HS_FILE_ST: return hs_prefix(hs_ckpt_read_st_file(ck, map), "%s", ck->path);
-    case HS_FILE_PICKLE: return hs_ckpt_refuse_pickle(ck->path);
-    case HS_FILE_EMPTY: return hs_fail(HS_EFORMAT, "%s: the file is empty", ck->path);
-    case HS_FILE_UNKNOWN: break;
+    case HS_FILE_GGUF:
+        return hs_prefix(hs_ckpt_read_gguf(ck, map), "%s", ck->path);
+    case HS_FILE_ST:
+        return hs_prefix(hs_ckpt_read_st_file(ck, map), "%s", ck->path);
+    case HS_FILE_PICKLE:
+        return hs_ckpt_refuse_pickle(ck->path);
+    case HS_FILE_EMPTY:
+        return hs_fail(HS_EFORMAT, "%s: the file is empty", ck->path);
+    case HS_FILE_UNKNOWN:
+        break;
     }
-    return hs_fail(HS_EUNSUPPORTED, "%s: neither GGUF nor safetensors; give a .gguf or "
-                   ".safetensors file, or the model's folder", ck->path);
+    return hs_fail(HS_EUNSUPPORTED,
+                   "%s: neither GGUF nor safetensors; give a .gguf or "
+                   ".safetensors file, or the model's folder",
+                   ck->path);
 }
 
 int hs_ckpt_open(hs_ckpt **out, const char *path, bool need_weights) {
@@ -174,8 +183,10 @@ int hs_ckpt_open(hs_ckpt **out, const char *path, bool need_weights) {
     if (!rc && need_weights && !ck->n_tensors) rc = hs_fail(HS_ENOTFOUND, "it holds no tensors");
     hs_prefix(rc, "%s", ck->path);
 out:
-    if (rc) hs_ckpt_close(ck);
-    else *out = ck;
+    if (rc)
+        hs_ckpt_close(ck);
+    else
+        *out = ck;
     return rc;
 }
 
@@ -215,9 +226,15 @@ static hs_meta meta_of_json(const hs_json *v) {
     hs_meta m = {.from = HS_SAFETENSORS, .n = hs_json_size(v), .at = v};
     bool b = false;
     switch (hs_json_type(v)) {
-    case HS_JSON_NULL: m.type = HS_META_NULL; break;
-    case HS_JSON_ARR: m.type = HS_META_ARR; break;
-    case HS_JSON_OBJ: m.type = HS_META_OBJ; break;
+    case HS_JSON_NULL:
+        m.type = HS_META_NULL;
+        break;
+    case HS_JSON_ARR:
+        m.type = HS_META_ARR;
+        break;
+    case HS_JSON_OBJ:
+        m.type = HS_META_OBJ;
+        break;
     case HS_JSON_BOOL:
         m.type = HS_META_BOOL;
         hs_json_bool(v, &b);

@@ -16,19 +16,26 @@ enum hs_container { HS_GGUF, HS_SAFETENSORS };
 
 typedef struct hs_tensor {
     const char *name;
-    hs_view view;  // row-major, slowest axis first in both containers (GGUF's order is reversed)
-    size_t bytes;  // in the file
+    hs_view view; // row-major, slowest axis first in both containers (GGUF's order is reversed)
+    size_t bytes; // in the file
 } hs_tensor;
 
 // A metadata value: a GGUF key, or a member of config.json by dotted path ("rope_scaling.factor").
-enum hs_meta_type { HS_META_NULL, HS_META_BOOL, HS_META_INT, HS_META_NUM, HS_META_STR,
-                    HS_META_ARR, HS_META_OBJ };
+enum hs_meta_type {
+    HS_META_NULL,
+    HS_META_BOOL,
+    HS_META_INT,
+    HS_META_NUM,
+    HS_META_STR,
+    HS_META_ARR,
+    HS_META_OBJ
+};
 typedef struct hs_meta {
     enum hs_meta_type type;
-    int64_t i;     // BOOL, INT; NUM when it is integral
-    double f;      // INT, NUM
-    const char *s; // STR: n bytes, not NUL-terminated in GGUF
-    size_t n;      // STR: bytes; ARR, OBJ: items
+    int64_t i;      // BOOL, INT; NUM when it is integral
+    double f;       // INT, NUM
+    const char *s;  // STR: n bytes, not NUL-terminated in GGUF
+    size_t n;       // STR: bytes; ARR, OBJ: items
     const void *at; // where an array's items are (opaque)
     enum hs_container from;
 } hs_meta;

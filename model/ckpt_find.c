@@ -36,8 +36,10 @@ enum hs_file_kind hs_ckpt_file_kind(const char *path, const hs_map *map) {
 }
 
 int hs_ckpt_refuse_pickle(const char *path) {
-    return hs_fail(HS_EUNSUPPORTED, "%s: pickle files can run code when loaded; convert to "
-                   "safetensors", path);
+    return hs_fail(HS_EUNSUPPORTED,
+                   "%s: pickle files can run code when loaded; convert to "
+                   "safetensors",
+                   path);
 }
 
 bool hs_ckpt_is_plain_name(const char *name) {
@@ -48,7 +50,8 @@ bool hs_ckpt_is_plain_name(const char *name) {
 static bool is_hub_name(const char *s) {
     int slashes = 0;
     for (const char *p = s; *p; p++) {
-        if (*p == '/') slashes++;
+        if (*p == '/')
+            slashes++;
         else if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *p))
             return false;
     }
@@ -57,7 +60,9 @@ static bool is_hub_name(const char *s) {
 
 // CACHE/models--ORG--NAME
 static void hub_folder(hs_buf *out, const char *name) {
-    static const struct { const char *env, *below; } places[] = {
+    static const struct {
+        const char *env, *below;
+    } places[] = {
         {"HF_HUB_CACHE", ""},
         {"HF_HOME", "/hub"},
         {"XDG_CACHE_HOME", "/huggingface/hub"},
@@ -67,11 +72,15 @@ static void hub_folder(hs_buf *out, const char *name) {
     size_t i = 0;
     for (; i < sizeof places / sizeof *places; i++)
         if ((root = getenv(places[i].env)) && *root) break;
-    if (root && *root) hs_buf_printf(out, "%s%s/models--", root, places[i].below);
-    else hs_buf_str(out, "/models--");
+    if (root && *root)
+        hs_buf_printf(out, "%s%s/models--", root, places[i].below);
+    else
+        hs_buf_str(out, "/models--");
     const char *slash = strchr(name, '/');
-    if (slash) hs_buf_printf(out, "%.*s--%s", (int)(slash - name), name, slash + 1);
-    else hs_buf_str(out, name);
+    if (slash)
+        hs_buf_printf(out, "%.*s--%s", (int)(slash - name), name, slash + 1);
+    else
+        hs_buf_str(out, name);
 }
 
 // The revision that refs/main names: the first line of that file.
@@ -108,26 +117,32 @@ int hs_ckpt_locate(hs_arena *arena, const char *path, const char **out) {
     hs_buf folder = {0};
     int rc;
     if (!access(path, F_OK)) return hs_arena_str(arena, out, path, strlen(path));
-    if (!is_hub_name(path))
-        return hs_fail(HS_ENOTFOUND, "%s: no such file or folder", path);
+    if (!is_hub_name(path)) return hs_fail(HS_ENOTFOUND, "%s: no such file or folder", path);
     hub_folder(&folder, path);
     if ((rc = hs_buf_rc(&folder))) goto out;
     if (!main_revision(folder.data, revision, sizeof revision)) {
         int n = only_snapshot(folder.data, revision, sizeof revision);
         if (n != 1) {
-            rc = n ? hs_fail(HS_ENOTFOUND, "%s: %d snapshots in %s/snapshots and no refs/main; give "
-                             "the folder of one", path, n, folder.data)
-                   : hs_fail(HS_ENOTFOUND, "%s: no such file or folder, and no such model in the "
-                             "hub cache (%s)", path, folder.data);
+            rc = n ? hs_fail(HS_ENOTFOUND,
+                             "%s: %d snapshots in %s/snapshots and no refs/main; "
+                             "give the folder of one",
+                             path, n, folder.data)
+                   : hs_fail(HS_ENOTFOUND,
+                             "%s: no such file or folder, and no such model in the "
+                             "hub cache (%s)",
+                             path, folder.data);
             goto out;
         }
     }
     hs_buf_printf(&folder, "/snapshots/%s", revision);
     if ((rc = hs_buf_rc(&folder))) goto out;
     if (access(folder.data, F_OK))
-        rc = hs_fail(HS_ENOTFOUND, "%s: the hub cache names a snapshot that is not there (%s); "
-                     "download it again", path, folder.data);
-    else rc = hs_arena_str(arena, out, folder.data, folder.len);
+        rc = hs_fail(HS_ENOTFOUND,
+                     "%s: the hub cache names a snapshot that is not there (%s); "
+                     "download it again",
+                     path, folder.data);
+    else
+        rc = hs_arena_str(arena, out, folder.data, folder.len);
 out:
     hs_buf_free(&folder);
     return rc;

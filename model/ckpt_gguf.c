@@ -17,9 +17,12 @@ enum { MAX_DIMS = 4, MAX_NESTING = 8, DEFAULT_ALIGNMENT = 32 };
 enum { T_STRING = 8, T_ARRAY = 9 };
 
 // Value types in their numbers' order: bytes in the file (0: they vary) and what they mean.
-static const struct { uint8_t bytes; char kind; } types[] = {
-    {1, 'u'}, {1, 'i'}, {2, 'u'}, {2, 'i'}, {4, 'u'}, {4, 'i'}, {4, 'f'}, {1, 'b'},
-    {0, 's'}, {0, 'a'}, {8, 'u'}, {8, 'i'}, {8, 'f'},
+static const struct {
+    uint8_t bytes;
+    char kind;
+} types[] = {
+    {1, 'u'}, {1, 'i'}, {2, 'u'}, {2, 'i'}, {4, 'u'}, {4, 'i'}, {4, 'f'},
+    {1, 'b'}, {0, 's'}, {0, 'a'}, {8, 'u'}, {8, 'i'}, {8, 'f'},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -87,8 +90,10 @@ static hs_meta decode(uint32_t type, const uint8_t *p) {
     if (types[type].kind == 'f') {
         m.type = HS_META_NUM;
         memcpy(&f, p, sizeof f);
-        if (bytes == 4) m.f = (double)f;
-        else memcpy(&m.f, p, sizeof m.f);
+        if (bytes == 4)
+            m.f = (double)f;
+        else
+            memcpy(&m.f, p, sizeof m.f);
         if (fabs(m.f) <= 0x1p53 && m.f == floor(m.f)) m.i = (int64_t)m.f;
     } else if (types[type].kind == 'i') {
         const int unused = 64 - 8 * bytes;
@@ -110,8 +115,7 @@ static hs_meta decode(uint32_t type, const uint8_t *p) {
 
 static int read_array(struct cursor *c, hs_arena *arena, int nesting, hs_meta *out);
 
-static int read_value(struct cursor *c, hs_arena *arena, uint32_t type, int nesting,
-                      hs_meta *out) {
+static int read_value(struct cursor *c, hs_arena *arena, uint32_t type, int nesting, hs_meta *out) {
     const uint8_t *p;
     if (type >= N_TYPES) return hs_fail(HS_EFORMAT, "damaged: value of unknown type %u", type);
     if (type == T_ARRAY) return read_array(c, arena, nesting, out);
@@ -200,10 +204,13 @@ static int read_entries(hs_ckpt *ck, struct cursor *c, uint64_t n) {
 
 // Types that exist and are not ours, for the message.
 static const char *foreign_type(uint32_t type) {
-    static const struct { uint32_t type; const char *name; } known[] = {
-        {9, "Q8_1"},     {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-        {19, "IQ1_S"},   {20, "IQ4_NL"}, {21, "IQ3_S"},  {22, "IQ2_S"},  {23, "IQ4_XS"},
-        {29, "IQ1_M"},   {34, "TQ1_0"}, {35, "TQ2_0"},   {39, "MXFP4"},
+    static const struct {
+        uint32_t type;
+        const char *name;
+    } known[] = {
+        {9, "Q8_1"},   {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+        {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},
+        {29, "IQ1_M"}, {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].type == type) return known[i].name;
@@ -286,8 +293,7 @@ static int check_version(uint32_t version) {
     if (version == 2 || version == 3) return HS_OK;
     if (version && (version & 0xffff) == 0)
         return hs_fail(HS_EUNSUPPORTED, "a big-endian GGUF file; convert it to little endian");
-    if (version == 1)
-        return hs_fail(HS_EUNSUPPORTED, "GGUF version 1; convert it to version 3");
+    if (version == 1) return hs_fail(HS_EUNSUPPORTED, "GGUF version 1; convert it to version 3");
     return hs_fail(HS_EUNSUPPORTED, "GGUF version %u; versions 2 and 3 are known", version);
 }
 

@@ -24,7 +24,7 @@ typedef struct hs_meta_entry {
 
 // An array of a GGUF value, hs_meta's `at`.
 typedef struct hs_gguf_array {
-    uint32_t type;          // of the items
+    uint32_t type; // of the items
     const uint8_t *data;
     const uint64_t *offset; // [n] of each string in data; NULL for other types
 } hs_gguf_array;
@@ -45,7 +45,7 @@ struct hs_ckpt {
     // GGUF: all keys in file order. Safetensors: the members of config.json, names only.
     hs_meta_entry *entries;
     size_t n_entries;
-    hs_names entry_names; // GGUF only
+    hs_names entry_names;    // GGUF only
     const uint8_t *meta_raw; // the bytes that the fingerprint covers
     size_t meta_size;
     hs_json *config; // NULL for GGUF, or when there is no config.json

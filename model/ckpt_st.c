@@ -65,8 +65,7 @@ static int read_header(const hs_map *file, hs_json **header, size_t *n_header) {
         return hs_fail(HS_EFORMAT, "the file ends inside its header: truncated, or damaged");
     *n_header = (size_t)n;
     int rc = hs_json_parse(header, (const char *)file->data + sizeof n, (size_t)n);
-    if (!rc && hs_json_type(*header) != HS_JSON_OBJ)
-        rc = hs_fail(HS_EFORMAT, "not a JSON object");
+    if (!rc && hs_json_type(*header) != HS_JSON_OBJ) rc = hs_fail(HS_EFORMAT, "not a JSON object");
     return hs_prefix(rc, "header");
 }
 
@@ -201,7 +200,8 @@ static int compare_index(const hs_ckpt *ck, const hs_json *weight_map, const str
         if (!s || !t || i < s->first || i >= s->end)
             rc = hs_fail(HS_EFORMAT, "tensor %.80s is not in %.80s, where the index says it is",
                          hs_json_key(m), key.name);
-        else listed[i] = true;
+        else
+            listed[i] = true;
     }
     for (size_t i = 0; !rc && i < ck->n_tensors; i++)
         if (!listed[i])
@@ -244,8 +244,10 @@ static int no_weights(hs_ckpt *ck) {
         if (rc) return rc;
         if (found) return hs_ckpt_refuse_pickle(path);
     }
-    return hs_fail(HS_ENOTFOUND, "%s: not a model's folder: no %s in it; for GGUF give the file "
-                   "itself", ck->folder,
+    return hs_fail(HS_ENOTFOUND,
+                   "%s: not a model's folder: no %s in it; for GGUF give the file "
+                   "itself",
+                   ck->folder,
                    ck->config ? "model.safetensors and no model.safetensors.index.json"
                               : "config.json and no model.safetensors");
 }

@@ -27,8 +27,8 @@ static inline float float_of(uint32_t bits) {
 // Selects instead of branches, so that a loop over it vectorises.
 static inline float widen_f16(uint16_t h) {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fff;
-    const uint32_t tiny = bits_of((float)(int32_t)rest * 0x1p-24f); // below 2^-14: no hidden bit
-    const uint32_t rebias = rest >= 0x7c00 ? 224u << 23 : 112u << 23; // infinity and NaN keep theirs
+    const uint32_t tiny = bits_of((float)(int32_t)rest * 0x1p-24f);   // below 2^-14: no hidden bit
+    const uint32_t rebias = rest >= 0x7c00 ? 224u << 23 : 112u << 23; // infinity, NaN: to 255
     return float_of(sign | (rest < 0x400 ? tiny : (rest << 13) + rebias));
 }
 
@@ -48,11 +48,14 @@ uint16_t hs_f16_of_f32(float f) {
     const uint32_t sign = bits_of(f) >> 16 & 0x8000;
     const uint32_t mag = bits_of(f) & 0x7fffffff;
     uint32_t half;
-    if (mag > 0x7f800000) half = 0x7e00;                   // NaN
-    else if (mag >= bits_of(65520.0f)) half = 0x7c00;      // rounds up to 2^16: infinity
+    if (mag > 0x7f800000)
+        half = 0x7e00; // NaN
+    else if (mag >= bits_of(65520.0f))
+        half = 0x7c00; // rounds up to 2^16: infinity
     else if (mag >= bits_of(0x1p-14f))
         half = (mag - (112u << 23) + 0xfff + (mag >> 13 & 1)) >> 13;
-    else half = bits_of(float_of(mag) + 0.5f) - bits_of(0.5f); // the sum rounds at 2^-24
+    else
+        half = bits_of(float_of(mag) + 0.5f) - bits_of(0.5f); // the sum rounds at 2^-24
     return (uint16_t)(sign | half);
 }
 
@@ -103,6 +106,7 @@ static void bf16_to_f32(const void *src, float *restrict dst, int64_t n) {
     }
 }
 
+// clang-format off
 const hs_dtype_traits hs_dtypes[HS_N_DTYPE] = {
     //          name     st     npy    gguf items bytes
     [HS_F32]  = {"f32",  "F32",  "<f4", 0,  1,   4,   f32_to_f32},
@@ -125,6 +129,7 @@ const hs_dtype_traits hs_dtypes[HS_N_DTYPE] = {
     [HS_Q5_K] = {"q5_k", NULL,   NULL,  13, 256, 176, hs_q5_k_to_f32},
     [HS_Q6_K] = {"q6_k", NULL,   NULL,  14, 256, 210, hs_q6_k_to_f32},
 };
+// clang-format on
 
 int hs_dtype_of_gguf(uint32_t type) {
     for (int t = 0; t < HS_N_DTYPE; t++)

@@ -280,12 +280,21 @@ const char *hs_json_str(const hs_json *v) {
 // Depth is bounded by what hs_json_parse lets through.
 static void print(const hs_json *v, hs_jw *w) {
     switch (hs_json_type(v)) {
-    case HS_JSON_NULL: hs_jw_null(w); return;
-    case HS_JSON_BOOL: hs_jw_bool(w, cJSON_IsTrue(node(v))); return;
-    case HS_JSON_NUM: hs_jw_num(w, node(v)->valuedouble); return;
-    case HS_JSON_STR: hs_jw_str(w, node(v)->valuestring); return;
+    case HS_JSON_NULL:
+        hs_jw_null(w);
+        return;
+    case HS_JSON_BOOL:
+        hs_jw_bool(w, cJSON_IsTrue(node(v)));
+        return;
+    case HS_JSON_NUM:
+        hs_jw_num(w, node(v)->valuedouble);
+        return;
+    case HS_JSON_STR:
+        hs_jw_str(w, node(v)->valuestring);
+        return;
     case HS_JSON_ARR:
-    case HS_JSON_OBJ: break;
+    case HS_JSON_OBJ:
+        break;
     }
     const bool object = cJSON_IsObject(node(v));
     hs_jw_begin(w, object ? '{' : '[');
@@ -331,8 +340,10 @@ void hs_jw_str(hs_jw *w, const char *s) {
 static void put_escaped(hs_buf *out, char c) {
     static const char plain[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
     const char *found = c ? strchr(plain, c) : NULL;
-    if (found) hs_buf_printf(out, "\\%c", letter[found - plain]);
-    else hs_buf_printf(out, "\\u%04x", c);
+    if (found)
+        hs_buf_printf(out, "\\%c", letter[found - plain]);
+    else
+        hs_buf_printf(out, "\\u%04x", c);
 }
 
 void hs_jw_strn(hs_jw *w, const char *s, size_t n) {
@@ -341,9 +352,12 @@ void hs_jw_strn(hs_jw *w, const char *s, size_t n) {
     for (size_t i = 0; i < n;) {
         int32_t cp;
         size_t len = hs_utf8_decode(s + i, n - i, &cp);
-        if (cp == HS_UTF8_INVALID) hs_buf_str(w->out, "\xef\xbf\xbd");
-        else if (cp < 0x20 || cp == '"' || cp == '\\') put_escaped(w->out, (char)cp);
-        else hs_buf_add(w->out, s + i, len);
+        if (cp == HS_UTF8_INVALID)
+            hs_buf_str(w->out, "\xef\xbf\xbd");
+        else if (cp < 0x20 || cp == '"' || cp == '\\')
+            put_escaped(w->out, (char)cp);
+        else
+            hs_buf_add(w->out, s + i, len);
         i += len;
     }
     hs_buf_chr(w->out, '"');

@@ -46,7 +46,7 @@ struct hs_pool {
     pthread_mutex_t lock; // of all below, and of going to sleep
     pthread_cond_t wake, left;
     int asleep;
-    int rc;           // of the failing task with the lowest number
+    int rc; // of the failing task with the lowest number
     int64_t bad_task;
     char msg[MSG_MAX];
 };
@@ -231,8 +231,10 @@ int hs_pool_open(hs_pool **out, int n_threads) {
         struct worker *w = &p->workers[id];
         *w = (struct worker){.pool = p, .id = id};
         int err = pthread_create(&w->thread, NULL, worker_main, w);
-        if (err) rc = hs_fail(HS_E, "cannot start thread %d: %s", id, strerror(err));
-        else p->n_started = id;
+        if (err)
+            rc = hs_fail(HS_E, "cannot start thread %d: %s", id, strerror(err));
+        else
+            p->n_started = id;
     }
     if (rc) {
         hs_pool_close(p);

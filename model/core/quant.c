@@ -21,6 +21,7 @@
 // Blocks lie at any address, so every member is made of bytes.
 typedef uint8_t half[2];
 
+// clang-format off
 struct q4_0 { half d; uint8_t qs[16]; };
 struct q4_1 { half d, m; uint8_t qs[16]; };
 struct q5_0 { half d; uint8_t qh[4], qs[16]; };
@@ -31,6 +32,7 @@ struct q3_k { uint8_t hmask[32], qs[64], scales[12]; half d; };
 struct q4_k { half d, dmin; uint8_t scales[12], qs[128]; };
 struct q5_k { half d, dmin; uint8_t scales[12], qh[32], qs[128]; };
 struct q6_k { uint8_t ql[128], qh[64]; int8_t scales[16]; half d; };
+// clang-format on
 
 static_assert(sizeof(struct q4_0) == 18, "q4_0");
 static_assert(sizeof(struct q4_1) == 20, "q4_1");
@@ -144,7 +146,7 @@ void hs_q3_k_to_f32(const void *src, float *restrict y, int64_t n) {
 
 // Eight 6-bit scales and eight 6-bit minima in 12 bytes: the first four of each are the low bits
 // of bytes 0-3 and 4-7; the last four are nibbles of bytes 8-11 under those bytes' upper two bits.
-static inline void scale_min(const uint8_t p[12], int s, float *scale, float *min) {
+static inline void scale_min(const uint8_t *p, int s, float *scale, float *min) {
     if (s < 4) {
         *scale = (float)(p[s] & 63);
         *min = (float)(p[s + 4] & 63);

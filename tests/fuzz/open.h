@@ -24,8 +24,10 @@ static void read_tensor(const hs_ckpt *ck, const hs_tensor *t) {
     need(hs_ckpt_find(ck, t->name) == t);
     need(t->view.ndim >= 1 && t->view.ndim <= 4 && t->view.stride[t->view.ndim - 1] == 1);
     need((int64_t)t->bytes == n / d->items * d->bytes);
-    if (n && n <= MOST && d->to_f32) d->to_f32(bytes, row, n);
-    else if (n) row[0] = (float)(bytes[0] + bytes[t->bytes - 1]);
+    if (n && n <= MOST && d->to_f32)
+        d->to_f32(bytes, row, n);
+    else if (n)
+        row[0] = (float)(bytes[0] + bytes[t->bytes - 1]);
 }
 
 static size_t read_meta(const hs_meta *m) {

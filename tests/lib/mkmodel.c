@@ -69,10 +69,14 @@ void mk_raw(mk *m, const char *name, hs_dtype dtype, int ndim, const int64_t *sh
 static void add_number(hs_buf *out, hs_dtype dtype, float v) {
     const uint16_t half = dtype == HS_F16 ? hs_f16_of_f32(v) : hs_bf16_of_f32(v);
     const double wide = (double)v;
-    if (dtype == HS_F32) hs_buf_add(out, &v, sizeof v);
-    else if (dtype == HS_F64) hs_buf_add(out, &wide, sizeof wide);
-    else if (dtype == HS_F16 || dtype == HS_BF16) hs_buf_add(out, &half, sizeof half);
-    else need(false, "mk_add writes F32, F16, BF16 and F64; use mk_raw");
+    if (dtype == HS_F32)
+        hs_buf_add(out, &v, sizeof v);
+    else if (dtype == HS_F64)
+        hs_buf_add(out, &wide, sizeof wide);
+    else if (dtype == HS_F16 || dtype == HS_BF16)
+        hs_buf_add(out, &half, sizeof half);
+    else
+        need(false, "mk_add writes F32, F16, BF16 and F64; use mk_raw");
 }
 
 void mk_add(mk *m, const char *name, hs_dtype dtype, int ndim, const int64_t *shape,

@@ -73,8 +73,10 @@ static void bf16_is_the_upper_half_rounded(void **state) {
     for (uint32_t h = 0; h < 1 << 16; h++) {
         const float got = hs_bf16_to_f32((uint16_t)h);
         assert_int_equal(bits_of(got), h << 16);
-        if (isnan(got)) assert_true(isnan(hs_bf16_to_f32(hs_bf16_of_f32(got))));
-        else assert_int_equal(hs_bf16_of_f32(got), h);
+        if (isnan(got))
+            assert_true(isnan(hs_bf16_to_f32(hs_bf16_of_f32(got))));
+        else
+            assert_int_equal(hs_bf16_of_f32(got), h);
     }
     assert_int_equal(hs_bf16_of_f32(float_of(0x3f808000)), 0x3f80); // ties to even
     assert_int_equal(hs_bf16_of_f32(float_of(0x3f818000)), 0x3f82);
@@ -157,7 +159,8 @@ static void check_blocks(const hs_ckpt *ck, const hs_dtype_traits *d) {
 static void blocks_equal_the_reference(void **state) {
     (void)state;
     hs_ckpt *ck;
-    if (hs_ckpt_open(&ck, "tests/golden/data/quants.safetensors", true)) fail_msg("%s", hs_errmsg());
+    if (hs_ckpt_open(&ck, "tests/golden/data/quants.safetensors", true))
+        fail_msg("%s", hs_errmsg());
     for (int t = HS_Q4_0; t < HS_N_DTYPE; t++) check_blocks(ck, &hs_dtypes[t]);
     hs_ckpt_close(ck);
 }

@@ -29,8 +29,10 @@ struct job {
 
 static int count_task(void *arg, int64_t task, int worker) {
     struct job *j = arg;
-    if (worker < 0 || worker >= j->threads) atomic_fetch_add(&j->wrong_worker, 1);
-    else if (atomic_fetch_add(&j->in_use[worker], 1)) atomic_fetch_add(&j->wrong_worker, 1);
+    if (worker < 0 || worker >= j->threads)
+        atomic_fetch_add(&j->wrong_worker, 1);
+    else if (atomic_fetch_add(&j->in_use[worker], 1))
+        atomic_fetch_add(&j->wrong_worker, 1);
     atomic_fetch_add(&j->runs[task], 1);
     if (worker >= 0 && worker < j->threads) atomic_fetch_sub(&j->in_use[worker], 1);
     return HS_OK;
@@ -72,7 +74,7 @@ static void the_lowest_failure_reaches_the_caller(void **state) {
             memset(&j, 0, sizeof j);
             j.bad_from = round % 90;
             int rc = hs_pool_run(p, N, fail_task, &j);
-            // Tasks go out in order, so the first bad one always runs, and few after it.
+            // Tasks go out in order, so the first bad one always runs.
             assert_int_equal(rc, j.bad_from % 2 ? HS_EIO : HS_EARG);
             char want[32];
             snprintf(want, sizeof want, "task %d is bad", (int)j.bad_from);
@@ -82,8 +84,8 @@ static void the_lowest_failure_reaches_the_caller(void **state) {
                 assert_true(atomic_load(&j.runs[i]) <= 1);
                 ran += atomic_load(&j.runs[i]);
             }
-            assert_true(ran > j.bad_from && ran <= N);
-            if (counts[c] == 1) assert_int_equal(ran, j.bad_from + 1);
+            // A worker that failed stops the hand-out before it asks for more.
+            assert_true(ran > j.bad_from && ran <= j.bad_from + counts[c]);
         }
         // A failed run leaves no trace in the next.
         static struct job ok;
@@ -107,7 +109,7 @@ static void one_thread_or_task_runs_in_the_caller(void **state) {
     assert_int_equal(hs_pool_run(p, 100, same_thread, &self), HS_OK);
     hs_pool_close(p);
     assert_int_equal(hs_pool_open(&p, 3), HS_OK);
-    assert_int_equal(hs_pool_run(p, 1, same_thread, &self), HS_OK);
+    for (int i = 0; i < 3000; i++) assert_int_equal(hs_pool_run(p, 1, same_thread, &self), HS_OK);
     hs_pool_close(p);
 }
 
