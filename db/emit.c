@@ -163,7 +163,7 @@ static int emit_row(void *ctx, const char *table, const hs_value *values) {
     hs_buf_str(to->sql, "INSERT INTO ");
     hs_emit_table(to->sql, to->observer, t);
     hs_buf_str(to->sql, " (prompt_id, analysis_run_id");
-    for (; t->columns[n].name && n < MAX_COLUMNS; n++) {
+    for (; n < MAX_COLUMNS && t->columns[n].name; n++) {
         hs_buf_printf(to->sql, ", \"%s\"", t->columns[n].name);
         v[n + 2] = value_of(&values[n]);
     }

@@ -76,6 +76,8 @@ bool hs_query_param(const hs_query_info *q, int i, char *name, size_t n_name, ch
 
 static int authorize(void *ctx, int action, const char *a, const char *b, const char *c,
                      const char *d) {
+    // Those that describe the schema take an argument; the others would set something with one.
+    enum { N_DESCRIBE = 6 };
     static const char *const pragmas[] = {"table_info",   "table_xinfo",   "table_list",
                                           "index_list",   "index_info",    "foreign_key_list",
                                           "user_version", "application_id"};
@@ -93,7 +95,7 @@ static int authorize(void *ctx, int action, const char *a, const char *b, const 
         return strcmp(b, "load_extension") ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
         for (size_t i = 0; i < sizeof pragmas / sizeof *pragmas; i++)
-            if (strcmp(a, pragmas[i]) == 0 && (i < 6 || !b)) return SQLITE_OK;
+            if ((i < N_DESCRIBE || !b) && strcmp(a, pragmas[i]) == 0) return SQLITE_OK;
         return SQLITE_DENY;
     default:
         return SQLITE_DENY;
