@@ -108,6 +108,7 @@ static void add_rows(hs_buf *to, const rand_spec *s, const hs_tensor_rule *r, in
     role_size(s, r->role, &out, in);
     float *x = arrange(s, r->role, draw(s, r->role, layer, out * (*in ? *in : 1), *in), &out, *in);
     const int64_t width = *in ? *in : 1, d = s->d_head, half = d / 2;
+    hs_buf_reserve(to, (size_t)(out * width) * sizeof *x); // at once: some tables are large
     const bool pairs = (s->gguf ? r->layout_gguf : r->layout_hf) == HS_ROPE_PAIRS;
     for (int64_t i = 0; i < out; i++) {
         // Stored row i of a head of pairs is logical row i/2, or i/2 of the second half.
@@ -134,7 +135,9 @@ static void add_tensor(mk *m, const rand_spec *s, const hs_tensor_rule *r, int l
             for (int64_t i = 0; i < n; i++) hs_buf_add(&turned, x + i * in + j, sizeof *x);
     if (layout == HS_TRANSPOSED) x = (const float *)(const void *)turned.data;
     const int64_t shape[2] = {layout == HS_TRANSPOSED ? in : n, layout == HS_TRANSPOSED ? n : in};
-    mk_add(m, name, in ? s->dtype : HS_F32, in ? 2 : 1, shape, x);
+    const hs_dtype dtype = in ? s->dtype : HS_F32;
+    if (dtype == HS_F32) mk_raw(m, name, dtype, in ? 2 : 1, shape, x, rows.len);
+    else mk_add(m, name, dtype, in ? 2 : 1, shape, x);
     hs_buf_free(&rows);
     hs_buf_free(&turned);
 }
