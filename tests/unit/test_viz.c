@@ -461,7 +461,7 @@ static void ink_stays_in_its_boxes(void **state) {
 static char folder[64];
 
 static const char *path_of(const char *name) {
-    static char path[2][128];
+    static char path[2][512];
     static int turn;
     turn = !turn;
     snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
