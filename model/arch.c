@@ -57,15 +57,21 @@ static int wrong_value(const char *key, const hs_meta *m, const char *want) {
     return rc;
 }
 
-// Finds the first of `names` ("a|b|c") that is there and not null; its name goes to `key`.
+// The first of `names` ("a|b|c") as it is written in the container; returns its length in `names`.
+static int spell_key(const struct source *src, const char *names, char key[KEY_MAX]) {
+    const int n = (int)strcspn(names, "|");
+    const char *arch = strstr(names, "%s");
+    const int head = arch ? (int)(arch - names) : n;
+    if (head < n)
+        snprintf(key, KEY_MAX, "%.*s%s%.*s", head, names, src->type, n - head - 2, arch + 2);
+    else snprintf(key, KEY_MAX, "%.*s", n, names);
+    return n;
+}
+
+// Finds the first of `names` that is there and not null; `key` gets its name.
 static bool look_up(const struct source *src, const char *names, char key[KEY_MAX], hs_meta *out) {
     while (*names) {
-        const int n = (int)strcspn(names, "|");
-        const char *arch = strstr(names, "%s");
-        if (arch && arch < names + n)
-            snprintf(key, KEY_MAX, "%.*s%s%.*s", (int)(arch - names), names, src->type,
-                     n - (int)(arch - names) - 2, arch + 2);
-        else snprintf(key, KEY_MAX, "%.*s", n, names);
+        const int n = spell_key(src, names, key);
         if (hs_ckpt_meta(src->ckpt, key, out) && out->type != HS_META_NULL) return true;
         names += n + (names[n] == '|');
     }
@@ -186,6 +192,7 @@ static int read_keys(const struct source *src, const hs_config_key *k, hs_config
         const char *names = src->gguf ? k->gguf : k->hf;
         if (!names) continue;
         if (!look_up(src, names, key, &m)) {
+            spell_key(src, names, key);
             if (k->required) return hs_fail(HS_EFORMAT, "config key %s is missing", key);
             set_fallback(cfg, k);
             continue;

@@ -125,6 +125,7 @@ static const struct json_case json_refusals[] = {
      HS_EUNSUPPORTED, "every layer"},
     {"llama", LLAMA_END, MORE("\"rope_parameters\": {\"rope_theta\": 5}, "
                               "\"rope_scaling\": {\"rope_theta\": 6}"), HS_EUNSUPPORTED, "differ"},
+    {"gpt2", "\"n_layer\"", "\"layers\"", HS_EFORMAT, "n_layer is missing"},
     {"gpt2", "\"n_embd\": 24", "\"n_embd\": 22", HS_EFORMAT, "multiple"},
     {"gpt2", "\"n_inner\": 40", "\"n_inner\": null", HS_EFORMAT, "c_fc"},
     {"gpt2", "\"n_inner\"", "\"add_cross_attention\": true, \"n_inner\"", HS_EUNSUPPORTED, "cross"},
