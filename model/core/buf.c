@@ -17,7 +17,7 @@ void *hs_buf_reserve(hs_buf *b, size_t n) {
     }
     if (need > b->cap) {
         size_t cap = b->cap ? b->cap : 64;
-        while (cap < need) cap = cap > need / 2 ? need : cap * 2;
+        while (cap < need) cap = cap > SIZE_MAX / 2 ? need : cap * 2;
         b->rc = hs_grow(&b->data, cap, 1);
         if (b->rc) return NULL;
         b->cap = cap;

@@ -193,9 +193,9 @@ static void test_long(void **state) {
     dbrun what = {.n_prompt = 1, .n_token = 4100, .shape = {512, 512, 1}};
     dbrun_path(path, sizeof path, "long");
     must(dbrun_record(path, &what, NULL));
-    assert_int_equal(one(path, "SELECT count(*) FROM row_series WHERE row0 = 0 AND n_row = 4096"),
+    assert_int_equal(one(path, "SELECT count(*) FROM row_series WHERE row0 = 0 AND n_row = 1000"),
                      2 * 3 * HS_N_STAT);
-    assert_int_equal(one(path, "SELECT count(*) FROM row_series WHERE row0 = 4096 AND n_row = 4"),
+    assert_int_equal(one(path, "SELECT count(*) FROM row_series WHERE row0 = 4000 AND n_row = 100"),
                      2 * 3 * HS_N_STAT);
     dbrun_remove(path);
 }
