@@ -39,13 +39,27 @@ struct source {
 // A metadata value as JSON text, for comparison and messages.
 static void print_meta(hs_buf *out, const hs_meta *m) {
     switch (m->type) {
-    case HS_META_NULL: hs_buf_str(out, "null"); break;
-    case HS_META_BOOL: hs_buf_str(out, m->i ? "true" : "false"); break;
-    case HS_META_INT: hs_buf_printf(out, "%lld", (long long)m->i); break;
-    case HS_META_NUM: hs_buf_printf(out, "%.9g", m->f); break;
-    case HS_META_STR: hs_buf_printf(out, "\"%.*s\"", (int)(m->n < 80 ? m->n : 80), m->s); break;
-    case HS_META_ARR: hs_buf_str(out, m->n ? "[...]" : "[]"); break;
-    case HS_META_OBJ: hs_buf_str(out, m->n ? "{...}" : "{}"); break;
+    case HS_META_NULL:
+        hs_buf_str(out, "null");
+        break;
+    case HS_META_BOOL:
+        hs_buf_str(out, m->i ? "true" : "false");
+        break;
+    case HS_META_INT:
+        hs_buf_printf(out, "%lld", (long long)m->i);
+        break;
+    case HS_META_NUM:
+        hs_buf_printf(out, "%.9g", m->f);
+        break;
+    case HS_META_STR:
+        hs_buf_printf(out, "\"%.*s\"", (int)(m->n < 80 ? m->n : 80), m->s);
+        break;
+    case HS_META_ARR:
+        hs_buf_str(out, m->n ? "[...]" : "[]");
+        break;
+    case HS_META_OBJ:
+        hs_buf_str(out, m->n ? "{...}" : "{}");
+        break;
     }
 }
 
@@ -64,7 +78,8 @@ static int spell_key(const struct source *src, const char *names, char key[KEY_M
     const int head = arch ? (int)(arch - names) : n;
     if (head < n)
         snprintf(key, KEY_MAX, "%.*s%s%.*s", head, names, src->type, n - head - 2, arch + 2);
-    else snprintf(key, KEY_MAX, "%.*s", n, names);
+    else
+        snprintf(key, KEY_MAX, "%.*s", n, names);
     return n;
 }
 
@@ -91,7 +106,8 @@ static bool is_accepted(const hs_meta *m, const char *accept) {
         const double number = strtod(accept, &end);
         if (m->type == HS_META_INT || m->type == HS_META_NUM)
             yes = end == accept + n && n > 0 && number == m->f;
-        else yes = n == text.len && !memcmp(accept, hs_buf_text(&text), n);
+        else
+            yes = n == text.len && !memcmp(accept, hs_buf_text(&text), n);
         accept += n + (accept[n] == '|');
     }
     hs_buf_free(&text);
@@ -159,7 +175,8 @@ static int read_field(hs_config *cfg, const hs_config_key *k, const hs_meta *m, 
             return HS_OK;
         }
         return read_int(m, key, field);
-    case HS_KEY_INT: return read_int(m, key, field);
+    case HS_KEY_INT:
+        return read_int(m, key, field);
     case HS_KEY_NUM:
         if ((m->type != HS_META_NUM && m->type != HS_META_INT) || !isfinite(m->f))
             return wrong_value(key, m, "a number");
@@ -169,7 +186,8 @@ static int read_field(hs_config *cfg, const hs_config_key *k, const hs_meta *m, 
         if (m->type != HS_META_BOOL) return wrong_value(key, m, "true or false");
         *(bool *)field = m->i != 0;
         return HS_OK;
-    case HS_KEY_ENUM: return read_enum(m, key, k->names, field);
+    case HS_KEY_ENUM:
+        return read_enum(m, key, k->names, field);
     }
     return HS_OK;
 }
@@ -178,10 +196,18 @@ static void set_fallback(hs_config *cfg, const hs_config_key *k) {
     void *field = (char *)cfg + k->offset;
     switch (k->type) {
     case HS_KEY_INT:
-    case HS_KEY_COUNT: *(int64_t *)field = (int64_t)k->fallback; break;
-    case HS_KEY_NUM: *(double *)field = k->fallback; break;
-    case HS_KEY_BOOL: *(bool *)field = k->fallback != 0; break;
-    case HS_KEY_ENUM: *(int *)field = (int)k->fallback; break;
+    case HS_KEY_COUNT:
+        *(int64_t *)field = (int64_t)k->fallback;
+        break;
+    case HS_KEY_NUM:
+        *(double *)field = k->fallback;
+        break;
+    case HS_KEY_BOOL:
+        *(bool *)field = k->fallback != 0;
+        break;
+    case HS_KEY_ENUM:
+        *(int *)field = (int)k->fallback;
+        break;
     }
 }
 
@@ -230,8 +256,10 @@ static int check_sizes(const hs_config *c) {
         return hs_fail(HS_EFORMAT, "config: %lld heads cannot share %lld key/value heads evenly",
                        (long long)c->n_head, (long long)c->n_kv_head);
     if (c->pos == HS_POS_ROPE && (c->rope_dim < 2 || c->rope_dim % 2 || c->rope_dim > c->d_head))
-        return hs_fail(HS_EFORMAT, "config: RoPE needs an even dimension from 2 to the size of a "
-                       "head (%lld), not %lld", (long long)c->d_head, (long long)c->rope_dim);
+        return hs_fail(HS_EFORMAT,
+                       "config: RoPE needs an even dimension from 2 to the size of a "
+                       "head (%lld), not %lld",
+                       (long long)c->d_head, (long long)c->rope_dim);
     if (c->norm_eps < 0) return hs_fail(HS_EFORMAT, "config: the norm's epsilon is negative");
     return HS_OK;
 }
@@ -266,7 +294,8 @@ int hs_arch_heads(hs_config *c) {
 // ---- the family ---------------------------------------------------------------------------------
 
 static_assert(sizeof(enum hs_act) == sizeof(int) && sizeof(enum hs_rope_scaling) == sizeof(int) &&
-              sizeof(enum hs_pos) == sizeof(int), "read_enum writes an int");
+                  sizeof(enum hs_pos) == sizeof(int),
+              "read_enum writes an int");
 
 static const char *find_name(const char *const *names, const hs_meta *m) {
     for (; names && *names; names++)

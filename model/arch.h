@@ -11,23 +11,40 @@
 // What a tensor is for. Biases follow their weights; a role that a model's config does not use is
 // absent.
 enum hs_role {
-    HS_W_EMBED, HS_W_POS,
-    HS_W_LN1, HS_B_LN1,
-    HS_W_Q, HS_B_Q, HS_W_K, HS_B_K, HS_W_V, HS_B_V, HS_W_O, HS_B_O,
-    HS_W_LN2, HS_B_LN2,
-    HS_W_GATE, HS_B_GATE, HS_W_UP, HS_B_UP, HS_W_DOWN, HS_B_DOWN,
-    HS_W_LNF, HS_B_LNF,
-    HS_W_HEAD, HS_B_HEAD,
+    HS_W_EMBED,
+    HS_W_POS,
+    HS_W_LN1,
+    HS_B_LN1,
+    HS_W_Q,
+    HS_B_Q,
+    HS_W_K,
+    HS_B_K,
+    HS_W_V,
+    HS_B_V,
+    HS_W_O,
+    HS_B_O,
+    HS_W_LN2,
+    HS_B_LN2,
+    HS_W_GATE,
+    HS_B_GATE,
+    HS_W_UP,
+    HS_B_UP,
+    HS_W_DOWN,
+    HS_B_DOWN,
+    HS_W_LNF,
+    HS_B_LNF,
+    HS_W_HEAD,
+    HS_B_HEAD,
     HS_W_ROPE_FREQS, // GGUF's stored frequency divisors (Llama 3)
     HS_N_ROLE,
 };
 
 // How a rule's tensor is stored.
 enum hs_layout {
-    HS_PLAIN,       // [out, in]
-    HS_TRANSPOSED,  // [in, out] (GPT-2's Conv1D)
-    HS_ROPE_PAIRS,  // [out, in] with each head's rows interleaved for pairwise RoPE (GGUF llama);
-                    // undone at load, so that hooks see the same order in both containers
+    HS_PLAIN,      // [out, in]
+    HS_TRANSPOSED, // [in, out] (GPT-2's Conv1D)
+    HS_ROPE_PAIRS, // [out, in] with each head's rows interleaved for pairwise RoPE (GGUF llama);
+                   // undone at load, so that hooks see the same order in both containers
 };
 
 // An optional tensor of a layer is in all layers or in none.
@@ -35,7 +52,7 @@ enum hs_need { HS_REQUIRED, HS_OPTIONAL };
 
 typedef struct hs_tensor_rule {
     enum hs_role role;
-    const char *hf, *gguf;   // names with %d for the layer; NULL: not in that container
+    const char *hf, *gguf; // names with %d for the layer; NULL: not in that container
     enum hs_layout layout_hf, layout_gguf;
     enum hs_need need;
     // Part `part` of `parts` equal or q/k/v-sized pieces along the out axis (fused projections);
@@ -57,7 +74,7 @@ typedef struct hs_enum_name {
 } hs_enum_name;
 typedef struct hs_config_key {
     enum hs_key_type type;
-    size_t offset;             // of the field in hs_config
+    size_t offset; // of the field in hs_config
     const char *hf, *gguf;
     bool required;
     double fallback;           // when absent in both and not required
@@ -67,11 +84,11 @@ typedef struct hs_config_key {
 // A key that changes results when it differs from what this build computes: refused by name.
 // `hf` and `gguf` are one key each.
 typedef struct hs_refusal {
-    const char *hf, *gguf;   // NULL: not in that container
+    const char *hf, *gguf; // NULL: not in that container
     // The values that leave results unchanged, as JSON text separated by '|' ("false|null|1");
     // an absent key is always fine. Numbers are compared as numbers.
     const char *accept;
-    const char *why;         // one clause for the message
+    const char *why; // one clause for the message
 } hs_refusal;
 
 typedef struct hs_arch {
@@ -100,9 +117,11 @@ extern const hs_enum_name hs_act_names[];
 
 // RoPE's keys, the same in every family that rotates, and the last word on them: defaults, what
 // one key implies for another, contradictions. For the tables and `finish` of such a family.
+// clang-format off
 #define HS_ROPE_KEY(type, field, name, gguf, ...)                                                 \
     {type, offsetof(hs_config, field), "rope_scaling." name "|rope_parameters." name, gguf,       \
      .required = false, __VA_ARGS__}
+// clang-format on
 extern const hs_enum_name hs_rope_types[];
 int hs_rope_finish(hs_config *cfg, const hs_ckpt *ckpt) HS_MUST_USE;
 

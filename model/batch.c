@@ -34,8 +34,8 @@ static int check_seq(hs_context *x, const hs_batch *batch, int i, int64_t row) {
     const hs_config *c = &x->model->cfg;
     const hs_seq *in = &batch->seq[i];
     hs_run_seq *s = &x->seq[i];
-    *s = (hs_run_seq){.tokens = in->tokens, .row = row, .n = in->n,
-                      .kv = s->kv, .kv_cap = s->kv_cap};
+    *s = (hs_run_seq){
+        .tokens = in->tokens, .row = row, .n = in->n, .kv = s->kv, .kv_cap = s->kv_cap};
     if (in->n < 1) return hs_fail(HS_ERANGE, "sequence %d is empty", i);
     if (in->n > c->n_ctx)
         return hs_fail(HS_ERANGE, "%lld tokens, the model's context is %lld", (long long)in->n,

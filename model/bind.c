@@ -16,6 +16,7 @@
 enum size { NONE, D, Q, KV, FF, VOCAB, CTX, ROPE, N_SIZE };
 
 // [out, in] of each role; in NONE: a vector.
+// clang-format off
 static const struct {
     unsigned char out, in;
 } role_sizes[HS_N_ROLE] = {
@@ -33,11 +34,12 @@ static const struct {
     [HS_W_HEAD] = {VOCAB, D},  [HS_B_HEAD] = {VOCAB, NONE},
     [HS_W_ROPE_FREQS] = {ROPE, NONE},
 };
+// clang-format on
 
 static int64_t size_of(const hs_config *c, enum size s) {
     const int64_t sizes[N_SIZE] = {
-        [D] = c->d_model, [Q] = c->n_head * c->d_head, [KV] = c->n_kv_head * c->d_head,
-        [FF] = c->d_ff,   [VOCAB] = c->n_vocab,        [CTX] = c->n_ctx,
+        [D] = c->d_model,         [Q] = c->n_head * c->d_head, [KV] = c->n_kv_head * c->d_head,
+        [FF] = c->d_ff,           [VOCAB] = c->n_vocab,        [CTX] = c->n_ctx,
         [ROPE] = c->rope_dim / 2,
     };
     return sizes[s];
@@ -52,8 +54,8 @@ bool hs_role_is_matrix(enum hs_role role) {
 struct binder {
     hs_model *m;
     bool gguf;
-    int64_t elements[HS_N_DTYPE];       // by dtype, for the commonest
-    const int32_t *q_rows, *kv_rows;    // for HS_ROPE_PAIRS
+    int64_t elements[HS_N_DTYPE];    // by dtype, for the commonest
+    const int32_t *q_rows, *kv_rows; // for HS_ROPE_PAIRS
 };
 
 // Whether a rule's tensor has a place in this model.
@@ -105,8 +107,9 @@ static int wrong_shape(const hs_tensor *t, int64_t out, int64_t in) {
     for (int i = 0, n = 0; i < t->view.ndim && n < 48; i++)
         n += snprintf(have + n, sizeof have - (size_t)n, "%s%lld", i ? ", " : "",
                       (long long)t->view.shape[i]);
-    if (in) return hs_fail(HS_EFORMAT, "tensor %s is [%s], the config says [%lld, %lld]", t->name,
-                           have, (long long)out, (long long)in);
+    if (in)
+        return hs_fail(HS_EFORMAT, "tensor %s is [%s], the config says [%lld, %lld]", t->name, have,
+                       (long long)out, (long long)in);
     return hs_fail(HS_EFORMAT, "tensor %s is [%s], the config says [%lld]", t->name, have,
                    (long long)out);
 }
@@ -192,8 +195,9 @@ static int bind_tensor(struct binder *b, const hs_tensor_rule *r, const hs_tenso
     if (rc) return rc;
     if (!in) return bind_vector(m, to, t, at, out);
     // The view is logical: [out, in], whichever way it lies.
-    to->view = (hs_view){element(v, turned ? at : at * in), v->dtype, 2, {out, in},
-                         {turned ? 1 : in, turned ? total : 1}};
+    void *first = element(v, turned ? at : at * in);
+    const int64_t down = turned ? 1 : in, across = turned ? total : 1;
+    to->view = (hs_view){first, v->dtype, 2, {out, in}, {down, across}};
     return HS_OK;
 }
 
@@ -225,8 +229,10 @@ static int bind_all(struct binder *b) {
         n_unknown++;
     }
     if (!n_unknown) return HS_OK;
-    return hs_fail(HS_EFORMAT, "%zu tensor%s that a %s model of this config does not have, the "
-                   "first is %s", n_unknown, n_unknown == 1 ? "" : "s", m->arch->name, first);
+    return hs_fail(HS_EFORMAT,
+                   "%zu tensor%s that a %s model of this config does not have, the "
+                   "first is %s",
+                   n_unknown, n_unknown == 1 ? "" : "s", m->arch->name, first);
 }
 
 // Every needed role is there; an optional one is in all layers or in none.
@@ -241,8 +247,10 @@ static int check_missing(const struct binder *b) {
         const int64_t n = in_layers ? m->cfg.n_layer : 1;
         int64_t have = 0, gap = n; // gap: the first layer without
         for (int64_t l = n - 1; l >= 0; l--) {
-            if (hs_model_bound(m, r->role, in_layers ? l : -1)->view.data) have++;
-            else gap = l;
+            if (hs_model_bound(m, r->role, in_layers ? l : -1)->view.data)
+                have++;
+            else
+                gap = l;
         }
         if (have == n || (have == 0 && !rule_is_needed(b, r))) continue;
         n_missing += n - have;
@@ -271,7 +279,7 @@ static int settle_head(hs_model *m) {
     const hs_bound *embed = hs_model_bound(m, HS_W_EMBED, -1);
     if (!head->view.data && !m->cfg.tied)
         return hs_fail(HS_EFORMAT, "the unembedding is missing and the config does not tie it to "
-                       "the embedding");
+                                   "the embedding");
     if (head->view.data && m->cfg.tied) {
         m->cfg.tied = same_bytes(&head->view, &embed->view);
         if (m->cfg.tied) m->n_params -= hs_view_count(&head->view);

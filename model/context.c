@@ -18,11 +18,17 @@ static void buffer_widths(const hs_config *c, int64_t width[HS_N_BUF]) {
     const int64_t q = c->n_head * c->d_head, kv = c->n_kv_head * c->d_head;
     const int64_t gate = c->mlp == HS_MLP_GATED ? c->d_ff : 0;
     const int64_t widths[HS_N_BUF] = {
-        [HS_BUF_SCALE] = 1, [HS_BUF_OLD_SCALE] = 1,
-        [HS_BUF_NORMALIZED] = c->d_model, [HS_BUF_NORMED] = c->d_model,
-        [HS_BUF_Q] = q, [HS_BUF_K] = kv, [HS_BUF_V] = kv, [HS_BUF_Z] = q,
+        [HS_BUF_SCALE] = 1,
+        [HS_BUF_OLD_SCALE] = 1,
+        [HS_BUF_NORMALIZED] = c->d_model,
+        [HS_BUF_NORMED] = c->d_model,
+        [HS_BUF_Q] = q,
+        [HS_BUF_K] = kv,
+        [HS_BUF_V] = kv,
+        [HS_BUF_Z] = q,
         [HS_BUF_STATS] = c->n_head * HS_N_STAT,
-        [HS_BUF_PRE] = c->mlp == HS_MLP_NONE ? 0 : c->d_ff, [HS_BUF_LINEAR] = gate,
+        [HS_BUF_PRE] = c->mlp == HS_MLP_NONE ? 0 : c->d_ff,
+        [HS_BUF_LINEAR] = gate,
         [HS_BUF_OUT] = c->d_model,
     };
     for (int i = 0; i < HS_N_BUF; i++) width[i] = widths[i];
@@ -83,8 +89,10 @@ int hs_context_open(hs_context **out, const hs_model *model, const hs_context_op
     x->model = model;
     rc = resolve_opts(opts, &x->opts);
     if (!rc) rc = open_buffers(x);
-    if (rc) hs_context_close(x);
-    else *out = x;
+    if (rc)
+        hs_context_close(x);
+    else
+        *out = x;
     return rc;
 }
 
@@ -98,8 +106,8 @@ void hs_context_close(hs_context *x) {
     }
     for (int64_t s = 0; s < x->cap_seq; s++)
         if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
-    void *const blocks[] = {x->buf[0], x->pos,  x->piece,  x->slot, x->seq, x->resid,
-                            x->cos_sin, x->last, x->logits, x->wide};
+    void *const blocks[] = {x->buf[0], x->pos,     x->piece, x->slot,   x->seq,
+                            x->resid,  x->cos_sin, x->last,  x->logits, x->wide};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(x);
 }

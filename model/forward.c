@@ -26,13 +26,13 @@ struct run {
     int n_seq;
     enum hs_logits logits;
 
-    int layer;             // in work; n_layer stands for the model's own points
-    uint64_t read, write;  // its masks
+    int layer;            // in work; n_layer stands for the model's own points
+    uint64_t read, write; // its masks
     // The block in work.
-    int64_t row0, n;       // its rows in the batch
+    int64_t row0, n; // its rows in the batch
     int n_piece;
-    int next_seq;          // where the next block begins
-    int64_t next_row;      // within that sequence
+    int next_seq;     // where the next block begins
+    int64_t next_row; // within that sequence
 };
 
 static float *buffer(const struct run *r, enum hs_buffer b) {
@@ -85,8 +85,8 @@ static int give_rows(const struct run *r, enum hs_point p, float *data, int64_t 
         const int64_t from = s->row > lo ? s->row : lo;
         const int64_t to = s->row + s->n < hi ? s->row + s->n : hi;
         if (from >= to) continue;
-        const hs_view view = {data + (from - lo) * ld, HS_F32, ndim, {to - from, a, b},
-                              {ld, b ? b : 1, 1}};
+        const hs_view view = {
+            data + (from - lo) * ld, HS_F32, ndim, {to - from, a, b}, {ld, b ? b : 1, 1}};
         const hs_site site = {p, r->layer == r->c->n_layer ? -1 : r->layer, s->seq,
                               s->pos + from - s->row, to - from};
         int rc = r->tap->rows(r->tap->ctx, &site, &view, write);
@@ -128,8 +128,7 @@ static bool next_block(struct run *r) {
         const hs_run_seq *s = &r->x->seq[r->next_seq];
         const int64_t left = s->n - r->next_row, room = r->x->opts.row_block - r->n;
         const int64_t n = left < room ? left : room;
-        r->x->piece[r->n_piece++] =
-            (hs_piece){r->next_seq, r->n, n, s->pos0 + r->next_row};
+        r->x->piece[r->n_piece++] = (hs_piece){r->next_seq, r->n, n, s->pos0 + r->next_row};
         r->n += n;
         r->next_row += n;
         if (n < left) break;
@@ -185,8 +184,8 @@ static int norm(const struct run *r, enum hs_role gain, enum hs_role bias, enum 
 static int rotate(const struct run *r, enum hs_buffer b, enum hs_point p, int64_t n_head) {
     const hs_config *c = r->c;
     if (c->pos != HS_POS_ROPE) return HS_OK;
-    int rc = r->be->rope(r->dev, buffer(r, b), r->x->width[b], r->n, n_head, c->d_head,
-                         c->rope_dim, r->x->cos_sin + r->row0 * c->rope_dim);
+    int rc = r->be->rope(r->dev, buffer(r, b), r->x->width[b], r->n, n_head, c->d_head, c->rope_dim,
+                         r->x->cos_sin + r->row0 * c->rope_dim);
     return rc ? rc : fire(r, p, buffer(r, b));
 }
 
@@ -206,6 +205,7 @@ static int attend_piece(const struct run *r, const hs_piece *p) {
                            buffer(r, HS_BUF_K) + p->row * w_kv, w_kv,
                            buffer(r, HS_BUF_V) + p->row * w_kv, w_kv);
     if (rc) return rc;
+    // clang-format off
     const hs_attn attn = {
         .layer = r->layer, .seq = p->seq,
         .n_head = c->n_head, .n_kv_head = c->n_kv_head, .d_head = c->d_head,
@@ -219,13 +219,14 @@ static int attend_piece(const struct run *r, const hs_piece *p) {
         .tap = tiles ? r->tap : NULL,
         .tile_want = tiles ? r->tap->tile_want + (int64_t)r->layer * c->n_head : NULL,
     };
+    // clang-format on
     return r->be->attention(r->dev, &attn);
 }
 
 static int give_stats(const struct run *r, const hs_piece *p) {
     float *data = buffer(r, HS_BUF_STATS) + p->row * r->x->width[HS_BUF_STATS];
-    const hs_view view = {data, HS_F32, 3, {r->c->n_head, HS_N_STAT, p->n},
-                          {HS_N_STAT * p->n, p->n, 1}};
+    const hs_view view = {
+        data, HS_F32, 3, {r->c->n_head, HS_N_STAT, p->n}, {HS_N_STAT * p->n, p->n, 1}};
     const hs_site site = {HS_ROW_STATS, r->layer, p->seq, p->pos, p->n};
     return r->tap->rows(r->tap->ctx, &site, &view, false);
 }
@@ -288,8 +289,9 @@ static int mlp(const struct run *r) {
     if (c->mlp == HS_MLP_NONE) return HS_OK;
     int rc = fire(r, HS_RESID_MID, x);
     if (!rc) rc = norm(r, HS_W_LN2, HS_B_LN2, HS_LN2_SCALE, HS_LN2_NORMALIZED, x, r->n, &in);
-    if (!rc) rc = linear(r, gated ? HS_W_GATE : HS_W_UP, gated ? HS_B_GATE : HS_B_UP, HS_BUF_PRE,
-                         in, c->d_model);
+    if (!rc)
+        rc = linear(r, gated ? HS_W_GATE : HS_W_UP, gated ? HS_B_GATE : HS_B_UP, HS_BUF_PRE, in,
+                    c->d_model);
     if (!rc) rc = fire(r, HS_MLP_PRE, pre);
     if (!rc && gated) rc = linear(r, HS_W_UP, HS_B_UP, HS_BUF_LINEAR, in, c->d_model);
     if (!rc && gated) rc = fire(r, HS_MLP_PRE_LINEAR, other);
@@ -437,22 +439,29 @@ int hs_context_eval(hs_context *x, const hs_batch *batch) {
     const hs_model *m = x->model;
     const int64_t n_layer = m->cfg.n_layer, from = batch->layer_from;
     const int64_t to = batch->layer_to ? batch->layer_to : n_layer;
-    struct run r = {.x = x, .m = m, .c = &m->cfg, .be = m->be, .dev = m->dev, .tap = x->tap,
-                    .n_seq = batch->n_seq, .logits = HS_LOGITS_NONE};
+    struct run r = {.x = x,
+                    .m = m,
+                    .c = &m->cfg,
+                    .be = m->be,
+                    .dev = m->dev,
+                    .tap = x->tap,
+                    .n_seq = batch->n_seq,
+                    .logits = HS_LOGITS_NONE};
     if (to == n_layer) r.logits = batch->logits;
     x->n_rows = 0;
     x->has_logits = false;
     int rc = hs_batch_take(x, batch, &r.n_rows);
     if (rc) return rc;
     const bool last = r.logits == HS_LOGITS_LAST;
-    rc = hs_context_reserve(x, &(hs_need_room){r.n_seq, r.n_rows, last ? r.n_seq : 0,
-                                               need_wide(&r, from, to)});
+    rc = hs_context_reserve(
+        x, &(hs_need_room){r.n_seq, r.n_rows, last ? r.n_seq : 0, need_wide(&r, from, to)});
     if (rc) return rc;
     make_rotations(&r);
 
     if (batch->resid)
         memmove(x->resid, batch->resid, (size_t)(r.n_rows * m->cfg.d_model) * sizeof *x->resid);
-    else rc = embed(&r);
+    else
+        rc = embed(&r);
     for (int64_t l = from; l < to && !rc; l++) rc = layer(&r, l);
     if (!rc && to == n_layer) rc = finish(&r);
     if (rc) return rc;

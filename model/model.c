@@ -60,8 +60,9 @@ static int pack_all(hs_model *m, const hs_progress *progress) {
         rc = hs_progress_step(progress, "loading weights", l, m->cfg.n_layer + 1);
         if (!rc) rc = pack_layer(m, l);
     }
-    return rc ? rc : hs_progress_step(progress, "loading weights", m->cfg.n_layer + 1,
-                                      m->cfg.n_layer + 1);
+    return rc ? rc
+              : hs_progress_step(progress, "loading weights", m->cfg.n_layer + 1,
+                                 m->cfg.n_layer + 1);
 }
 
 int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
@@ -88,8 +89,10 @@ int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
     rc = m->be->open(&m->dev, &o->dev);
     if (!rc) rc = pack_all(m, o->progress);
 out:
-    if (rc) hs_model_close(m);
-    else *out = m;
+    if (rc)
+        hs_model_close(m);
+    else
+        *out = m;
     return rc;
 }
 
@@ -202,7 +205,8 @@ int hs_model_weight_row(const hs_model *m, enum hs_role role, int layer, int64_t
     const hs_dtype_traits *t = &hs_dtypes[v->dtype];
     const int64_t row = b->row_of ? b->row_of[n] : n;
     const char *at = (const char *)v->data + row * v->stride[0] / t->items * t->bytes;
-    if (v->stride[1] == 1) t->to_f32(at, out, v->shape[1]);
+    if (v->stride[1] == 1)
+        t->to_f32(at, out, v->shape[1]);
     else
         for (int64_t k = 0; k < v->shape[1]; k++)
             t->to_f32(at + k * v->stride[1] * t->bytes, out + k, 1);

@@ -20,15 +20,15 @@ struct hs_model {
     const hs_arch *arch;
     hs_config cfg;
     hs_tok *tok;
-    int tok_rc;             // why tok is NULL, and in words
+    int tok_rc; // why tok is NULL, and in words
     const char *tok_why;
     const hs_backend *be;
     hs_dev *dev;
     hs_arena *arena;
-    hs_bound *bound;        // [n_layer + 1][HS_N_ROLE], entry n_layer holds the model's own
-    float *rope_freq;       // [rope_dim / 2], NULL without RoPE
+    hs_bound *bound;  // [n_layer + 1][HS_N_ROLE], entry n_layer holds the model's own
+    float *rope_freq; // [rope_dim / 2], NULL without RoPE
     int64_t n_params;
-    int dtype;              // hs_dtype of most weights
+    int dtype; // hs_dtype of most weights
     enum hs_weight_mode weights;
 };
 
@@ -45,72 +45,80 @@ bool hs_role_is_matrix(enum hs_role role); // one that `linear` multiplies by
 
 // Work buffers of one row block, by what a row of them holds.
 enum hs_buffer {
-    HS_BUF_SCALE, HS_BUF_OLD_SCALE, HS_BUF_NORMALIZED, HS_BUF_NORMED, // norms
-    HS_BUF_Q, HS_BUF_K, HS_BUF_V, HS_BUF_Z, HS_BUF_STATS,             // attention
-    HS_BUF_PRE, HS_BUF_LINEAR,                                        // MLP; post lies in PRE
-    HS_BUF_OUT,                                                       // what is added
+    HS_BUF_SCALE,
+    HS_BUF_OLD_SCALE,
+    HS_BUF_NORMALIZED,
+    HS_BUF_NORMED, // norms
+    HS_BUF_Q,
+    HS_BUF_K,
+    HS_BUF_V,
+    HS_BUF_Z,
+    HS_BUF_STATS, // attention
+    HS_BUF_PRE,
+    HS_BUF_LINEAR, // MLP; post lies in PRE
+    HS_BUF_OUT,    // what is added
     HS_N_BUF,
 };
 
 // A timeline with kept keys and values.
 typedef struct hs_slot {
-    hs_kv **kv;        // [n_layer]; NULL until first used
-    int64_t len;       // positions held, prefix included
-    int64_t n_prefix;  // of which the first are those of prefix_slot
+    hs_kv **kv;       // [n_layer]; NULL until first used
+    int64_t len;      // positions held, prefix included
+    int64_t n_prefix; // of which the first are those of prefix_slot
     int prefix_slot;
-    uint64_t serial;   // of the last batch it was in
+    uint64_t serial; // of the last batch it was in
 } hs_slot;
 
 // One sequence of the evaluation in work.
 typedef struct hs_run_seq {
     const int32_t *tokens;
-    int64_t row, n;      // its rows in the batch
-    int64_t pos0;        // position of its first row
+    int64_t row, n; // its rows in the batch
+    int64_t pos0;   // position of its first row
     int64_t n_prefix;
     hs_slot *slot, *prefix; // NULL without kept keys and values; prefix also without one
-    hs_kv *kv;           // the layer in work when nothing is kept; reused by later evaluations
+    hs_kv *kv;              // the layer in work when nothing is kept; reused by later evaluations
     int64_t kv_cap;
 } hs_run_seq;
 
 // The rows of one sequence within a block of batch rows.
 typedef struct hs_piece {
     int seq;
-    int64_t row, n;      // within the block
-    int64_t pos;         // position of the first
+    int64_t row, n; // within the block
+    int64_t pos;    // position of the first
 } hs_piece;
 
 struct hs_context {
     const hs_model *model;
     const hs_tap *tap;
-    hs_context_opts opts;   // resolved
+    hs_context_opts opts; // resolved
     int64_t width[HS_N_BUF];
-    float *buf[HS_N_BUF];   // [row_block][width]; one block of memory at buf[0]
-    int32_t *pos;           // [row_block]
-    hs_piece *piece;        // [row_block]
-    hs_slot *slot;          // [n_slot], NULL when nothing is kept
+    float *buf[HS_N_BUF]; // [row_block][width]; one block of memory at buf[0]
+    int32_t *pos;         // [row_block]
+    hs_piece *piece;      // [row_block]
+    hs_slot *slot;        // [n_slot], NULL when nothing is kept
 
     // Grown before the layers, to the largest evaluation so far.
     hs_run_seq *seq;
     int64_t cap_seq;
-    float *resid;           // [rows][d_model]
-    float *cos_sin;         // [rows][rope_dim]
+    float *resid;   // [rows][d_model]
+    float *cos_sin; // [rows][rope_dim]
     int64_t cap_rows;
-    float *last;            // [n_seq][d_model]: final rows on their way to the head
-    float *logits;          // [n_seq][n_vocab]
+    float *last;   // [n_seq][d_model]: final rows on their way to the head
+    float *logits; // [n_seq][n_vocab]
     int64_t cap_last;
-    float *wide;            // a few rows of [n_vocab] or [n_head][d_model]
+    float *wide; // a few rows of [n_vocab] or [n_head][d_model]
     int64_t cap_wide;
 
-    uint64_t serial;        // of the evaluation in work
-    int64_t n_rows;         // of the last evaluation, 0 when it failed
+    uint64_t serial; // of the evaluation in work
+    int64_t n_rows;  // of the last evaluation, 0 when it failed
     bool has_logits;
 };
 
 // What an evaluation needs beyond the fixed buffers.
 typedef struct hs_need_room {
     int64_t n_seq, rows;
-    int64_t last;  // sequences whose last row meets the head
-    int64_t wide;  // floats
+    int64_t last; // sequences whose last row meets the head
+    int64_t wide; // floats
 } hs_need_room;
 // Both leave the context usable when they fail. `reserve` reads x->seq[0 .. n_seq).
 int hs_context_reserve_seqs(hs_context *x, int64_t n) HS_MUST_USE;

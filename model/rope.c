@@ -102,8 +102,12 @@ void hs_rope_row(const hs_config *c, const float *freq, int64_t pos, float *cos_
 // ---- config -------------------------------------------------------------------------------------
 
 const hs_enum_name hs_rope_types[] = {
-    {"default", HS_ROPE_DEFAULT}, {"none", HS_ROPE_DEFAULT}, {"linear", HS_ROPE_LINEAR},
-    {"llama3", HS_ROPE_LLAMA3},   {"yarn", HS_ROPE_YARN},    {"dynamic", HS_ROPE_DYNAMIC},
+    {"default", HS_ROPE_DEFAULT},
+    {"none", HS_ROPE_DEFAULT},
+    {"linear", HS_ROPE_LINEAR},
+    {"llama3", HS_ROPE_LLAMA3},
+    {"yarn", HS_ROPE_YARN},
+    {"dynamic", HS_ROPE_DYNAMIC},
     {NULL, 0},
 };
 
@@ -116,11 +120,13 @@ static bool same_value(const hs_meta *a, const hs_meta *b) {
 // A config.json may carry the old name of the dictionary and the new one; transformers then reads
 // the old one alone, so they must say the same.
 static int check_twins(const hs_ckpt *ckpt) {
+    // clang-format off
     static const char *const names[] = {
         "rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
         "original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow",
         "mscale", "mscale_all_dim", "truncate",
     };
+    // clang-format on
     hs_meta a, b;
     if (!hs_ckpt_meta(ckpt, "rope_scaling", &a) || a.type != HS_META_OBJ || !a.n) return HS_OK;
     if (!hs_ckpt_meta(ckpt, "rope_parameters", &b) || b.type != HS_META_OBJ || !b.n) return HS_OK;
@@ -163,15 +169,17 @@ int hs_rope_finish(hs_config *c, const hs_ckpt *ckpt) {
     if (!c->rope_orig_ctx || c->rope_scaling == HS_ROPE_DYNAMIC) c->rope_orig_ctx = c->n_ctx;
     // GGUF's scaling is linear when no type is named, by a factor of 1 when there is none either.
     if (gguf && c->rope_scaling == HS_ROPE_LINEAR && !c->rope_factor) c->rope_factor = 1;
-    if (c->rope_scaling == HS_ROPE_YARN) rc = finish_yarn(c);
-    else c->rope_attn_factor = 1;
+    if (c->rope_scaling == HS_ROPE_YARN)
+        rc = finish_yarn(c);
+    else
+        c->rope_attn_factor = 1;
     if (rc) return rc;
     if (c->rope_scaling != HS_ROPE_DEFAULT && !(c->rope_factor > 0))
         return hs_fail(HS_EFORMAT, "config: RoPE's scaling has no positive factor");
     if (c->rope_scaling == HS_ROPE_LLAMA3 &&
         !(c->rope_low_freq > 0 && c->rope_high_freq > c->rope_low_freq))
         return hs_fail(HS_EFORMAT, "config: llama3 scaling needs 0 < low_freq_factor < "
-                       "high_freq_factor");
+                                   "high_freq_factor");
     if (c->rope_scaling == HS_ROPE_DYNAMIC && c->rope_dim < 4)
         return hs_fail(HS_EFORMAT, "config: dynamic scaling needs heads of 4 numbers or more");
     return HS_OK;

@@ -2,7 +2,7 @@
 #include "model/tap.h"
 
 const hs_point_info hs_point_infos[HS_N_POINT] = {
-#define X(id, name, alias, scope, shape, writable) \
+#define X(id, name, alias, scope, shape, writable)                                                 \
     [id] = {name, alias, HS_SCOPE_##scope, HS_SHAPE_##shape, writable},
     HS_POINTS(X)
 #undef X

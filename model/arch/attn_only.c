@@ -11,8 +11,10 @@
 //   [n_vocab, d_model] with an optional unembed.bias.
 #include "model/arch.h"
 
+// clang-format off
 #define WEIGHT(role, hf) {role, hf, NULL, .need = HS_REQUIRED}
 #define OPTION(role, hf) {role, hf, NULL, .need = HS_OPTIONAL}
+// clang-format on
 
 static const hs_tensor_rule tensors[] = {
     WEIGHT(HS_W_EMBED, "embed.weight"),
@@ -30,9 +32,11 @@ static const hs_tensor_rule tensors[] = {
     {.hf = NULL},
 };
 
+// clang-format off
 #define KEY(kind, field, hf, ...)                                                                 \
     {kind, offsetof(hs_config, field), hf, NULL, .required = false, __VA_ARGS__}
 #define NEEDED(kind, field, hf) {kind, offsetof(hs_config, field), hf, NULL, true, 0, NULL}
+// clang-format on
 
 static const hs_enum_name positions[] = {
     {"learned", HS_POS_LEARNED},

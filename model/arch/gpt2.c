@@ -5,11 +5,13 @@
 // versions carry the prefix "transformer." or not, and the causal mask as a buffer or not.
 #include "model/arch.h"
 
+// clang-format off
 #define NORM(role, hf, gguf) {role, hf, gguf, .need = HS_REQUIRED}
 #define WEIGHT(role, hf, gguf) {role, hf, gguf, .layout_hf = HS_TRANSPOSED, .need = HS_REQUIRED}
 #define FUSED(role, suffix, layout, n)                                                            \
     {role, "h.%d.attn.c_attn." suffix, "blk.%d.attn_qkv." suffix, .layout_hf = layout,            \
      .need = HS_REQUIRED, .part = n, .parts = 3}
+// clang-format on
 
 static const hs_tensor_rule tensors[] = {
     {HS_W_EMBED, "wte.weight", "token_embd.weight", .need = HS_REQUIRED},
@@ -36,9 +38,11 @@ static const hs_tensor_rule tensors[] = {
     {.hf = NULL},
 };
 
+// clang-format off
 #define KEY(kind, field, hf, gguf, ...)                                                           \
     {kind, offsetof(hs_config, field), hf, gguf, .required = false, __VA_ARGS__}
 #define NEEDED(kind, field, hf, gguf) {kind, offsetof(hs_config, field), hf, gguf, true, 0, NULL}
+// clang-format on
 
 static const hs_config_key keys[] = {
     NEEDED(HS_KEY_INT, n_layer, "n_layer|num_hidden_layers", "%s.block_count"),
@@ -84,8 +88,11 @@ const hs_arch hs_arch_gpt2 = {
     .example = "openai-community/gpt2",
     .hf_types = (const char *const[]){"gpt2", NULL},
     .gguf_types = (const char *const[]){"gpt2", NULL},
-    .base = {.norm = HS_NORM_LAYER, .pos = HS_POS_LEARNED, .mlp = HS_MLP_PLAIN,
-             .act = HS_ACT_GELU_TANH, .tied = true},
+    .base = {.norm = HS_NORM_LAYER,
+             .pos = HS_POS_LEARNED,
+             .mlp = HS_MLP_PLAIN,
+             .act = HS_ACT_GELU_TANH,
+             .tied = true},
     .keys = keys,
     .tensors = tensors,
     .refusals = refusals,

@@ -7,10 +7,12 @@
 // frequency rule is a tensor of divisors there.
 #include "model/arch.h"
 
+// clang-format off
 #define LAYER_RULE(role, hf, gguf) {role, "layers.%d." hf, "blk.%d." gguf, .need = HS_REQUIRED}
 #define BIAS_RULE(role, hf, gguf, layout, says)                                                   \
     {role, "layers.%d." hf, "blk.%d." gguf, .layout_gguf = layout, .need = HS_OPTIONAL,           \
      .flag = offsetof(hs_config, says)}
+// clang-format on
 
 static const hs_tensor_rule tensors[] = {
     {HS_W_EMBED, "embed_tokens.weight", "token_embd.weight", .need = HS_REQUIRED},
@@ -38,9 +40,11 @@ static const hs_tensor_rule tensors[] = {
     {.hf = NULL},
 };
 
+// clang-format off
 #define KEY(kind, field, hf, gguf, ...)                                                           \
     {kind, offsetof(hs_config, field), hf, gguf, .required = false, __VA_ARGS__}
 #define NEEDED(kind, field, hf, gguf) {kind, offsetof(hs_config, field), hf, gguf, true, 0, NULL}
+// clang-format on
 
 static const hs_config_key keys[] = {
     NEEDED(HS_KEY_INT, n_layer, "num_hidden_layers", "%s.block_count"),
@@ -61,13 +65,14 @@ static const hs_config_key keys[] = {
     KEY(HS_KEY_INT, rope_dim, NULL, "%s.rope.dimension_count", .fallback = 0),
     KEY(HS_KEY_NUM, rope_theta, "rope_scaling.rope_theta|rope_parameters.rope_theta|rope_theta",
         "%s.rope.freq_base", .fallback = 10000),
-    KEY(HS_KEY_ENUM, rope_scaling, "rope_scaling.rope_type|rope_scaling.type|"
-        "rope_parameters.rope_type|rope_parameters.type", NULL, .fallback = HS_ROPE_DEFAULT,
-        .names = hs_rope_types),
+    KEY(HS_KEY_ENUM, rope_scaling,
+        "rope_scaling.rope_type|rope_scaling.type|"
+        "rope_parameters.rope_type|rope_parameters.type",
+        NULL, .fallback = HS_ROPE_DEFAULT, .names = hs_rope_types),
     KEY(HS_KEY_ENUM, rope_scaling, NULL, "%s.rope.scaling.type", .fallback = HS_ROPE_LINEAR,
         .names = hs_rope_types),
-    HS_ROPE_KEY(HS_KEY_NUM, rope_factor, "factor",
-                "%s.rope.scaling.factor|%s.rope.scale_linear", .fallback = 0),
+    HS_ROPE_KEY(HS_KEY_NUM, rope_factor, "factor", "%s.rope.scaling.factor|%s.rope.scale_linear",
+                .fallback = 0),
     HS_ROPE_KEY(HS_KEY_NUM, rope_low_freq, "low_freq_factor", NULL, .fallback = 0),
     HS_ROPE_KEY(HS_KEY_NUM, rope_high_freq, "high_freq_factor", NULL, .fallback = 0),
     HS_ROPE_KEY(HS_KEY_NUM, rope_beta_fast, "beta_fast", "%s.rope.scaling.yarn_beta_fast",
@@ -78,7 +83,8 @@ static const hs_config_key keys[] = {
     HS_ROPE_KEY(HS_KEY_NUM, rope_mscale_all, "mscale_all_dim", NULL, .fallback = 0),
     HS_ROPE_KEY(HS_KEY_NUM, rope_attn_factor, "attention_factor", NULL, .fallback = 0),
     HS_ROPE_KEY(HS_KEY_BOOL, rope_truncate, "truncate", NULL, .fallback = true),
-    KEY(HS_KEY_INT, rope_orig_ctx, "original_max_position_embeddings|"
+    KEY(HS_KEY_INT, rope_orig_ctx,
+        "original_max_position_embeddings|"
         "rope_scaling.original_max_position_embeddings|"
         "rope_parameters.original_max_position_embeddings",
         "%s.rope.scaling.original_context_length", .fallback = 0),
@@ -116,8 +122,10 @@ static int finish(hs_config *c, const hs_ckpt *ckpt) {
     int rc = hs_arch_heads(c);
     if (rc) return rc;
     if (hs_ckpt_meta(ckpt, "llama.attention.value_length", &m) && m.i != c->d_head)
-        return hs_fail(HS_EUNSUPPORTED, "config key llama.attention.value_length is %lld: values "
-                       "must be as long as keys (%lld)", (long long)m.i, (long long)c->d_head);
+        return hs_fail(HS_EUNSUPPORTED,
+                       "config key llama.attention.value_length is %lld: values "
+                       "must be as long as keys (%lld)",
+                       (long long)m.i, (long long)c->d_head);
     return hs_rope_finish(c, ckpt);
 }
 
@@ -129,8 +137,12 @@ const hs_arch hs_arch_llama = {
     .example = "HuggingFaceTB/SmolLM2-135M-Instruct",
     .hf_types = (const char *const[]){"llama", NULL},
     .gguf_types = (const char *const[]){"llama", NULL},
-    .base = {.norm = HS_NORM_RMS, .pos = HS_POS_ROPE, .mlp = HS_MLP_GATED, .act = HS_ACT_SILU,
-             .tied = true, .rope_truncate = true},
+    .base = {.norm = HS_NORM_RMS,
+             .pos = HS_POS_ROPE,
+             .mlp = HS_MLP_GATED,
+             .act = HS_ACT_SILU,
+             .tied = true,
+             .rope_truncate = true},
     .keys = keys,
     .tensors = tensors,
     .refusals = refusals,

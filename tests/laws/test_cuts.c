@@ -27,16 +27,19 @@ static void layer_ranges(void **state) {
                 cap parts;
                 cap_open(&parts, m, LAW_N_CTX);
                 hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = kept ? LAW_T : 0},
-                                             &parts.tap);
+                                            &parts.tap);
                 if (cut) {
                     law_eval(x, &(hs_batch){.seq = &seq, .n_seq = 1, .layer_to = cut});
                     // Short of the last layer no timeline moves.
                     assert_int_equal(hs_context_len(x, 0), kept && cut == n_layer ? LAW_T : 0);
                     hs_context_truncate(x, 0, 0);
-                    law_eval(x, &(hs_batch){.seq = &(hs_seq){.n = LAW_T}, .n_seq = 1,
-                                            .layer_from = cut, .resid = hs_context_resid(x),
+                    law_eval(x, &(hs_batch){.seq = &(hs_seq){.n = LAW_T},
+                                            .n_seq = 1,
+                                            .layer_from = cut,
+                                            .resid = hs_context_resid(x),
                                             .logits = HS_LOGITS_ALL});
-                } else law_eval_one(x, ids, LAW_T, HS_LOGITS_ALL);
+                } else
+                    law_eval_one(x, ids, LAW_T, HS_LOGITS_ALL);
                 assert_int_equal(hs_context_len(x, 0), kept && cut < n_layer ? LAW_T : 0);
                 cap_same(&whole, 0, &parts, 0, 0, LAW_T, LAW_ALL);
                 cap_close(&parts);
@@ -61,7 +64,7 @@ static void token_by_token(void **state) {
             law_run(&whole, m, (hs_context_opts){0}, 1, LAW_T);
             cap_open(&parts, m, LAW_N_CTX);
             hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 64, .row_block = 8},
-                                         &parts.tap);
+                                        &parts.tap);
             for (int at = 0, k = 0; at < LAW_T; k++) {
                 const int left = LAW_T - at, n = cuts[j][k % 4] < left ? cuts[j][k % 4] : left;
                 law_eval_one(x, ids + at, n, HS_LOGITS_ALL);
@@ -92,9 +95,9 @@ static void batches(void **state) {
                 law_tokens(ids[s], LAW_T, (uint64_t)s + 1);
                 seq[s] = (hs_seq){.tokens = ids[s], .n = lens[s], .slot = 5 - s};
             }
-            hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = kept ? 50 : 0,
-                                                              .n_slot = 6, .row_block = 12},
-                                         &batch.tap);
+            hs_context *x = law_context(
+                m, (hs_context_opts){.kv_capacity = kept ? 50 : 0, .n_slot = 6, .row_block = 12},
+                &batch.tap);
             law_eval(x, &(hs_batch){.seq = seq, .n_seq = 6, .logits = HS_LOGITS_ALL});
             cap last;
             cap_open(&last, m, LAW_N_CTX);
@@ -107,10 +110,10 @@ static void batches(void **state) {
                 law_run(&alone, m, (hs_context_opts){0}, (uint64_t)s + 1, lens[s]);
                 cap_same(&alone, 0, &batch, s, 0, lens[s], LAW_ALL);
                 cap_same(&alone, 0, &last, s, lens[s] - 1, lens[s], HS_BIT(HS_LOGITS));
-                assert_memory_equal(hs_context_logits(y) + s * v,
-                                    law_row(&alone, (int)alone.cfg->n_layer, HS_LOGITS,
-                                            lens[s] - 1),
-                                    (size_t)v * sizeof(float));
+                assert_memory_equal(
+                    hs_context_logits(y) + s * v,
+                    law_row(&alone, (int)alone.cfg->n_layer, HS_LOGITS, lens[s] - 1),
+                    (size_t)v * sizeof(float));
                 cap_close(&alone);
             }
             cap_close(&batch);
@@ -148,9 +151,9 @@ static void cuts(void **state) {
         }
         for (int threads = 1; threads < 5; threads += 3)
             for (int keep = 0; keep < 2; keep++) {
-                hs_model *other = law_open(&s, &(hs_model_opts){
-                    .dev = {.threads = threads},
-                    .weights = keep ? HS_WEIGHT_KEEP : HS_WEIGHT_EXPAND});
+                hs_model *other = law_open(
+                    &s, &(hs_model_opts){.dev = {.threads = threads},
+                                         .weights = keep ? HS_WEIGHT_KEEP : HS_WEIGHT_EXPAND});
                 cap c;
                 law_run(&c, other, (hs_context_opts){0}, 1, 90);
                 cap_same(&base, 0, &c, 0, 0, 90, LAW_ALL);
@@ -191,16 +194,16 @@ static void prefixes(void **state) {
         int32_t ids[3][LAW_T];
         cap c;
         cap_open(&c, m, LAW_N_CTX);
-        hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 40, .n_slot = 4,
-                                                          .row_block = 16}, NULL);
+        hs_context *x = law_context(
+            m, (hs_context_opts){.kv_capacity = 40, .n_slot = 4, .row_block = 16}, NULL);
         for (int s = 0; s < 3; s++) {
             law_tokens(ids[s], LAW_T, 1);
             law_tokens(ids[s] + 13, LAW_T - 13, (uint64_t)s + 20);
         }
         law_eval_one(x, ids[0], 20, HS_LOGITS_NONE);
         hs_context_set_tap(x, &c.tap);
-        const hs_seq first[] = {{ids[0] + 13, 6, 1, 0, 13}, {ids[1] + 13, 11, 3, 0, 13},
-                                {ids[2] + 13, 1, 2, 0, 13}};
+        const hs_seq first[] = {
+            {ids[0] + 13, 6, 1, 0, 13}, {ids[1] + 13, 11, 3, 0, 13}, {ids[2] + 13, 1, 2, 0, 13}};
         law_eval(x, &(hs_batch){.seq = first, .n_seq = 3, .logits = HS_LOGITS_ALL});
         assert_int_equal(hs_context_len(x, 3), 24);
         const hs_seq next[] = {{ids[0] + 19, LAW_T - 19, 1, 0, 13},
@@ -224,12 +227,9 @@ static void prefixes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layer_ranges),
-        cmocka_unit_test(token_by_token),
-        cmocka_unit_test(batches),
-        cmocka_unit_test(cuts),
-        cmocka_unit_test(wide_points),
-        cmocka_unit_test(prefixes),
+        cmocka_unit_test(layer_ranges), cmocka_unit_test(token_by_token),
+        cmocka_unit_test(batches),      cmocka_unit_test(cuts),
+        cmocka_unit_test(wide_points),  cmocka_unit_test(prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

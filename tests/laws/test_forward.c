@@ -149,7 +149,7 @@ struct edit {
     enum hs_point point;
     float factor;
     int64_t n_write, n_read;
-    float seen;       // what the read hook got in the place the write hook changed
+    float seen; // what the read hook got in the place the write hook changed
 };
 
 static int edit_rows(void *ctx, const hs_site *s, const hs_view *v, bool write) {
@@ -198,8 +198,12 @@ static void edits(void **state) {
                        sizeof tiles);
                 struct edit e = {.point = (enum hs_point)p, .factor = real ? 0.5f : 1.0f};
                 mask[hs_point_infos[p].scope == HS_SCOPE_LAYER ? 1 : c->n_layer] = HS_BIT(p);
-                const hs_tap tap = {.ctx = &e, .read = mask, .write = mask, .tile_want = tiles,
-                                    .rows = edit_rows, .tile = edit_tile};
+                const hs_tap tap = {.ctx = &e,
+                                    .read = mask,
+                                    .write = mask,
+                                    .tile_want = tiles,
+                                    .rows = edit_rows,
+                                    .tile = edit_tile};
                 hs_context_set_tap(x, &tap);
                 law_eval_one(x, ids, LAW_T, HS_LOGITS_LAST);
                 if (memcmp(base, hs_context_logits(x), n * sizeof *base) ? !real : real)
@@ -289,8 +293,8 @@ static void repeated_heads(void **state) {
         cap a, b;
         law_run(&a, grouped, (hs_context_opts){0}, 1, LAW_T);
         law_run(&b, whole, (hs_context_opts){0}, 1, LAW_T);
-        cap_same(&a, 0, &b, 0, 0, LAW_T, by_head | HS_BIT(HS_Z) | HS_BIT(HS_RESID_POST) |
-                 HS_BIT(HS_LOGITS));
+        cap_same(&a, 0, &b, 0, 0, LAW_T,
+                 by_head | HS_BIT(HS_Z) | HS_BIT(HS_RESID_POST) | HS_BIT(HS_LOGITS));
         cap_close(&a);
         cap_close(&b);
         hs_model_close(grouped);
@@ -358,14 +362,10 @@ static void no_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps),
-        cmocka_unit_test(points),
-        cmocka_unit_test(watching),
-        cmocka_unit_test(edits),
-        cmocka_unit_test(scale_edit),
-        cmocka_unit_test(permuted_heads),
-        cmocka_unit_test(repeated_heads),
-        cmocka_unit_test(containers),
+        cmocka_unit_test(steps),          cmocka_unit_test(points),
+        cmocka_unit_test(watching),       cmocka_unit_test(edits),
+        cmocka_unit_test(scale_edit),     cmocka_unit_test(permuted_heads),
+        cmocka_unit_test(repeated_heads), cmocka_unit_test(containers),
         cmocka_unit_test(no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

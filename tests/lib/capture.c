@@ -51,8 +51,7 @@ static int on_tile(void *ctx, const hs_tile *s, bool write, int worker) {
     (void)worker;
     if (write) return HS_OK;
     assert_int_equal(s->n_key, s->row0 + s->n_row);
-    cap_tensor *t = tensor(c, s->seq, s->layer, s->point, 0,
-                           c->cfg->n_head * c->t_max * c->t_max);
+    cap_tensor *t = tensor(c, s->seq, s->layer, s->point, 0, c->cfg->n_head * c->t_max * c->t_max);
     for (int64_t r = 0; r < s->n_row; r++) {
         const int64_t pos = s->row0 + r;
         memcpy(t->data + (s->head * c->t_max + pos) * c->t_max, s->row + r * s->ld,
@@ -76,8 +75,13 @@ void cap_open(cap *c, const hs_model *m, int64_t t_max) {
     assert_true(c->cfg->n_layer <= CAP_LAYERS && c->cfg->n_head <= CAP_HEADS);
     for (int l = 0; l <= c->cfg->n_layer; l++) c->read[l] = HS_BIT(HS_N_POINT) - 1;
     memset(c->tiles, HS_TILE_READ_SCORES | HS_TILE_READ_PATTERN, sizeof c->tiles);
-    c->tap = (hs_tap){.ctx = c, .read = c->read, .write = c->write, .tile_want = c->tiles,
-                      .rows = on_rows, .tile = on_tile, .layer_done = on_layer};
+    c->tap = (hs_tap){.ctx = c,
+                      .read = c->read,
+                      .write = c->write,
+                      .tile_want = c->tiles,
+                      .rows = on_rows,
+                      .tile = on_tile,
+                      .layer_done = on_layer};
 }
 
 void cap_close(cap *c) {

@@ -33,7 +33,8 @@ static void load(struct golden *g) {
             if (!hole && l > 0) break;
             if (hole)
                 snprintf(name, sizeof name, "%.*s%d%s", (int)(hole - form), form, l, hole + 2);
-            else snprintf(name, sizeof name, "%s", form);
+            else
+                snprintf(name, sizeof name, "%s", form);
             const hs_tensor *t = hs_ckpt_find(g->file, name);
             if (!t) continue;
             struct expected *e = &g->at[p][l];
@@ -133,8 +134,8 @@ void golden_check(const char *model, const char *golden, enum hs_weight_mode wei
     assert_true(c->n_layer * c->n_head <= (int64_t)sizeof tiles);
     memset(tiles, HS_TILE_READ_PATTERN, sizeof tiles);
     for (int64_t l = 0; l <= c->n_layer; l++) read[l] = ~HS_BIT(HS_SCORES);
-    const hs_tap tap = {.ctx = &g, .read = read, .tile_want = tiles, .rows = on_rows,
-                        .tile = on_tile};
+    const hs_tap tap = {
+        .ctx = &g, .read = read, .tile_want = tiles, .rows = on_rows, .tile = on_tile};
     hs_context_set_tap(x, &tap);
     const hs_seq seq = {.tokens = ids, .n = n};
     if (hs_context_eval(x, &(hs_batch){.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_ALL}))

@@ -19,9 +19,18 @@ static void need(bool ok, const char *what) {
 
 rand_spec rand_default(const char *family, bool gguf) {
     const bool llama = !strcmp(family, "llama");
-    return (rand_spec){.family = family, .gguf = gguf, .dtype = HS_F32, .n_layer = 3, .n_head = 4,
-                       .n_kv_head = llama ? 2 : 4, .d_model = 24, .d_head = llama ? 8 : 6,
-                       .d_ff = 40, .n_vocab = 50, .n_ctx = 96, .seed = 1};
+    return (rand_spec){.family = family,
+                       .gguf = gguf,
+                       .dtype = HS_F32,
+                       .n_layer = 3,
+                       .n_head = 4,
+                       .n_kv_head = llama ? 2 : 4,
+                       .d_model = 24,
+                       .d_head = llama ? 8 : 6,
+                       .d_ff = 40,
+                       .n_vocab = 50,
+                       .n_ctx = 96,
+                       .seed = 1};
 }
 
 static const hs_arch *find_arch(const char *name) {
@@ -36,6 +45,7 @@ static const hs_arch *find_arch(const char *name) {
 // [out, in] of a role as drawn; in 0: a vector.
 static void role_size(const rand_spec *s, enum hs_role role, int64_t *out, int64_t *in) {
     const int64_t d = s->d_model, q = s->n_head * s->d_head, kv = s->n_kv_head * s->d_head;
+    // clang-format off
     const int64_t sizes[HS_N_ROLE][2] = {
         [HS_W_EMBED] = {s->n_vocab, d}, [HS_W_POS] = {s->n_ctx, d}, [HS_W_LN1] = {d, 0},
         [HS_B_LN1] = {d, 0}, [HS_W_Q] = {q, d}, [HS_B_Q] = {q, 0}, [HS_W_K] = {kv, d},
@@ -45,6 +55,7 @@ static void role_size(const rand_spec *s, enum hs_role role, int64_t *out, int64
         [HS_W_DOWN] = {d, s->d_ff}, [HS_B_DOWN] = {d, 0}, [HS_W_LNF] = {d, 0},
         [HS_B_LNF] = {d, 0}, [HS_W_HEAD] = {s->n_vocab, d}, [HS_B_HEAD] = {s->n_vocab, 0},
     };
+    // clang-format on
     *out = sizes[role][0];
     *in = sizes[role][1];
 }
@@ -125,8 +136,10 @@ static void add_tensor(mk *m, const rand_spec *s, const hs_tensor_rule *r, int l
     hs_buf rows = {0}, turned = {0};
     int64_t n = 0, in = 0;
     char name[128];
-    if (hole) snprintf(name, sizeof name, "%.*s%d%s", (int)(hole - form), form, layer, hole + 2);
-    else snprintf(name, sizeof name, "%s", form);
+    if (hole)
+        snprintf(name, sizeof name, "%.*s%d%s", (int)(hole - form), form, layer, hole + 2);
+    else
+        snprintf(name, sizeof name, "%s", form);
     for (int part = 0; part < (r->parts ? r->parts : 1); part++)
         add_rows(&rows, s, r + part, layer, &n, &in);
     const float *x = (const float *)(const void *)rows.data;
@@ -136,8 +149,10 @@ static void add_tensor(mk *m, const rand_spec *s, const hs_tensor_rule *r, int l
     if (layout == HS_TRANSPOSED) x = (const float *)(const void *)turned.data;
     const int64_t shape[2] = {layout == HS_TRANSPOSED ? in : n, layout == HS_TRANSPOSED ? n : in};
     const hs_dtype dtype = in ? s->dtype : HS_F32;
-    if (dtype == HS_F32) mk_raw(m, name, dtype, in ? 2 : 1, shape, x, rows.len);
-    else mk_add(m, name, dtype, in ? 2 : 1, shape, x);
+    if (dtype == HS_F32)
+        mk_raw(m, name, dtype, in ? 2 : 1, shape, x, rows.len);
+    else
+        mk_add(m, name, dtype, in ? 2 : 1, shape, x);
     hs_buf_free(&rows);
     hs_buf_free(&turned);
 }
@@ -149,7 +164,8 @@ static const char *yes(bool b) {
 }
 
 static void llama_json(hs_buf *j, const rand_spec *s, int n_kv) {
-    hs_buf_printf(j, "{\"model_type\": \"llama\", \"num_hidden_layers\": %d, "
+    hs_buf_printf(j,
+                  "{\"model_type\": \"llama\", \"num_hidden_layers\": %d, "
                   "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"hidden_size\": %d, "
                   "\"head_dim\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, "
                   "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-5, "
@@ -161,19 +177,21 @@ static void llama_json(hs_buf *j, const rand_spec *s, int n_kv) {
 
 static void gpt2_json(hs_buf *j, const rand_spec *s, int n_kv) {
     (void)n_kv;
-    hs_buf_printf(j, "{\"model_type\": \"gpt2\", \"n_layer\": %d, \"n_head\": %d, \"n_embd\": %d, "
+    hs_buf_printf(j,
+                  "{\"model_type\": \"gpt2\", \"n_layer\": %d, \"n_head\": %d, \"n_embd\": %d, "
                   "\"n_inner\": %d, \"vocab_size\": %d, \"n_positions\": %d, "
-                  "\"tie_word_embeddings\": %s%s}\n", s->n_layer, s->n_head, s->d_model, s->d_ff,
-                  s->n_vocab, s->n_ctx, yes(s->tied), s->more ? s->more : "");
+                  "\"tie_word_embeddings\": %s%s}\n",
+                  s->n_layer, s->n_head, s->d_model, s->d_ff, s->n_vocab, s->n_ctx, yes(s->tied),
+                  s->more ? s->more : "");
 }
 
 static void attn_only_json(hs_buf *j, const rand_spec *s, int n_kv) {
-    hs_buf_printf(j, "{\"model_type\": \"attn_only\", \"n_layer\": %d, \"n_head\": %d, "
+    hs_buf_printf(j,
+                  "{\"model_type\": \"attn_only\", \"n_layer\": %d, \"n_head\": %d, "
                   "\"n_kv_head\": %d, \"d_model\": %d, \"d_head\": %d, \"n_vocab\": %d, "
                   "\"n_ctx\": %d, \"positions\": \"%s\", \"tie_word_embeddings\": %s%s}\n",
                   s->n_layer, s->n_head, n_kv, s->d_model, s->d_head, s->n_vocab, s->n_ctx,
-                  s->no_positions ? "none" : "learned", yes(s->tied),
-                  s->more ? s->more : "");
+                  s->no_positions ? "none" : "learned", yes(s->tied), s->more ? s->more : "");
 }
 
 static void gguf_meta(mk *m, const rand_spec *s, int n_kv) {
@@ -181,10 +199,11 @@ static void gguf_meta(mk *m, const rand_spec *s, int n_kv) {
         const char *key;
         int value;
     } sizes[] = {
-        {"block_count", s->n_layer}, {"attention.head_count", s->n_head},
-        {"attention.head_count_kv", n_kv}, {"embedding_length", s->d_model},
+        {"block_count", s->n_layer},         {"attention.head_count", s->n_head},
+        {"attention.head_count_kv", n_kv},   {"embedding_length", s->d_model},
         {"attention.key_length", s->d_head}, {"attention.value_length", s->d_head},
-        {"feed_forward_length", s->d_ff}, {"vocab_size", s->n_vocab}, {"context_length", s->n_ctx},
+        {"feed_forward_length", s->d_ff},    {"vocab_size", s->n_vocab},
+        {"context_length", s->n_ctx},
     };
     char key[64];
     mk_str(m, "general.architecture", s->family);

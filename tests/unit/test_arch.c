@@ -105,34 +105,38 @@ static const struct json_case json_refusals[] = {
     {"llama", LLAMA_END, MORE("\"is_causal\": false"), HS_EUNSUPPORTED, "is_causal"},
     {"llama", LLAMA_END, MORE("\"sliding_window\": 128"), HS_EUNSUPPORTED, "sliding_window is 128"},
     {"llama", LLAMA_END, MORE("\"attention_chunk_size\": 8"), HS_EUNSUPPORTED, "chunk"},
-    {"llama", LLAMA_END, MORE("\"layer_types\": [\"full_attention\"]"),
-     HS_EUNSUPPORTED, "layer_types"},
+    {"llama", LLAMA_END, MORE("\"layer_types\": [\"full_attention\"]"), HS_EUNSUPPORTED,
+     "layer_types"},
     {"llama", LLAMA_END, MORE("\"partial_rotary_factor\": 0.5"), HS_EUNSUPPORTED, "partial_rotary"},
     {"llama", LLAMA_END, MORE("\"quantization_config\": {\"bits\": 4}"), HS_EUNSUPPORTED, "quant"},
     {"llama", LLAMA_END, MORE("\"num_local_experts\": 8"), HS_EUNSUPPORTED, "experts"},
     {"llama", LLAMA_END, MORE("\"rope_theta\": 0"), HS_EFORMAT, "theta"},
-    {"llama", LLAMA_END, MORE("\"rope_scaling\": {\"type\": \"longrope\"}"),
-     HS_EUNSUPPORTED, "longrope"},
+    {"llama", LLAMA_END, MORE("\"rope_scaling\": {\"type\": \"longrope\"}"), HS_EUNSUPPORTED,
+     "longrope"},
     {"llama", LLAMA_END, MORE("\"rope_scaling\": {\"rope_type\": \"su\"}"), HS_EUNSUPPORTED, "su"},
     {"llama", LLAMA_END, MORE("\"rope_scaling\": {\"type\": \"linear\"}"), HS_EFORMAT, "factor"},
     {"llama", LLAMA_END, MORE("\"rope_parameters\": {\"rope_type\": \"dynamic\", \"factor\": -2}"),
      HS_EFORMAT, "factor"},
     {"llama", LLAMA_END, MORE("\"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8}"),
      HS_EFORMAT, "low_freq_factor"},
-    {"llama", LLAMA_END, MORE("\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2, "
-                              "\"rope_theta\": 1}"), HS_EFORMAT, "yarn"},
+    {"llama", LLAMA_END,
+     MORE("\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2, "
+          "\"rope_theta\": 1}"),
+     HS_EFORMAT, "yarn"},
     {"llama", LLAMA_END, MORE("\"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}"),
      HS_EUNSUPPORTED, "every layer"},
-    {"llama", LLAMA_END, MORE("\"rope_parameters\": {\"rope_theta\": 5}, "
-                              "\"rope_scaling\": {\"rope_theta\": 6}"), HS_EUNSUPPORTED, "differ"},
+    {"llama", LLAMA_END,
+     MORE("\"rope_parameters\": {\"rope_theta\": 5}, "
+          "\"rope_scaling\": {\"rope_theta\": 6}"),
+     HS_EUNSUPPORTED, "differ"},
     {"gpt2", "\"n_layer\"", "\"layers\"", HS_EFORMAT, "n_layer is missing"},
     {"gpt2", "\"n_embd\": 24", "\"n_embd\": 22", HS_EFORMAT, "multiple"},
     {"gpt2", "\"n_inner\": 40", "\"n_inner\": null", HS_EFORMAT, "c_fc"},
     {"gpt2", "\"n_inner\"", "\"add_cross_attention\": true, \"n_inner\"", HS_EUNSUPPORTED, "cross"},
-    {"gpt2", "\"n_inner\"", "\"pruned_heads\": {\"0\": [1]}, \"n_inner\"",
-     HS_EUNSUPPORTED, "prune"},
-    {"gpt2", "\"n_inner\"", "\"activation_function\": \"mish\", \"n_inner\"",
-     HS_EUNSUPPORTED, "mish"},
+    {"gpt2", "\"n_inner\"", "\"pruned_heads\": {\"0\": [1]}, \"n_inner\"", HS_EUNSUPPORTED,
+     "prune"},
+    {"gpt2", "\"n_inner\"", "\"activation_function\": \"mish\", \"n_inner\"", HS_EUNSUPPORTED,
+     "mish"},
     {"gpt2", "\"n_positions\": 96", "\"n_positions\": 95", HS_EFORMAT, "wpe"},
     {"attn_only", "\"learned\"", "\"rotary\"", HS_EUNSUPPORTED, "learned, none"},
     {"attn_only", "\"learned\"", "\"none\"", HS_EFORMAT, "pos_embed"},
@@ -152,12 +156,15 @@ static void json_refused(void **state) {
 static void json_accepted(void **state) {
     (void)state;
     const rand_spec llama = rand_default("llama", false), gpt2 = rand_default("gpt2", false);
-    hs_model *m = accepted(&llama, LLAMA_END, MORE(
-        "\"sliding_window\": null, \"partial_rotary_factor\": 1, \"is_causal\": true, "
-        "\"rope_scaling\": null, \"rope_parameters\": {\"rope_theta\": 5e5, \"rope_type\": "
-        "\"default\"}, \"rope_theta\": 7, \"num_local_experts\": 0, \"attention_dropout\": 0.1, "
-        "\"pretraining_tp\": 4, \"torch_dtype\": \"bfloat16\", \"dtype\": \"float16\", "
-        "\"bos_token_id\": 1, \"use_cache\": false, \"initializer_range\": 1"), NULL);
+    hs_model *m = accepted(
+        &llama, LLAMA_END,
+        MORE("\"sliding_window\": null, \"partial_rotary_factor\": 1, \"is_causal\": true, "
+             "\"rope_scaling\": null, \"rope_parameters\": {\"rope_theta\": 5e5, \"rope_type\": "
+             "\"default\"}, \"rope_theta\": 7, \"num_local_experts\": 0, \"attention_dropout\": "
+             "0.1, "
+             "\"pretraining_tp\": 4, \"torch_dtype\": \"bfloat16\", \"dtype\": \"float16\", "
+             "\"bos_token_id\": 1, \"use_cache\": false, \"initializer_range\": 1"),
+        NULL);
     const hs_config *c = hs_model_config(m);
     assert_true(c->rope_theta == 5e5 && c->rope_scaling == HS_ROPE_DEFAULT);
     assert_true(c->attn_scale == pow(8, -0.5) && c->norm_eps == 1e-5);
@@ -171,7 +178,8 @@ static void json_accepted(void **state) {
                  "\"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"hidden_size\": 24, "
                  "\"pruned_heads\": {}, \"reorder_and_upcast_attn\": true, \"n_ctx\": 7, "
                  "\"scale_attn_weights\": false, \"scale_attn_by_inverse_layer_idx\": true, "
-                 "\"activation_function\": \"quick_gelu\", \"layer_norm_epsilon\": 0.5", NULL);
+                 "\"activation_function\": \"quick_gelu\", \"layer_norm_epsilon\": 0.5",
+                 NULL);
     c = hs_model_config(m);
     assert_true(c->attn_scale == 1 && c->scale_by_layer && c->act == HS_ACT_GELU_QUICK);
     assert_true(c->norm_eps == 0.5);
@@ -180,14 +188,30 @@ static void json_accepted(void **state) {
 
 // ---- GGUF keys ----------------------------------------------------------------------------------
 
-static void experts(mk *m) { mk_u32(m, "llama.expert_count", 8); }
-static void window(mk *m) { mk_u32(m, "llama.attention.sliding_window", 64); }
-static void not_causal(mk *m) { mk_bool(m, "llama.attention.causal", false); }
-static void longrope(mk *m) { mk_str(m, "llama.rope.scaling.type", "longrope"); }
-static void yarn_gain(mk *m) { mk_f32(m, "llama.rope.scaling.attn_factor", 1.5f); }
-static void yarn_mix(mk *m) { mk_f32(m, "llama.rope.scaling.yarn_ext_factor", 0.5f); }
-static void rope_wide(mk *m) { mk_u32(m, "llama.rope.dimension_count", 10); }
-static void nan_base(mk *m) { mk_f32(m, "llama.rope.freq_base", NAN); }
+static void experts(mk *m) {
+    mk_u32(m, "llama.expert_count", 8);
+}
+static void window(mk *m) {
+    mk_u32(m, "llama.attention.sliding_window", 64);
+}
+static void not_causal(mk *m) {
+    mk_bool(m, "llama.attention.causal", false);
+}
+static void longrope(mk *m) {
+    mk_str(m, "llama.rope.scaling.type", "longrope");
+}
+static void yarn_gain(mk *m) {
+    mk_f32(m, "llama.rope.scaling.attn_factor", 1.5f);
+}
+static void yarn_mix(mk *m) {
+    mk_f32(m, "llama.rope.scaling.yarn_ext_factor", 0.5f);
+}
+static void rope_wide(mk *m) {
+    mk_u32(m, "llama.rope.dimension_count", 10);
+}
+static void nan_base(mk *m) {
+    mk_f32(m, "llama.rope.freq_base", NAN);
+}
 static void harmless(mk *m) {
     mk_u32(m, "llama.expert_count", 0);
     mk_u32(m, "llama.attention.sliding_window", 0);
@@ -196,7 +220,9 @@ static void harmless(mk *m) {
     mk_f32(m, "llama.rope.freq_base", 1e5f);
     mk_u32(m, "llama.rope.dimension_count", 6);
 }
-static void old_linear(mk *m) { mk_f32(m, "llama.rope.scale_linear", 2); }
+static void old_linear(mk *m) {
+    mk_f32(m, "llama.rope.scale_linear", 2);
+}
 
 static void same_everywhere(mk *m) {
     mk_i32s(m, "llama.rope.dimension_count", 3, (const int32_t[]){6, 6, 6});
@@ -251,18 +277,32 @@ static void add_ones(mk *m, const char *name, int ndim, int64_t a, int64_t b) {
     mk_add(m, name, HS_F32, ndim, (const int64_t[]){a, b}, ones);
 }
 
-static void lose_norm(mk *m) { rename_tensor(m, "layers.1.input_layernorm.weight", "x"); }
-static void add_unknown(mk *m) { add_ones(m, "layers.1.self_attn.q_norm.weight", 1, 8, 1); }
-static void layer_beyond(mk *m) { add_ones(m, "layers.3.input_layernorm.weight", 1, 24, 1); }
-static void layer_zeros(mk *m) { add_ones(m, "layers.01.input_layernorm.weight", 1, 24, 1); }
-static void add_twin(mk *m) { add_ones(m, "model.norm.weight", 1, 24, 1); }
-static void whole_numbers(mk *m) { named(m, "norm.weight")->dtype = HS_I32; }
+static void lose_norm(mk *m) {
+    rename_tensor(m, "layers.1.input_layernorm.weight", "x");
+}
+static void add_unknown(mk *m) {
+    add_ones(m, "layers.1.self_attn.q_norm.weight", 1, 8, 1);
+}
+static void layer_beyond(mk *m) {
+    add_ones(m, "layers.3.input_layernorm.weight", 1, 24, 1);
+}
+static void layer_zeros(mk *m) {
+    add_ones(m, "layers.01.input_layernorm.weight", 1, 24, 1);
+}
+static void add_twin(mk *m) {
+    add_ones(m, "model.norm.weight", 1, 24, 1);
+}
+static void whole_numbers(mk *m) {
+    named(m, "norm.weight")->dtype = HS_I32;
+}
 static void flat(mk *m) {
     mk_tensor *t = named(m, "layers.2.mlp.up_proj.weight");
     t->shape[0] = 20;
     t->shape[1] = 48;
 }
-static void lose_head(mk *m) { rename_tensor(m, "lm_head.weight", "rotary_emb.inv_freq"); }
+static void lose_head(mk *m) {
+    rename_tensor(m, "lm_head.weight", "rotary_emb.inv_freq");
+}
 static void caches(mk *m) {
     add_ones(m, "model.layers.0.self_attn.rotary_emb.inv_freq", 1, 4, 1);
     for (size_t i = 0; i < m->n_tensors; i++) {
@@ -272,7 +312,9 @@ static void caches(mk *m) {
             snprintf(m->tensors[i].name, sizeof name, "model.%.100s", name);
     }
 }
-static void one_bias(mk *m) { rename_tensor(m, "blocks.2.attn.v.bias", "blocks.2.attn.w.bias"); }
+static void one_bias(mk *m) {
+    rename_tensor(m, "blocks.2.attn.v.bias", "blocks.2.attn.w.bias");
+}
 
 static void tensors(void **state) {
     (void)state;
@@ -418,26 +460,52 @@ static void rope_numbers(void **state) {
         int64_t pos;
         double cos[5], sin[5];
     } cases[] = {
-        {{.rope_dim = 64, .rope_theta = 1e5, .rope_attn_factor = 1}, 8000,
+        {{.rope_dim = 64, .rope_theta = 1e5, .rope_attn_factor = 1},
+         8000,
          {0.06564513, -0.99940884, -0.32183388, 0.98633903, 0.97241688},
          {0.99784303, -0.03437905, -0.94679618, 0.16472803, 0.23324965}},
-        {{.rope_dim = 64, .rope_theta = 5e5, .rope_attn_factor = 1, .rope_scaling = HS_ROPE_LLAMA3,
-          .rope_factor = 8, .rope_low_freq = 1, .rope_high_freq = 4, .rope_orig_ctx = 8192}, 8000,
+        {{.rope_dim = 64,
+          .rope_theta = 5e5,
+          .rope_attn_factor = 1,
+          .rope_scaling = HS_ROPE_LLAMA3,
+          .rope_factor = 8,
+          .rope_low_freq = 1,
+          .rope_high_freq = 4,
+          .rope_orig_ctx = 8192},
+         8000,
          {0.06564513, 0.88628924, 0.58706570, -0.49133411, 0.99997658},
          {0.99784303, -0.46313217, -0.80953932, -0.87097120, 0.00684392}},
-        {{.rope_dim = 128, .rope_theta = 1e4, .rope_attn_factor = 1.1386294361119890,
-          .rope_scaling = HS_ROPE_YARN, .rope_factor = 4, .rope_beta_fast = 32,
-          .rope_beta_slow = 1, .rope_truncate = true, .rope_orig_ctx = 8192}, 8000,
+        {{.rope_dim = 128,
+          .rope_theta = 1e4,
+          .rope_attn_factor = 1.1386294361119890,
+          .rope_scaling = HS_ROPE_YARN,
+          .rope_factor = 4,
+          .rope_beta_fast = 32,
+          .rope_beta_slow = 1,
+          .rope_truncate = true,
+          .rope_orig_ctx = 8192},
+         8000,
          {0.07474548, -0.99757576, 1.12310064, 1.06233466, 1.08505261},
          {1.13617349, -0.54892576, 0.18740882, 0.40978295, 0.34516338}},
         // The ramp ends beyond the last dimension.
-        {{.rope_dim = 16, .rope_theta = 10, .rope_attn_factor = 1.1386294361119890,
-          .rope_scaling = HS_ROPE_YARN, .rope_factor = 4, .rope_beta_fast = 200,
-          .rope_beta_slow = 1, .rope_truncate = true, .rope_orig_ctx = 4096}, 5000,
+        {{.rope_dim = 16,
+          .rope_theta = 10,
+          .rope_attn_factor = 1.1386294361119890,
+          .rope_scaling = HS_ROPE_YARN,
+          .rope_factor = 4,
+          .rope_beta_fast = 200,
+          .rope_beta_slow = 1,
+          .rope_truncate = true,
+          .rope_orig_ctx = 4096},
+         5000,
          {0.17611000, -0.02263992, 0.61890584, -0.69189614, 0.61890584},
          {-1.12492764, -1.13840437, -0.95573664, -0.90429902, -0.95573664}},
-        {{.rope_dim = 64, .rope_theta = 1e4, .rope_attn_factor = 1, .rope_scaling = HS_ROPE_LINEAR,
-          .rope_factor = 3}, 3000,
+        {{.rope_dim = 64,
+          .rope_theta = 1e4,
+          .rope_attn_factor = 1,
+          .rope_scaling = HS_ROPE_LINEAR,
+          .rope_factor = 3},
+         3000,
          {0.56237906, -0.58454341, -0.05286108, -0.83907151, 0.97201443},
          {0.82687956, 0.81136245, -0.99860185, -0.54402113, 0.23492108}},
     };

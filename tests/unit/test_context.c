@@ -53,8 +53,11 @@ static void bad_batches(void **state) {
 static void bad_options(void **state) {
     (void)state;
     hs_model *m = law_model(0);
-    const hs_context_opts bad[] = {{.kv_capacity = -1}, {.n_slot = -1}, {.row_block = -1},
-                                   {.row_block = 1 << 20}, {.kv_capacity = INT64_MAX}};
+    const hs_context_opts bad[] = {{.kv_capacity = -1},
+                                   {.n_slot = -1},
+                                   {.row_block = -1},
+                                   {.row_block = 1 << 20},
+                                   {.kv_capacity = INT64_MAX}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         hs_context *x;
         assert_int_equal(hs_context_open(&x, m, &bad[i]), HS_EARG);
@@ -98,8 +101,9 @@ static void slots(void **state) {
     assert_int_equal(try_one(x, s), HS_OK);
     assert_int_equal(hs_context_len(x, 1), 14);
     assert_int_equal(try_one(x, lend), HS_ERANGE);
-    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 1, .slot = 2, .prefix_slot = 1,
-                                         .n_prefix = 2}), HS_ERANGE);
+    assert_int_equal(
+        try_one(x, (hs_seq){.tokens = ids, .n = 1, .slot = 2, .prefix_slot = 1, .n_prefix = 2}),
+        HS_ERANGE);
     s.n = 1;
     s.n_prefix = 3; // it began with 4
     assert_int_equal(try_one(x, s), HS_EARG);
@@ -202,8 +206,12 @@ static void failures(void **state) {
             for (int write = 0; write <= hs_point_infos[p].writable; write++) {
                 if (!hs_model_has_point(m, (enum hs_point)p, NULL)) continue;
                 struct failing f = {(enum hs_point)p, write};
-                const hs_tap tap = {.ctx = &f, .read = mask, .write = write ? mask : NULL,
-                                    .tile_want = tiles, .rows = fail_rows, .tile = fail_tile};
+                const hs_tap tap = {.ctx = &f,
+                                    .read = mask,
+                                    .write = write ? mask : NULL,
+                                    .tile_want = tiles,
+                                    .rows = fail_rows,
+                                    .tile = fail_tile};
                 hs_context_set_tap(x, &tap);
                 assert_int_equal(try_one(x, (hs_seq){.tokens = ids + 5, .n = 3}), HS_ESTOP);
                 assert_string_equal(hs_errmsg(), "enough");
@@ -257,8 +265,8 @@ static void head_rows(void **state) {
         assert_int_equal(hs_context_logits(x) != NULL, logits == HS_LOGITS_LAST);
         // Short of the last layer nothing meets the final norm.
         c = (struct count){{0}};
-        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .layer_to = 2,
-                                .logits = (enum hs_logits)logits});
+        law_eval(x, &(hs_batch){
+                        .seq = seq, .n_seq = 2, .layer_to = 2, .logits = (enum hs_logits)logits});
         assert_int_equal(c.rows[HS_LNF_SCALE] + c.rows[HS_LOGITS], 0);
         assert_null(hs_context_logits(x));
         hs_context_close(x);
