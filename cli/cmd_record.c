@@ -117,6 +117,7 @@ static int record_prompt(work *w, int64_t ord) {
     hs_subject subject = {.dims = w->plan.dims,
                           .tokens = p->tokens,
                           .n_token = p->n_token,
+                          .n_row = p->n_token + w->opt->generate,
                           .bos_len = p->bos_len,
                           .period = p->period,
                           .model = w->session.model};

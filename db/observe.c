@@ -24,14 +24,14 @@ static int read_tokens(work *w) {
     sqlite3_stmt *s = NULL;
     hs_v v = hs_v_int(w->prompt);
     bool row = true;
-    int64_t n = 0, want = w->subject.n_token;
+    int64_t held = 0, n = w->subject.n_token, want = w->subject.n_row;
     free(w->tokens);
     w->tokens = NULL;
-    int rc = hs_sql_int(w->db, "SELECT count(*) FROM token WHERE prompt_id = ? AND decoded = 0", &v,
-                        1, &n, NULL);
-    if (!rc && n != want)
+    int rc = hs_sql_int(w->db, "SELECT count(*) FROM token WHERE prompt_id = ?", &v, 1, &held,
+                        NULL);
+    if (!rc && held != want)
         rc = hs_fail(HS_EFORMAT, "%s: prompt row %" PRId64 ": %" PRId64 " of %" PRId64 " tokens",
-                     hs_db_path(w->db), w->prompt, n, want);
+                     hs_db_path(w->db), w->prompt, held, want);
     if (!rc) rc = hs_alloc(&w->tokens, (size_t)n, sizeof *w->tokens);
     if (!rc)
         rc = hs_sql_prepare(w->db, &s,
@@ -56,19 +56,22 @@ static int read_prompt(work *w) {
     hs_v v = hs_v_int(w->prompt);
     bool row = false;
     int rc = hs_sql_prepare(w->db, &s,
-                            "SELECT n_token, bos_len, coalesce(period, 0) FROM prompt "
-                            "WHERE id = ?");
+                            "SELECT n_token, bos_len, coalesce(period, 0), n_decoded "
+                            "FROM prompt WHERE id = ?");
     if (!rc) rc = hs_sql_bind(w->db, s, &v, 1);
     if (!rc) rc = hs_sql_step(w->db, s, &row);
     w->subject.n_token = sqlite3_column_int64(s, 0);
     int64_t bos = sqlite3_column_int64(s, 1);
     w->subject.period = sqlite3_column_int64(s, 2);
+    int64_t decoded = sqlite3_column_int64(s, 3);
     sqlite3_finalize(s);
     if (rc) return rc;
-    if (w->subject.n_token < 1 || bos < 0 || bos > 1 || w->subject.period < 0)
+    if (w->subject.n_token < 1 || bos < 0 || bos > 1 || w->subject.period < 0 || decoded < 0 ||
+        w->subject.n_token > INT32_MAX || decoded > INT32_MAX)
         return hs_fail(HS_EFORMAT, "%s: prompt row %" PRId64 " is damaged", hs_db_path(w->db),
                        w->prompt);
     w->subject.bos_len = (int)bos;
+    w->subject.n_row = w->subject.n_token + decoded;
     return read_tokens(w);
 }
 
