@@ -32,21 +32,21 @@ enum hs_weight_mode {
 
 // Attention of n_q consecutive query rows of one sequence.
 typedef struct hs_attn {
-    int layer, seq;            // for tiles
+    int layer, seq; // for tiles
     int64_t n_head, n_kv_head, d_head;
     float scale;
-    const float *q;            // [n_q, ld_q], head h at column h * d_head, after RoPE
+    const float *q; // [n_q, ld_q], head h at column h * d_head, after RoPE
     int64_t ld_q;
-    float *z;                  // [n_q, ld_z], head h at column h * d_head
+    float *z; // [n_q, ld_z], head h at column h * d_head
     int64_t ld_z;
-    int64_t pos0, n_q;         // row r sees keys 0 .. pos0 + r
+    int64_t pos0, n_q; // row r sees keys 0 .. pos0 + r
     // Keys and values: those of an optional shared prefix, then the sequence's own.
     // prefix holds keys 0 .. n_prefix-1, own the keys from n_prefix on.
     const hs_kv *prefix, *own;
     int64_t n_prefix;
-    float *stats;              // [n_head][HS_N_STAT][n_q], NULL: not wanted
-    const hs_tap *tap;         // for tiles; NULL: not watched
-    const uint8_t *tile_want;  // [n_head], NULL: none
+    float *stats;             // [n_head][HS_N_STAT][n_q], NULL: not wanted
+    const hs_tap *tap;        // for tiles; NULL: not watched
+    const uint8_t *tile_want; // [n_head], NULL: none
 } hs_attn;
 
 typedef struct hs_backend {

@@ -121,9 +121,8 @@ typedef struct encoder {
 static hs_token in_text(const encoder *e, int32_t id, int64_t from, int64_t to) {
     if (!e->span) return (hs_token){id, e->base + from, e->base + to};
     int64_t end = to > from ? e->base + e->span[to - 1].to : -1;
-    int64_t start = from < (int64_t)(e->map.len / sizeof *e->span)
-                        ? e->base + e->span[from].from
-                        : e->base + e->span[from - 1].to;
+    int64_t start = from < (int64_t)(e->map.len / sizeof *e->span) ? e->base + e->span[from].from
+                                                                   : e->base + e->span[from - 1].to;
     return (hs_token){id, start, end < start ? start : end};
 }
 

@@ -25,7 +25,7 @@ typedef struct hs_token {
 typedef struct hs_tokens {
     hs_token *at; // owned by the caller: hs_tokens_free
     size_t n;
-    int bos_len;  // tokens of `at` that BOS policy put in front (0 or 1)
+    int bos_len; // tokens of `at` that BOS policy put in front (0 or 1)
 } hs_tokens;
 void hs_tokens_free(hs_tokens *);
 
@@ -45,15 +45,15 @@ void hs_tok_close(hs_tok *);
 int hs_tok_encode(const hs_tok *, const char *text, size_t n, enum hs_bos bos,
                   hs_tokens *out) HS_MUST_USE;
 
-size_t hs_tok_n_vocab(const hs_tok *);            // ids are 0 .. n_vocab-1
+size_t hs_tok_n_vocab(const hs_tok *); // ids are 0 .. n_vocab-1
 // The bytes a token stands for (decoded, not the byte-level alphabet); for a special token its
 // name. *n = 0 and "" for an unused id. Borrowed.
 const char *hs_tok_piece(const hs_tok *, int32_t id, size_t *n);
 bool hs_tok_is_special(const hs_tok *, int32_t id);
-bool hs_tok_is_eog(const hs_tok *, int32_t id);   // end of sequence, of turn, of text
-int32_t hs_tok_bos(const hs_tok *);               // -1 when there is none
-bool hs_tok_adds_bos(const hs_tok *);             // what AUTO does
-const char *hs_tok_kind(const hs_tok *);          // "bpe"
+bool hs_tok_is_eog(const hs_tok *, int32_t id); // end of sequence, of turn, of text
+int32_t hs_tok_bos(const hs_tok *);             // -1 when there is none
+bool hs_tok_adds_bos(const hs_tok *);           // what AUTO does
+const char *hs_tok_kind(const hs_tok *);        // "bpe"
 // Appends the bytes of ids[0..n) to out; special tokens are left out when skip_special.
 int hs_tok_decode(const hs_tok *, const int32_t *ids, size_t n, bool skip_special,
                   hs_buf *out) HS_MUST_USE;

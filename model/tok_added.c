@@ -55,8 +55,10 @@ void hs_added_free(hs_added *a) {
 static size_t lower(const hs_added *a, size_t lo, size_t hi, size_t depth, int b) {
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if ((unsigned char)a->at[mid].s[depth] < b) lo = mid + 1;
-        else hi = mid;
+        if ((unsigned char)a->at[mid].s[depth] < b)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo;
 }

@@ -60,7 +60,9 @@ int hs_bpe_put(hs_bpe *b, const hs_vocab *v, const char *left, size_t n_left, co
         return hs_fail(HS_EFORMAT, "merge %u, '%.*s' with '%.*s': %s is not in the vocabulary",
                        rank, (int)(n_left < 64 ? n_left : 64), left,
                        (int)(n_right < 64 ? n_right : 64), right,
-                       l < 0 ? "the left side" : r < 0 ? "the right side" : "the whole");
+                       l < 0   ? "the left side"
+                       : r < 0 ? "the right side"
+                               : "the whole");
     hs_merge *m = &b->slot[probe(b, pair_key(l, r))];
     if (!m->pair || later_wins) *m = (hs_merge){pair_key(l, r), rank, id};
     return HS_OK;

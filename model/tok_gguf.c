@@ -14,7 +14,7 @@
 #define SLASH_TAIL " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES
 #define LEAD "[^\\r\\n\\p{L}\\p{N}]?"
 #define WORDS LEAD "\\p{L}+"
-#define MARKED_WORDS \
+#define MARKED_WORDS                                                                               \
     "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
@@ -28,11 +28,11 @@ static const char *const llama3[MAX_SPLITS] = {CONTRACTION "|" WORDS "|\\p{N}{1,
 static const char *const qwen2[MAX_SPLITS] = {CONTRACTION "|" WORDS "|\\p{N}|" TAIL};
 static const char *const qwen35[MAX_SPLITS] = {
     CONTRACTION "|" LEAD "[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES};
-static const char *const tekken[MAX_SPLITS] = {
-    LEAD UPPER "*" LOWER "+|" LEAD UPPER "+" LOWER "*|\\p{N}|" SLASH_TAIL};
-static const char *const gpt4o[MAX_SPLITS] = {
-    LEAD UPPER "*" LOWER "+" CONTRACTION "?|" LEAD UPPER "+" LOWER "*" CONTRACTION "?|"
-    "\\p{N}{1,3}|" SLASH_TAIL};
+static const char *const tekken[MAX_SPLITS] = {LEAD UPPER "*" LOWER "+|" LEAD UPPER "+" LOWER
+                                                          "*|\\p{N}|" SLASH_TAIL};
+static const char *const gpt4o[MAX_SPLITS] = {LEAD UPPER "*" LOWER "+" CONTRACTION "?|" LEAD UPPER
+                                                         "+" LOWER "*" CONTRACTION "?|"
+                                                         "\\p{N}{1,3}|" SLASH_TAIL};
 static const char *const deepseek3[MAX_SPLITS] = {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
                                                   ASCII_MARK "[A-Za-z]+|" MARKED_WORDS};
 static const char *const falcon[MAX_SPLITS] = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", hs_gpt2_regex,
@@ -49,7 +49,8 @@ static const struct {
 } pres[] = {
     {"default", fallback, NOTHING},
     {"gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert mpt "
-     "olmo jais trillion granite-docling exaone4", gpt2, NOTHING},
+     "olmo jais trillion granite-docling exaone4",
+     gpt2, NOTHING},
     {"smollm starcoder refact command-r codeshell exaone minerva-7b mellum2", smollm, NOTHING},
     {"llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano", llama3,
      IGNORE_MERGES | ADD_BOS},
@@ -90,8 +91,10 @@ static int read_pre(hs_tok *t, const char *name, size_t n) {
 
 // The array `key`; absent gives an empty one.
 static int read_array(const hs_ckpt *ck, const char *key, hs_meta *out) {
-    if (!hs_ckpt_meta(ck, key, out)) *out = (hs_meta){.type = HS_META_NULL};
-    else if (out->type != HS_META_ARR) return hs_fail(HS_EFORMAT, "%s is not an array", key);
+    if (!hs_ckpt_meta(ck, key, out))
+        *out = (hs_meta){.type = HS_META_NULL};
+    else if (out->type != HS_META_ARR)
+        return hs_fail(HS_EFORMAT, "%s is not an array", key);
     return HS_OK;
 }
 
@@ -102,7 +105,8 @@ static int read_vocab(hs_tok *t, const hs_meta *tokens) {
         if (!hs_meta_item(tokens, i, &s) || s.type != HS_META_STR)
             rc = hs_fail(HS_EFORMAT, "tokenizer.ggml.tokens: item %zu is not a text", i);
         // An id without a name stays unused.
-        else if (s.n) rc = hs_vocab_put(&t->vocab, (int32_t)i, s.s, s.n);
+        else if (s.n)
+            rc = hs_vocab_put(&t->vocab, (int32_t)i, s.s, s.n);
     }
     t->vocab.n = tokens->n;
     return rc;
@@ -171,7 +175,7 @@ static int read_ends(hs_tok *t, const hs_ckpt *ck) {
         t->add_bos = m.i;
     if (t->add_bos && t->bos < 0)
         return hs_fail(HS_EFORMAT, "a BOS token is to be added, but tokenizer.ggml.bos_token_id "
-                       "names none");
+                                   "names none");
     if (hs_ckpt_meta(ck, "tokenizer.ggml.add_eos_token", &m) && m.type == HS_META_BOOL && m.i) {
         int32_t eos = read_id(t, ck, keys[0]);
         if (eos < 0)
@@ -187,8 +191,10 @@ static int read_all(hs_tok *t, const hs_ckpt *ck) {
         (model.n == 4 && !memcmp(model.s, "none", 4)))
         return hs_fail(HS_ENOTFOUND, "it has no tokenizer (tokenizer.ggml.model)");
     if (model.n != 4 || memcmp(model.s, "gpt2", 4))
-        return hs_fail(HS_EUNSUPPORTED, "tokenizer model '%.*s' is not supported: only byte-level "
-                       "BPE ('gpt2')", (int)(model.n < 64 ? model.n : 64), model.s);
+        return hs_fail(HS_EUNSUPPORTED,
+                       "tokenizer model '%.*s' is not supported: only byte-level "
+                       "BPE ('gpt2')",
+                       (int)(model.n < 64 ? model.n : 64), model.s);
     int rc = read_array(ck, "tokenizer.ggml.tokens", &tokens);
     if (!rc) rc = read_array(ck, "tokenizer.ggml.merges", &merges);
     if (!rc) rc = read_array(ck, "tokenizer.ggml.token_type", &types);

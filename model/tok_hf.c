@@ -158,7 +158,7 @@ static int check_family(const hs_ckpt *ck, const hs_json *config) {
                  !(m.n == 4 && !memcmp(m.s, "gpt2", 4));
     if (other || (class && strncmp(class, "GPT2", 4)))
         return hs_fail(HS_EUNSUPPORTED, "vocab.json and merges.txt do not say how this family "
-                       "splits text: tokenizer.json is needed");
+                                        "splits text: tokenizer.json is needed");
     return HS_OK;
 }
 
@@ -203,8 +203,10 @@ int hs_tok_read_folder(hs_tok *t, const hs_ckpt *ck) {
         const char *other = has_side(ck, "tokenizer.model") ? "SentencePiece (tokenizer.model)"
                             : has_side(ck, "vocab.txt")     ? "WordPiece (vocab.txt)"
                                                             : NULL;
-        return other ? hs_fail(HS_EUNSUPPORTED, "%s: %s tokenizers are not supported: only "
-                               "byte-level BPE, from tokenizer.json", hs_ckpt_path(ck), other)
+        return other ? hs_fail(HS_EUNSUPPORTED,
+                               "%s: %s tokenizers are not supported: only "
+                               "byte-level BPE, from tokenizer.json",
+                               hs_ckpt_path(ck), other)
                      : hs_fail(HS_ENOTFOUND, "%s: there is no tokenizer.json", hs_ckpt_path(ck));
     }
     return rc ? rc : read_beside(t, ck);

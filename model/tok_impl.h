@@ -18,8 +18,12 @@
 
 // Vocabularies spell bytes in GPT-2's byte alphabet, one printable character a byte (a space is
 // U+0120). A piece holds the bytes; a name with a character outside the alphabet is held as it is.
-enum hs_piece_flag { HS_PIECE_USED = 1, HS_PIECE_SPELT = 2, HS_PIECE_SPECIAL = 4,
-                     HS_PIECE_EOG = 8 };
+enum hs_piece_flag {
+    HS_PIECE_USED = 1,
+    HS_PIECE_SPELT = 2,
+    HS_PIECE_SPECIAL = 4,
+    HS_PIECE_EOG = 8
+};
 
 typedef struct hs_piece {
     const char *s; // n bytes, then a NUL
@@ -33,7 +37,7 @@ typedef struct hs_vocab {
     size_t n, cap;   // n = largest id + 1
     int32_t *slot;   // id + 1, 0 = free; open addressing by the piece's bytes and spelt flag
     size_t mask;
-    char *pool;      // of the arena, `left` bytes free
+    char *pool; // of the arena, `left` bytes free
     size_t left;
 } hs_vocab;
 
@@ -127,8 +131,14 @@ int hs_added_cut(const hs_added *, hs_regex_run *, const char *text, const char 
 
 // ---- cutting into words -------------------------------------------------------------------------
 
-enum hs_behavior { HS_ISOLATED, HS_REMOVED, HS_MERGED_WITH_PREVIOUS, HS_MERGED_WITH_NEXT,
-                   HS_CONTIGUOUS, HS_N_BEHAVIOR };
+enum hs_behavior {
+    HS_ISOLATED,
+    HS_REMOVED,
+    HS_MERGED_WITH_PREVIOUS,
+    HS_MERGED_WITH_NEXT,
+    HS_CONTIGUOUS,
+    HS_N_BEHAVIOR
+};
 
 typedef struct hs_pre_step {
     hs_regex *re; // NULL: leaves text whole

@@ -144,8 +144,10 @@ static int put_after(hs_tok *t, int64_t id) {
         return hs_fail(HS_EFORMAT, "post_processor: token id %lld is not in the vocabulary",
                        (long long)id);
     if (t->n_tail == HS_MAX_TAIL)
-        return hs_fail(HS_EUNSUPPORTED, "a post_processor that puts more than %d tokens after the "
-                       "text", HS_MAX_TAIL);
+        return hs_fail(HS_EUNSUPPORTED,
+                       "a post_processor that puts more than %d tokens after the "
+                       "text",
+                       HS_MAX_TAIL);
     t->tail[t->n_tail++] = (int32_t)id;
     return HS_OK;
 }
@@ -155,11 +157,13 @@ static int template_token(hs_tok *t, const hs_json *o, const char *name, bool be
     const hs_json *token = name ? hs_json_get(hs_json_get(o, "special_tokens"), name) : NULL;
     const hs_json *v = hs_json_first(hs_json_get(token, "ids"));
     int64_t id;
-    int rc = v ? HS_OK : hs_fail(HS_EFORMAT, "post_processor: no ids for token '%s'",
-                                 name ? name : "");
+    int rc = v ? HS_OK
+               : hs_fail(HS_EFORMAT, "post_processor: no ids for token '%s'", name ? name : "");
     for (; v && !rc; v = hs_json_next(v)) {
-        if (!hs_json_int(v, &id)) rc = hs_fail(HS_EFORMAT, "post_processor: an id is no number");
-        else rc = before ? put_before(t, id) : put_after(t, id);
+        if (!hs_json_int(v, &id))
+            rc = hs_fail(HS_EFORMAT, "post_processor: an id is no number");
+        else
+            rc = before ? put_before(t, id) : put_after(t, id);
     }
     return rc;
 }

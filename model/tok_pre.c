@@ -87,8 +87,10 @@ static const struct {
     const char *type;
     int (*read)(hs_pre *, const hs_json *);
 } kinds[] = {
-    {"ByteLevel", read_byte_level}, {"Split", read_split},
-    {"Digits", read_digits},        {"Whitespace", read_whitespace},
+    {"ByteLevel", read_byte_level},
+    {"Split", read_split},
+    {"Digits", read_digits},
+    {"Whitespace", read_whitespace},
     {"WhitespaceSplit", read_whitespace_split},
 };
 

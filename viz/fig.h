@@ -11,9 +11,9 @@
 enum hs_theme { HS_THEME_PAPER, HS_THEME_SCREEN }; // light, dark
 
 typedef struct hs_fig_style {
-    const char *cmap;     // NULL = the figure's default; names in hs_cmaps
-    double lo, hi;        // colour range; lo >= hi = the figure's default
-    double dpi;           // 0 = 150; 20 to 1200. Text keeps its size in points.
+    const char *cmap; // NULL = the figure's default; names in hs_cmaps
+    double lo, hi;    // colour range; lo >= hi = the figure's default
+    double dpi;       // 0 = 150; 20 to 1200. Text keeps its size in points.
     enum hs_theme theme;
 } hs_fig_style;
 
@@ -31,7 +31,7 @@ typedef struct hs_fig_map {
     int64_t q0, k0;           // position of the first row and column
     const char *const *label; // [max(q0 + n_q, k0 + n_k)]
     bool causal;
-    const char *bar_label;    // beside the colour bar
+    const char *bar_label; // beside the colour bar
 } hs_fig_map;
 
 // Layer x head grid. value [n_layer][n_head], NaN = undefined (hatched, said in the legend). Layers
@@ -63,8 +63,8 @@ typedef struct hs_cmap {
     int n;
     const uint32_t *stop; // n equally spaced colours
 } hs_cmap;
-extern const hs_cmap hs_cmaps[]; // ended by name NULL
-const hs_cmap *hs_cmap_find(const char *name); // NULL when unknown
+extern const hs_cmap hs_cmaps[];                // ended by name NULL
+const hs_cmap *hs_cmap_find(const char *name);  // NULL when unknown
 uint32_t hs_cmap_at(const hs_cmap *, double t); // clamped
 
 #endif

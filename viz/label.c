@@ -21,8 +21,10 @@ static void plain(hs_buf *b, enum mode mode, const char *s, size_t n) {
     static const char *const entity[] = {"&lt;", "&gt;", "&amp;"};
     for (; n; s++, n--) {
         const char *c = mode == PLAIN ? NULL : memchr(special, *s, sizeof special - 1);
-        if (c) hs_buf_str(b, entity[c - special]);
-        else hs_buf_chr(b, *s);
+        if (c)
+            hs_buf_str(b, entity[c - special]);
+        else
+            hs_buf_chr(b, *s);
     }
 }
 
@@ -53,8 +55,10 @@ static void mark_white(hs_buf *b, enum mode mode, int32_t cp) {
 static void boxes(hs_buf *b, size_t n) {
     static const char box[] = "␣␣␣␣";
     char text[32];
-    if (n < RUN) snprintf(text, sizeof text, "%.*s", (int)(n * (sizeof box - 1) / RUN), box);
-    else snprintf(text, sizeof text, "␣×%zu", n);
+    if (n < RUN)
+        snprintf(text, sizeof text, "%.*s", (int)(n * (sizeof box - 1) / RUN), box);
+    else
+        snprintf(text, sizeof text, "␣×%zu", n);
     mark_text(b, TOKEN, text);
 }
 
@@ -124,8 +128,10 @@ static void label(hs_buf *b, enum mode mode, const char *s) {
 }
 
 void hs_label_token(hs_buf *b, const char *bytes) {
-    if (*bytes) label(b, TOKEN, bytes);
-    else mark_text(b, TOKEN, "∅");
+    if (*bytes)
+        label(b, TOKEN, bytes);
+    else
+        mark_text(b, TOKEN, "∅");
 }
 
 void hs_label_text(hs_buf *b, const char *bytes) {

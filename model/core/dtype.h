@@ -7,19 +7,34 @@
 #include <stdint.h>
 
 typedef enum hs_dtype {
-    HS_F32, HS_F16, HS_BF16, HS_F64,
-    HS_I8, HS_U8, HS_I16, HS_I32, HS_I64,
-    HS_Q4_0, HS_Q4_1, HS_Q5_0, HS_Q5_1, HS_Q8_0,
-    HS_Q2_K, HS_Q3_K, HS_Q4_K, HS_Q5_K, HS_Q6_K,
+    HS_F32,
+    HS_F16,
+    HS_BF16,
+    HS_F64,
+    HS_I8,
+    HS_U8,
+    HS_I16,
+    HS_I32,
+    HS_I64,
+    HS_Q4_0,
+    HS_Q4_1,
+    HS_Q5_0,
+    HS_Q5_1,
+    HS_Q8_0,
+    HS_Q2_K,
+    HS_Q3_K,
+    HS_Q4_K,
+    HS_Q5_K,
+    HS_Q6_K,
     HS_N_DTYPE,
 } hs_dtype;
 
 typedef struct hs_dtype_traits {
-    const char *name;  // "f32", "q4_1": what info and the database show
-    const char *st;    // safetensors name ("F32"), NULL where there is none
-    const char *npy;   // numpy descr ("<f4"), NULL where there is none
-    int gguf;          // ggml type number, -1 where there is none
-    int items, bytes;  // of one block; 1 item for plain formats
+    const char *name; // "f32", "q4_1": what info and the database show
+    const char *st;   // safetensors name ("F32"), NULL where there is none
+    const char *npy;  // numpy descr ("<f4"), NULL where there is none
+    int gguf;         // ggml type number, -1 where there is none
+    int items, bytes; // of one block; 1 item for plain formats
     // n numbers (a multiple of items) from src to dst; NULL where a conversion makes no sense.
     // src needs no alignment.
     void (*to_f32)(const void *src, float *dst, int64_t n);

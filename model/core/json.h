@@ -12,7 +12,14 @@
 // A parsed value; opaque, borrowed from the document that hs_json_parse returned.
 typedef struct hs_json hs_json;
 
-enum hs_json_type { HS_JSON_NULL, HS_JSON_BOOL, HS_JSON_NUM, HS_JSON_STR, HS_JSON_ARR, HS_JSON_OBJ };
+enum hs_json_type {
+    HS_JSON_NULL,
+    HS_JSON_BOOL,
+    HS_JSON_NUM,
+    HS_JSON_STR,
+    HS_JSON_ARR,
+    HS_JSON_OBJ
+};
 
 // Parses text[0..len) (no NUL needed). Trailing bytes other than white space, depth over 100 and
 // NUL bytes are HS_EFORMAT; the message gives line and column. Free with hs_json_free.
@@ -20,10 +27,10 @@ int hs_json_parse(hs_json **out, const char *text, size_t len) HS_MUST_USE;
 void hs_json_free(hs_json *);
 
 enum hs_json_type hs_json_type(const hs_json *);
-size_t hs_json_size(const hs_json *);                       // items of an array or object, else 0
-const hs_json *hs_json_first(const hs_json *);              // first child, NULL when none
-const hs_json *hs_json_next(const hs_json *);               // next sibling: iterate, do not index
-const char *hs_json_key(const hs_json *);                   // this member's name in its object
+size_t hs_json_size(const hs_json *);          // items of an array or object, else 0
+const hs_json *hs_json_first(const hs_json *); // first child, NULL when none
+const hs_json *hs_json_next(const hs_json *);  // next sibling: iterate, do not index
+const char *hs_json_key(const hs_json *);      // this member's name in its object
 const hs_json *hs_json_get(const hs_json *obj, const char *key); // NULL when absent or no object
 // As hs_json_get along "a.b.c".
 const hs_json *hs_json_path(const hs_json *obj, const char *path);
@@ -45,7 +52,7 @@ typedef struct hs_jw {
 void hs_jw_begin(hs_jw *, char bracket); // '{' or '['
 void hs_jw_end(hs_jw *, char bracket);   // '}' or ']'
 void hs_jw_key(hs_jw *, const char *key);
-void hs_jw_str(hs_jw *, const char *s);  // invalid UTF-8 becomes U+FFFD
+void hs_jw_str(hs_jw *, const char *s); // invalid UTF-8 becomes U+FFFD
 void hs_jw_strn(hs_jw *, const char *s, size_t n);
 void hs_jw_int(hs_jw *, int64_t v);
 void hs_jw_num(hs_jw *, double v);

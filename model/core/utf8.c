@@ -125,25 +125,28 @@ void hs_utf8_visible(hs_buf *out, const char *s, size_t n, bool mark_space) {
 
 // Marks, and characters that compose, of Unicode 10 to 16: the data of Unicode 9 has none of them.
 static const int32_t later[][2] = {
-    {0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c},
-    {0xd3b, 0xd3c}, {0xeba, 0xeba}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa},
-    {0xa82c, 0xa82c}, {0x105c9, 0x105e4}, {0x10d24, 0x10d27}, {0x10d69, 0x10d6d},
-    {0x10eab, 0x10eac}, {0x10efc, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85},
-    {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x11382, 0x113d3}, {0x113e1, 0x113e2},
-    {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11935, 0x11935},
-    {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0},
-    {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42},
-    {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x1611e, 0x1612f},
-    {0x16d63, 0x16d6a}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136},
-    {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
+    {0x7fd, 0x7fd},     {0x897, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
+    {0xc3c, 0xc3c},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},
+    {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},   {0xa82c, 0xa82c},   {0x105c9, 0x105e4},
+    {0x10d24, 0x10d27}, {0x10d69, 0x10d6d}, {0x10eab, 0x10eac}, {0x10efc, 0x10eff},
+    {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b},
+    {0x11382, 0x113d3}, {0x113e1, 0x113e2}, {0x1145e, 0x1145e}, {0x11839, 0x1183a},
+    {0x11930, 0x11930}, {0x11935, 0x11935}, {0x11938, 0x11938}, {0x1193d, 0x1193e},
+    {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47},
+    {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
+    {0x11f41, 0x11f42}, {0x1611e, 0x1612f}, {0x16d63, 0x16d6a}, {0x16ff0, 0x16ff1},
+    {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef},
+    {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
 };
 
 static bool is_later(int32_t cp) {
     size_t lo = 0, hi = sizeof later / sizeof *later;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (cp > later[mid][1]) lo = mid + 1;
-        else hi = mid;
+        if (cp > later[mid][1])
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo < sizeof later / sizeof *later && cp >= later[lo][0];
 }
@@ -207,10 +210,12 @@ static int normalize_stretch(enum hs_utf8_form form, const char *s, size_t n, hs
     for (size_t i = 0; i < n;) {
         int32_t cp;
         i += hs_utf8_decode(s + i, n - i, &cp);
-        utf8proc_ssize_t parts =
-            utf8proc_decompose_char(cp, cps + k, MAX_PARTS, UTF8PROC_DECOMPOSE, NULL);
-        if (parts >= 1 && parts <= MAX_PARTS) k += (size_t)parts;
-        else cps[k++] = cp;
+        utf8proc_ssize_t parts = utf8proc_decompose_char(cp, cps + k, MAX_PARTS, UTF8PROC_DECOMPOSE,
+                                                         NULL);
+        if (parts >= 1 && parts <= MAX_PARTS)
+            k += (size_t)parts;
+        else
+            cps[k++] = cp;
     }
     reorder(cps, cps + MAX_PARTS * n, k);
     if (form == HS_UTF8_NFC)
@@ -228,8 +233,9 @@ static int normalize_stretch(enum hs_utf8_form form, const char *s, size_t n, hs
 static bool is_plain(const char *s, size_t n) {
     int32_t cp, parts[MAX_PARTS];
     if (hs_utf8_decode(s, n, &cp) < n) return false;
-    return is_inert(cp) || (utf8proc_decompose_char(cp, parts, MAX_PARTS, UTF8PROC_DECOMPOSE,
-                                                    NULL) == 1 && parts[0] == cp);
+    return is_inert(cp) ||
+           (utf8proc_decompose_char(cp, parts, MAX_PARTS, UTF8PROC_DECOMPOSE, NULL) == 1 &&
+            parts[0] == cp);
 }
 
 int hs_utf8_normalize(enum hs_utf8_form form, const char *s, size_t n, hs_buf *out, hs_buf *map) {
@@ -238,8 +244,10 @@ int hs_utf8_normalize(enum hs_utf8_form form, const char *s, size_t n, hs_buf *o
     for (size_t i = 0; i < n;) {
         const size_t len = stretch(s + i, n - i), begin = out->len;
         int rc = HS_OK;
-        if (is_plain(s + i, len)) hs_buf_add(out, s + i, len);
-        else rc = normalize_stretch(form, s + i, len, out);
+        if (is_plain(s + i, len))
+            hs_buf_add(out, s + i, len);
+        else
+            rc = normalize_stretch(form, s + i, len, out);
         if (!rc) rc = hs_buf_rc(out);
         if (rc) return rc;
         const size_t made = out->len - begin;

@@ -5,7 +5,7 @@
 #include "model/core/dtype.h"
 
 typedef struct hs_view {
-    void *data;        // first element; const memory (a mapped file) is never written through it
+    void *data; // first element; const memory (a mapped file) is never written through it
     hs_dtype dtype;
     int ndim;          // 1..4
     int64_t shape[4];  // row-major, slowest first: a weight is [out, in]

@@ -18,7 +18,8 @@
 #include "model/cpu/dev.h"
 
 enum {
-    TILE_ROWS = 64, TILE_ROWS_MIN = 16,
+    TILE_ROWS = 64,
+    TILE_ROWS_MIN = 16,
     TILE_FLOATS = 1 << 18, // 1 MiB: above 4,096 keys tiles get lower
     KEY_CHUNK = 1024,      // value rows that pass all rows of a tile before the next ones
 };
@@ -30,14 +31,19 @@ struct hs_kv {
     hs_cpu_block values; // [n_head][capacity][d_pad]
 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static int64_t div_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 // ---- keys and values ----------------------------------------------------------------------------
 
-int hs_cpu_kv_open(hs_dev *dev, hs_kv **out, int64_t n_kv_head, int64_t d_head,
-                   int64_t capacity) {
+int hs_cpu_kv_open(hs_dev *dev, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity) {
     hs_kv *kv = NULL;
     *out = NULL;
     int rc = hs_alloc(&kv, 1, sizeof *kv);
@@ -50,8 +56,10 @@ int hs_cpu_kv_open(hs_dev *dev, hs_kv **out, int64_t n_kv_head, int64_t d_head,
     kv->n_panel = div_up(capacity, dev->kern->nr);
     rc = hs_cpu_block_get(&kv->keys, n_kv_head * kv->n_panel, d_head * dev->kern->nr);
     if (!rc) rc = hs_cpu_block_get(&kv->values, n_kv_head * capacity, kv->d_pad);
-    if (rc) hs_cpu_kv_close(kv);
-    else *out = kv;
+    if (rc)
+        hs_cpu_kv_close(kv);
+    else
+        *out = kv;
     return rc;
 }
 
@@ -119,12 +127,12 @@ struct attn_job {
 
 struct tile {
     int64_t head, kv_head;
-    int64_t r0, n;     // query rows
-    int64_t pos;       // position of the first; row r sees pos + r + 1 keys
-    float *s;          // [n, ld] scores, then pattern
-    float *max;        // [n] largest score
-    float *z;          // [n, d_pad]
-    float *stats;      // stat k of row r at stats[k * stats_ld + r]; NULL: not wanted
+    int64_t r0, n; // query rows
+    int64_t pos;   // position of the first; row r sees pos + r + 1 keys
+    float *s;      // [n, ld] scores, then pattern
+    float *max;    // [n] largest score
+    float *z;      // [n, d_pad]
+    float *stats;  // stat k of row r at stats[k * stats_ld + r]; NULL: not wanted
     int64_t stats_ld;
     int worker;
 };
@@ -170,8 +178,7 @@ static void mix_values(const struct attn_job *j, const struct tile *t) {
                 int64_t n = min64(mr, t->n - r), common = min64(k1, t->pos + r + 1);
                 weigh(j, t, seg, r, n, k0, common);
                 for (int64_t b = 1; b < n; b++)
-                    weigh(j, t, seg, r + b, 1, max64(k0, common),
-                          min64(k1, t->pos + r + b + 1));
+                    weigh(j, t, seg, r + b, 1, max64(k0, common), min64(k1, t->pos + r + b + 1));
             }
         }
     }
@@ -189,10 +196,17 @@ static void fill_masked(const struct attn_job *j, const struct tile *t, float x)
 static int show(const struct attn_job *j, const struct tile *t, enum hs_point point, bool write) {
     const hs_attn *a = j->a;
     bool with_stats = point == HS_PATTERN && !write;
-    hs_tile tile = {.point = point, .layer = a->layer, .head = (int)t->head, .seq = a->seq,
-                    .row0 = t->pos, .n_row = t->n, .n_key = t->pos + t->n,
-                    .row = t->s, .ld = j->ld,
-                    .stats = with_stats ? t->stats : NULL, .stats_ld = t->stats_ld};
+    hs_tile tile = {.point = point,
+                    .layer = a->layer,
+                    .head = (int)t->head,
+                    .seq = a->seq,
+                    .row0 = t->pos,
+                    .n_row = t->n,
+                    .n_key = t->pos + t->n,
+                    .row = t->s,
+                    .ld = j->ld,
+                    .stats = with_stats ? t->stats : NULL,
+                    .stats_ld = t->stats_ld};
     return a->tap->tile(a->tap->ctx, &tile, write, t->worker);
 }
 
@@ -248,10 +262,9 @@ static int run_tile(const struct attn_job *j, const struct tile *t, int want) {
     if (want & (HS_TILE_WRITE_SCORES | HS_TILE_READ_SCORES) && (rc = score_hooks(j, t, want)))
         return rc;
     for (int64_t r = 0; r < t->n; r++)
-        kern->softmax(t->s + r * j->ld, t->pos + r + 1, t->max[r],
-                      t->stats ? t->stats + r : NULL, t->stats_ld);
-    if (want & (HS_TILE_WRITE_PATTERN | HS_TILE_READ_PATTERN) &&
-        (rc = pattern_hooks(j, t, want)))
+        kern->softmax(t->s + r * j->ld, t->pos + r + 1, t->max[r], t->stats ? t->stats + r : NULL,
+                      t->stats_ld);
+    if (want & (HS_TILE_WRITE_PATTERN | HS_TILE_READ_PATTERN) && (rc = pattern_hooks(j, t, want)))
         return rc;
     mix_values(j, t);
     return HS_OK;
@@ -273,8 +286,7 @@ static int attn_task(void *arg, int64_t task, int worker) {
         if (first > 0) return HS_OK;
         last = j->n_tile - 1;
     }
-    struct tile t = {.head = head, .kv_head = head / (a->n_head / a->n_kv_head),
-                     .worker = worker};
+    struct tile t = {.head = head, .kv_head = head / (a->n_head / a->n_kv_head), .worker = worker};
     t.s = j->dev->scratch[worker].p;
     t.z = t.s + j->rows * j->ld;
     t.max = t.z + j->rows * j->seg[1].kv->d_pad;
@@ -314,9 +326,10 @@ int hs_cpu_attention(hs_dev *dev, const hs_attn *a) {
     int rc = check(a);
     if (rc) return rc;
     const int64_t n_key = a->pos0 + a->n_q, nr = dev->kern->nr;
-    struct attn_job j = {.dev = dev, .a = a,
-                         .seg = {{a->prefix, 0, a->n_prefix},
-                                 {a->own, a->n_prefix, n_key - a->n_prefix}}};
+    struct attn_job j = {
+        .dev = dev,
+        .a = a,
+        .seg = {{a->prefix, 0, a->n_prefix}, {a->own, a->n_prefix, n_key - a->n_prefix}}};
     j.rows = max64(TILE_ROWS_MIN, min64(TILE_ROWS, TILE_FLOATS / n_key));
     if (a->tap && a->tap->tile_rows > 0) j.rows = a->tap->tile_rows;
     j.rows = min64(j.rows, a->n_q);

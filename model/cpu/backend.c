@@ -13,7 +13,9 @@
 
 // ---- instruction sets ---------------------------------------------------------------------------
 
-static bool has_generic(void) { return true; }
+static bool has_generic(void) {
+    return true;
+}
 #if defined __x86_64__
 static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -74,13 +76,19 @@ static int cpu_open(hs_dev **out, const hs_dev_opts *opts) {
     dev->n_worker = hs_pool_threads(dev->pool);
     rc = hs_alloc(&dev->scratch, (size_t)dev->n_worker, sizeof *dev->scratch);
 out:
-    if (rc) cpu_close(dev);
-    else *out = dev;
+    if (rc)
+        cpu_close(dev);
+    else
+        *out = dev;
     return rc;
 }
 
-static const char *cpu_isa(const hs_dev *dev) { return dev->kern->name; }
-static hs_pool *cpu_pool(hs_dev *dev) { return dev->pool; }
+static const char *cpu_isa(const hs_dev *dev) {
+    return dev->kern->name;
+}
+static hs_pool *cpu_pool(hs_dev *dev) {
+    return dev->pool;
+}
 
 // ---- row operations -----------------------------------------------------------------------------
 
@@ -123,8 +131,13 @@ static void embed_rows(const struct row_job *j, int64_t r0, int64_t r1) {
 static int cpu_embed(hs_dev *dev, float *y, const hs_view *table, const int32_t *ids, int64_t n) {
     int rc = hs_cpu_row_check(table);
     if (rc) return rc;
-    return run_rows(&(struct row_job){.dev = dev, .rows = embed_rows, .n_rows = n,
-                                      .d = table->shape[1], .y = y, .table = table, .ids = ids});
+    return run_rows(&(struct row_job){.dev = dev,
+                                      .rows = embed_rows,
+                                      .n_rows = n,
+                                      .d = table->shape[1],
+                                      .y = y,
+                                      .table = table,
+                                      .ids = ids});
 }
 
 static void norm_scale_rows(const struct row_job *j, int64_t r0, int64_t r1) {
@@ -137,9 +150,15 @@ static int cpu_norm_scale(hs_dev *dev, float *scale, float *normalized, const fl
                           int64_t n_rows, int64_t d, enum hs_norm kind, double eps) {
     if (kind != HS_NORM_RMS && kind != HS_NORM_LAYER)
         return hs_fail(HS_EARG, "this model has no normalisation to compute");
-    return run_rows(&(struct row_job){.dev = dev, .rows = norm_scale_rows, .n_rows = n_rows,
-                                      .d = d, .y = normalized, .scale = scale, .a = x,
-                                      .eps = eps, .kind = (int)kind});
+    return run_rows(&(struct row_job){.dev = dev,
+                                      .rows = norm_scale_rows,
+                                      .n_rows = n_rows,
+                                      .d = d,
+                                      .y = normalized,
+                                      .scale = scale,
+                                      .a = x,
+                                      .eps = eps,
+                                      .kind = (int)kind});
 }
 
 static void norm_gain_rows(const struct row_job *j, int64_t r0, int64_t r1) {
@@ -149,8 +168,14 @@ static void norm_gain_rows(const struct row_job *j, int64_t r0, int64_t r1) {
 
 static int cpu_norm_gain(hs_dev *dev, float *y, const float *normalized, int64_t n_rows, int64_t d,
                          const float *w, const float *b) {
-    return run_rows(&(struct row_job){.dev = dev, .rows = norm_gain_rows, .n_rows = n_rows,
-                                      .d = d, .y = y, .a = normalized, .b = w, .c = b});
+    return run_rows(&(struct row_job){.dev = dev,
+                                      .rows = norm_gain_rows,
+                                      .n_rows = n_rows,
+                                      .d = d,
+                                      .y = y,
+                                      .a = normalized,
+                                      .b = w,
+                                      .c = b});
 }
 
 static void rope_rows(const struct row_job *j, int64_t r0, int64_t r1) {
@@ -161,9 +186,16 @@ static void rope_rows(const struct row_job *j, int64_t r0, int64_t r1) {
 
 static int cpu_rope(hs_dev *dev, float *x, int64_t ld, int64_t n_rows, int64_t n_head,
                     int64_t d_head, int64_t rope_dim, const float *cos_sin) {
-    return run_rows(&(struct row_job){.dev = dev, .rows = rope_rows, .n_rows = n_rows,
-                                      .d = n_head * rope_dim, .y = x, .a = cos_sin, .ld = ld,
-                                      .n_head = n_head, .d_head = d_head, .rope_dim = rope_dim});
+    return run_rows(&(struct row_job){.dev = dev,
+                                      .rows = rope_rows,
+                                      .n_rows = n_rows,
+                                      .d = n_head * rope_dim,
+                                      .y = x,
+                                      .a = cos_sin,
+                                      .ld = ld,
+                                      .n_head = n_head,
+                                      .d_head = d_head,
+                                      .rope_dim = rope_dim});
 }
 
 static void act_rows(const struct row_job *j, int64_t r0, int64_t r1) {
@@ -172,8 +204,14 @@ static void act_rows(const struct row_job *j, int64_t r0, int64_t r1) {
 
 static int cpu_act(hs_dev *dev, float *y, const float *pre, const float *linear, int64_t n,
                    enum hs_act kind) {
-    return run_rows(&(struct row_job){.dev = dev, .rows = act_rows, .n_rows = n, .d = 1, .y = y,
-                                      .a = pre, .b = linear, .kind = (int)kind});
+    return run_rows(&(struct row_job){.dev = dev,
+                                      .rows = act_rows,
+                                      .n_rows = n,
+                                      .d = 1,
+                                      .y = y,
+                                      .a = pre,
+                                      .b = linear,
+                                      .kind = (int)kind});
 }
 
 static void add_rows(const struct row_job *j, int64_t r0, int64_t r1) {
@@ -181,8 +219,8 @@ static void add_rows(const struct row_job *j, int64_t r0, int64_t r1) {
 }
 
 static int cpu_add(hs_dev *dev, float *y, const float *a, const float *b, int64_t n) {
-    return run_rows(&(struct row_job){.dev = dev, .rows = add_rows, .n_rows = n, .d = 1, .y = y,
-                                      .a = a, .b = b});
+    return run_rows(&(struct row_job){
+        .dev = dev, .rows = add_rows, .n_rows = n, .d = 1, .y = y, .a = a, .b = b});
 }
 
 const hs_backend hs_backend_cpu = {

@@ -16,15 +16,15 @@ int hs_cpu_block_get(hs_cpu_block *out, int64_t rows, int64_t cols) {
     size_t n, bytes, room;
     if (rows < 0 || cols < 0 || !hs_mul((size_t)rows, (size_t)cols, &n) ||
         !hs_mul(n ? n : 1, sizeof(float), &bytes) || !hs_add(bytes, 2 * huge, &room))
-        return hs_fail(HS_ENOMEM, "out of memory: a matrix of %lld x %lld numbers",
-                       (long long)rows, (long long)cols);
+        return hs_fail(HS_ENOMEM, "out of memory: a matrix of %lld x %lld numbers", (long long)rows,
+                       (long long)cols);
     size_t align = bytes >= huge ? huge : page;
     bytes = (bytes + align - 1) / align * align;
     room = bytes + align;
     uint8_t *base = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
-        return hs_fail(HS_ENOMEM, "out of memory: a matrix of %lld x %lld numbers",
-                       (long long)rows, (long long)cols);
+        return hs_fail(HS_ENOMEM, "out of memory: a matrix of %lld x %lld numbers", (long long)rows,
+                       (long long)cols);
     size_t head = (align - (uintptr_t)base % align) % align;
     if (head) munmap(base, head);
     if (align > head) munmap(base + head + bytes, align - head);

@@ -23,8 +23,8 @@ typedef struct hs_kern {
     // C[m, n] = A[m, k] B[k, n], on top of C's numbers when `add`. n is a multiple of width.
     // Every element is one chain of multiply-adds in order of k, so a sum cut into calls with
     // `add` has the same bits.
-    void (*gemm)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
-                 int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
+    void (*gemm)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b, int64_t ld_b,
+                 int64_t m, int64_t n, int64_t k, bool add);
     // dst[c][r] = src[r][c].
     void (*transpose)(float *dst, int64_t ld_dst, const float *src, int64_t ld_src, int64_t rows,
                       int64_t cols);

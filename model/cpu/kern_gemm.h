@@ -38,25 +38,34 @@ HS_INLINE void gemm_rows(const int nv, float *c, int64_t ld_c, const float *a, i
         a += GEMM_MR * ld_a;
     }
     switch (m) {
-    case 1: gemm_tile(1, nv, c, ld_c, a, ld_a, b, ld_b, k, add); break;
-    case 2: gemm_tile(2, nv, c, ld_c, a, ld_a, b, ld_b, k, add); break;
-    case 3: gemm_tile(3, nv, c, ld_c, a, ld_a, b, ld_b, k, add); break;
+    case 1:
+        gemm_tile(1, nv, c, ld_c, a, ld_a, b, ld_b, k, add);
+        break;
+    case 2:
+        gemm_tile(2, nv, c, ld_c, a, ld_a, b, ld_b, k, add);
+        break;
+    case 3:
+        gemm_tile(3, nv, c, ld_c, a, ld_a, b, ld_b, k, add);
+        break;
 #if GEMM_MR > 4
-    case 4: gemm_tile(4, nv, c, ld_c, a, ld_a, b, ld_b, k, add); break;
-    case 5: gemm_tile(5, nv, c, ld_c, a, ld_a, b, ld_b, k, add); break;
+    case 4:
+        gemm_tile(4, nv, c, ld_c, a, ld_a, b, ld_b, k, add);
+        break;
+    case 5:
+        gemm_tile(5, nv, c, ld_c, a, ld_a, b, ld_b, k, add);
+        break;
 #endif
     }
 }
 
 // The whole rectangle: full panels take GEMM_NV vectors at once, a narrow one goes by halves.
-static void gemm(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
-                 int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add) {
+static void gemm(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b, int64_t ld_b,
+                 int64_t m, int64_t n, int64_t k, bool add) {
     int64_t j = 0;
     for (; j + GEMM_NV * W <= n; j += GEMM_NV * W)
         gemm_rows(GEMM_NV, c + j, ld_c, a, ld_a, b + j, ld_b, m, k, add);
 #if GEMM_NV > 2
-    for (; j + 2 * W <= n; j += 2 * W)
-        gemm_rows(2, c + j, ld_c, a, ld_a, b + j, ld_b, m, k, add);
+    for (; j + 2 * W <= n; j += 2 * W) gemm_rows(2, c + j, ld_c, a, ld_a, b + j, ld_b, m, k, add);
 #endif
     for (; j < n; j += W) gemm_rows(1, c + j, ld_c, a, ld_a, b + j, ld_b, m, k, add);
 }

@@ -71,15 +71,13 @@ HS_INLINE void rope_step(float *lo, float *hi, const float *cosine, const float 
     v_put(hi, b * c + a * s, n);
 }
 
-static void rope(float *x, int64_t n_head, int64_t d_head, int64_t rope_dim,
-                 const float *cos_sin) {
+static void rope(float *x, int64_t n_head, int64_t d_head, int64_t rope_dim, const float *cos_sin) {
     int64_t half = rope_dim / 2;
     for (int64_t h = 0; h < n_head; h++, x += d_head) {
         int64_t i = 0;
         for (; i + W <= half; i += W)
             rope_step(x + i, x + half + i, cos_sin + i, cos_sin + half + i, W);
-        if (i < half)
-            rope_step(x + i, x + half + i, cos_sin + i, cos_sin + half + i, half - i);
+        if (i < half) rope_step(x + i, x + half + i, cos_sin + i, cos_sin + half + i, half - i);
     }
 }
 
@@ -91,11 +89,19 @@ static void add(float *y, const float *a, const float *b, int64_t n) {
     for (; i < n; i++) y[i] = a[i] + b[i];
 }
 
-HS_INLINE vf sigmoid_times(vf x, vf t) { return x / (v_set(1) + v_exp(-t)); }
+HS_INLINE vf sigmoid_times(vf x, vf t) {
+    return x / (v_set(1) + v_exp(-t));
+}
 
-HS_INLINE vf silu(vf x) { return sigmoid_times(x, x); }
-HS_INLINE vf gelu_quick(vf x) { return sigmoid_times(x, x * v_set(1.702f)); }
-HS_INLINE vf relu(vf x) { return v_max(v_zero(), x); } // in this order a NaN stays
+HS_INLINE vf silu(vf x) {
+    return sigmoid_times(x, x);
+}
+HS_INLINE vf gelu_quick(vf x) {
+    return sigmoid_times(x, x * v_set(1.702f));
+}
+HS_INLINE vf relu(vf x) {
+    return v_max(v_zero(), x);
+} // in this order a NaN stays
 
 // x (1 + tanh u) / 2 = x sigmoid(2u), which loses nothing where tanh u is near -1;
 // u = sqrt(2 / pi) (x + 0.044715 x^3).

@@ -16,11 +16,11 @@
 #include "model/cpu/dev.h"
 
 enum {
-    CHUNK = 768,     // columns of W in a chunk: 192 KiB of panel
-    STEP = 768,      // columns and
-    GROUP = 16,      // rows converted at once while packing: whole blocks of every format
-    COLUMNS = 64,    // of y in a task
-    ROWS = 96,       // of x in a task at most: whole tiles of every kernel, 288 KiB a chunk
+    CHUNK = 768,  // columns of W in a chunk: 192 KiB of panel
+    STEP = 768,   // columns and
+    GROUP = 16,   // rows converted at once while packing: whole blocks of every format
+    COLUMNS = 64, // of y in a task
+    ROWS = 96,    // of x in a task at most: whole tiles of every kernel, 288 KiB a chunk
     ROWS_MIN = 12,
     ROWS_KEEP = 384, // unpacking is paid once a task, so taller
     ENOUGH_TASKS = 24,
@@ -34,10 +34,16 @@ struct hs_weight {
     const int32_t *row_of;
 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t div_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
-static int64_t panel_count(const hs_weight *w) { return div_up(w->n, w->kern->nr); }
+static int64_t panel_count(const hs_weight *w) {
+    return div_up(w->n, w->kern->nr);
+}
 
 // ---- packing ------------------------------------------------------------------------------------
 
@@ -101,8 +107,10 @@ int hs_cpu_pack(hs_dev *dev, hs_weight **out, const hs_view *view, const int32_t
         w->view.data = NULL;
     }
 out:
-    if (rc) hs_cpu_unpack(w);
-    else *out = w;
+    if (rc)
+        hs_cpu_unpack(w);
+    else
+        *out = w;
     return rc;
 }
 
@@ -126,8 +134,12 @@ struct linear_job {
 };
 
 // Worker scratch: sums of the narrow last panel, a panel chunk and its conversion (KEEP).
-static int64_t edge_size(const struct linear_job *j) { return j->rows * j->w->kern->nr; }
-static int64_t chunk_size(const hs_weight *w) { return (int64_t)w->kern->nr * CHUNK; }
+static int64_t edge_size(const struct linear_job *j) {
+    return j->rows * j->w->kern->nr;
+}
+static int64_t chunk_size(const hs_weight *w) {
+    return (int64_t)w->kern->nr * CHUNK;
+}
 
 // Columns k0 .. k0+n-1 of a panel, packed.
 static const float *panel_chunk(const struct linear_job *j, int64_t panel, int64_t k0, int64_t n,
@@ -146,8 +158,10 @@ static void finish(const struct linear_job *j, float *y, const float *sums, int6
     for (int64_t r = 0; r < rows; r++) {
         float *to = y + r * j->ld_y;
         const float *from = sums + r * ld_sums;
-        if (j->bias) j->dev->kern->add(to, from, j->bias + col, cols);
-        else memcpy(to, from, (size_t)cols * sizeof *to);
+        if (j->bias)
+            j->dev->kern->add(to, from, j->bias + col, cols);
+        else
+            memcpy(to, from, (size_t)cols * sizeof *to);
     }
 }
 
@@ -172,11 +186,12 @@ static int linear_task(void *arg, int64_t task, int worker) {
     return HS_OK;
 }
 
-int hs_cpu_linear(hs_dev *dev, float *y, int64_t ld_y, const float *x, int64_t ld_x,
-                  int64_t n_rows, const hs_weight *w, const float *bias) {
+int hs_cpu_linear(hs_dev *dev, float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t n_rows,
+                  const hs_weight *w, const float *bias) {
     struct linear_job j = {dev, w, y, ld_y, x, ld_x, n_rows, bias, ROWS, div_up(w->n, COLUMNS)};
     if (n_rows < 1) return HS_OK;
-    if (!w->panels.p) j.rows = ROWS_KEEP;
+    if (!w->panels.p)
+        j.rows = ROWS_KEEP;
     else
         while (j.rows > ROWS_MIN && j.col_tasks * div_up(n_rows, j.rows) < ENOUGH_TASKS)
             j.rows /= 2;

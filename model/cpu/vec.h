@@ -41,6 +41,8 @@ typedef int32_t vi __attribute__((vector_size(W * sizeof(float))));
 // v_equal_bits: bit i tells whether lane i is equal.
 // v_load_n takes the first n (0..W) lanes from memory and the rest from fill.
 
+// One line a primitive, so that the sets can be held side by side.
+// clang-format off
 #if defined HS_ISA_avx512
 
 HS_INLINE vf v_set(float x) { return _mm512_set1_ps(x); }
@@ -122,17 +124,22 @@ HS_INLINE vf v_scale2(vf p, vf n) {
 }
 #endif
 
+// clang-format on
 // ---- written once -------------------------------------------------------------------------------
 
-HS_INLINE vf v_zero(void) { return (vf){0}; }
+HS_INLINE vf v_zero(void) {
+    return (vf){0};
+}
 
 // n lanes of memory; loops call these once with the constant W and once for the tail.
 HS_INLINE vf v_get(const float *p, int64_t n, vf fill) {
     return n == W ? v_load(p) : v_load_n(p, n, fill);
 }
 HS_INLINE void v_put(float *p, vf x, int64_t n) {
-    if (n == W) v_store(p, x);
-    else v_store_n(p, x, n);
+    if (n == W)
+        v_store(p, x);
+    else
+        v_store_n(p, x, n);
 }
 
 // 0, 1, 2, ... W - 1.
@@ -182,7 +189,7 @@ HS_INLINE vf v_exp(vf x) {
 #define KEEP_HI(l, s) ((l) & (s) ? W + (l) : (l) + (s))
 #define LANES_4(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
 #define LANES_8(f, s) LANES_4(f, s), f(4, s), f(5, s), f(6, s), f(7, s)
-#define LANES_16(f, s)                                                                            \
+#define LANES_16(f, s)                                                                             \
     LANES_8(f, s), f(8, s), f(9, s), f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
 #if defined HS_ISA_avx512
 #define LANES LANES_16
@@ -191,14 +198,14 @@ HS_INLINE vf v_exp(vf x) {
 #else
 #define LANES LANES_4
 #endif
-#define DEFINE_STAGE(s)                                                                           \
-    HS_INLINE void v_stage_##s(vf r[W]) {                                                         \
-        for (int i = 0; i < W; i++) {                                                             \
-            if (i & s) continue;                                                                  \
-            vf a = r[i], b = r[i + s];                                                            \
-            r[i] = __builtin_shufflevector(a, b, LANES(KEEP_LO, s));                              \
-            r[i + s] = __builtin_shufflevector(a, b, LANES(KEEP_HI, s));                          \
-        }                                                                                         \
+#define DEFINE_STAGE(s)                                                                            \
+    HS_INLINE void v_stage_##s(vf r[W]) {                                                          \
+        for (int i = 0; i < W; i++) {                                                              \
+            if (i & s) continue;                                                                   \
+            vf a = r[i], b = r[i + s];                                                             \
+            r[i] = __builtin_shufflevector(a, b, LANES(KEEP_LO, s));                               \
+            r[i + s] = __builtin_shufflevector(a, b, LANES(KEEP_HI, s));                           \
+        }                                                                                          \
     }
 DEFINE_STAGE(1)
 DEFINE_STAGE(2)

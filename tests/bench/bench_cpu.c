@@ -94,8 +94,8 @@ static void linear_call(void *arg) {
 }
 
 static void linears(hs_dev *dev, double peak, enum hs_weight_mode mode, hs_dtype type) {
-    static const int64_t shapes[][2] = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536},
-                                        {49152, 576}, {8192, 2048}};
+    static const int64_t shapes[][2] = {{576, 576},  {192, 576},   {1536, 576},
+                                        {576, 1536}, {49152, 576}, {8192, 2048}};
     static const int64_t rows[] = {1, 8, 64, 256, 1024};
     const hs_dtype_traits *t = &hs_dtypes[type];
     printf("\nlinear, %s weights %s\n%14s", t->name, mode == HS_WEIGHT_KEEP ? "kept" : "expanded",
@@ -140,8 +140,16 @@ static void attentions(hs_dev *dev, double peak) {
         must(be->kv_open(dev, &kv, HEADS, D, t));
         must(be->kv_put(dev, kv, 0, t, k, W, v, W));
         for (int with = 0; with < 2; with++) {
-            hs_attn a = {.n_head = HEADS, .n_kv_head = HEADS, .d_head = D, .scale = 0.125f, .q = q,
-                         .ld_q = W, .z = z, .ld_z = W, .n_q = t, .own = kv,
+            hs_attn a = {.n_head = HEADS,
+                         .n_kv_head = HEADS,
+                         .d_head = D,
+                         .scale = 0.125f,
+                         .q = q,
+                         .ld_q = W,
+                         .z = z,
+                         .ld_z = W,
+                         .n_q = t,
+                         .own = kv,
                          .stats = with ? stats : NULL};
             void *args[2] = {&a, dev};
             double seconds = best(attention_call, args);

@@ -17,8 +17,8 @@ static struct {
     bool exact; // keeps every byte
     hs_tok *tok;
 } toks[] = {
-    {DATA "gpt2", true, NULL},   {DATA "llama3", true, NULL},  {DATA "smollm", true, NULL},
-    {DATA "qwen2", false, NULL}, {DATA "added", false, NULL},  {DATA "splits", false, NULL},
+    {DATA "gpt2", true, NULL},     {DATA "llama3", true, NULL},    {DATA "smollm", true, NULL},
+    {DATA "qwen2", false, NULL},   {DATA "added", false, NULL},    {DATA "splits", false, NULL},
     {DATA "unknown", false, NULL}, {DATA "fallback", false, NULL},
 };
 enum { N_TOKS = sizeof toks / sizeof *toks };

@@ -72,13 +72,17 @@ static void json(const uint8_t *data, size_t n) {
     hs_tok *t;
     need(!hs_tok_new(&t));
     int rc = hs_tok_read_json(t, (const char *)data, n);
-    if (rc) need(rc == HS_EFORMAT || rc == HS_EUNSUPPORTED || rc == HS_ENOMEM);
-    else use(t);
+    if (rc)
+        need(rc == HS_EFORMAT || rc == HS_EUNSUPPORTED || rc == HS_ENOMEM);
+    else
+        use(t);
     hs_tok_close(t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-    if (n >= 4 && !memcmp(data, "GGUF", 4)) gguf(data, n);
-    else json(data, n);
+    if (n >= 4 && !memcmp(data, "GGUF", 4))
+        gguf(data, n);
+    else
+        json(data, n);
     return 0;
 }

@@ -135,10 +135,10 @@ static void check(const char *path, const char *answers, int holds) {
     hs_tok_close(tok);
 }
 
-#define FIXTURE(name, holds) \
-    static void name(void **state) { \
-        (void)state; \
-        check(DATA "tok_" #name, DATA "tok_" #name "/ids.jsonl", holds); \
+#define FIXTURE(name, holds)                                                                       \
+    static void name(void **state) {                                                               \
+        (void)state;                                                                               \
+        check(DATA "tok_" #name, DATA "tok_" #name "/ids.jsonl", holds);                           \
     }
 FIXTURE(gpt2, EXACT)
 FIXTURE(llama3, EXACT)
@@ -172,8 +172,10 @@ static int32_t id_of(const hs_tok *tok, const char *piece) {
 static void check_ends(const char *path, const char *bos, bool adds, const char *const *ends) {
     hs_tok *tok = open_tok(path);
     size_t n = 0, n_ends = 0;
-    if (bos) assert_int_equal(hs_tok_bos(tok), id_of(tok, bos));
-    else assert_int_equal(hs_tok_bos(tok), -1);
+    if (bos)
+        assert_int_equal(hs_tok_bos(tok), id_of(tok, bos));
+    else
+        assert_int_equal(hs_tok_bos(tok), -1);
     assert_int_equal(hs_tok_adds_bos(tok), adds);
     for (; ends[n]; n++) assert_true(hs_tok_is_eog(tok, id_of(tok, ends[n])));
     for (int32_t id = 0; id < (int32_t)hs_tok_n_vocab(tok); id++) n_ends += hs_tok_is_eog(tok, id);
@@ -198,10 +200,10 @@ static void ends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gpt2),     cmocka_unit_test(llama3),  cmocka_unit_test(smollm),
-        cmocka_unit_test(pair),     cmocka_unit_test(roberta), cmocka_unit_test(qwen2),
-        cmocka_unit_test(added),    cmocka_unit_test(unknown), cmocka_unit_test(fallback),
-        cmocka_unit_test(splits),   cmocka_unit_test(gguf),    cmocka_unit_test(ends),
+        cmocka_unit_test(gpt2),   cmocka_unit_test(llama3),  cmocka_unit_test(smollm),
+        cmocka_unit_test(pair),   cmocka_unit_test(roberta), cmocka_unit_test(qwen2),
+        cmocka_unit_test(added),  cmocka_unit_test(unknown), cmocka_unit_test(fallback),
+        cmocka_unit_test(splits), cmocka_unit_test(gguf),    cmocka_unit_test(ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

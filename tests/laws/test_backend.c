@@ -172,16 +172,27 @@ static void attend(const char *isa, const struct way *way, struct result *to) {
         assert_int_equal(be->kv_put(dev, pre, 0, way->prefix, k, KW, v, KW), 0);
     }
     assert_int_equal(be->kv_open(dev, &own, KV, D, CAP), 0);
-    assert_int_equal(be->kv_put(dev, own, 0, own_keys, k + way->prefix * KW, KW,
-                                v + way->prefix * KW, KW), 0);
+    assert_int_equal(
+        be->kv_put(dev, own, 0, own_keys, k + way->prefix * KW, KW, v + way->prefix * KW, KW), 0);
     uint8_t want[HEADS];
     memset(want, way->want, sizeof want);
     hs_tap tap = {.ctx = to, .tile = keep, .tile_rows = way->tile_rows};
-    hs_attn a = {.n_head = HEADS, .n_kv_head = KV, .d_head = D, .scale = 0.3f,
-                 .q = q + way->row0 * QW, .ld_q = QW, .z = to->z + way->row0 * QW, .ld_z = QW,
-                 .pos0 = way->row0, .n_q = way->n, .prefix = pre, .own = own,
-                 .n_prefix = way->prefix, .stats = way->stats ? stats : NULL,
-                 .tap = way->tile_rows < 0 ? NULL : &tap, .tile_want = want};
+    hs_attn a = {.n_head = HEADS,
+                 .n_kv_head = KV,
+                 .d_head = D,
+                 .scale = 0.3f,
+                 .q = q + way->row0 * QW,
+                 .ld_q = QW,
+                 .z = to->z + way->row0 * QW,
+                 .ld_z = QW,
+                 .pos0 = way->row0,
+                 .n_q = way->n,
+                 .prefix = pre,
+                 .own = own,
+                 .n_prefix = way->prefix,
+                 .stats = way->stats ? stats : NULL,
+                 .tap = way->tile_rows < 0 ? NULL : &tap,
+                 .tile_want = want};
     assert_int_equal(be->attention(dev, &a), 0);
     for (int64_t i = 0; way->stats && i < HEADS * HS_N_STAT; i++)
         memcpy(to->stats + i * KEYS + way->row0, stats + i * way->n,
@@ -195,14 +206,14 @@ static void attend(const char *isa, const struct way *way, struct result *to) {
 static void attention_stands_alone(const char *isa) {
     enum { READ = HS_TILE_READ_PATTERN, ALL = 15, WRITE = HS_TILE_WRITE_SCORES };
     static const struct way ways[] = {
-        {0, KEYS, 0, 1, true, -1, 0},     {0, KEYS, 0, 2, true, -1, 0},
-        {0, KEYS, 0, 3, true, 0, READ},   {0, KEYS, 0, 1, true, 1, READ},
-        {0, KEYS, 0, 2, true, 7, READ},   {0, KEYS, 0, 2, true, 64, READ},
+        {0, KEYS, 0, 1, true, -1, 0},      {0, KEYS, 0, 2, true, -1, 0},
+        {0, KEYS, 0, 3, true, 0, READ},    {0, KEYS, 0, 1, true, 1, READ},
+        {0, KEYS, 0, 2, true, 7, READ},    {0, KEYS, 0, 2, true, 64, READ},
         {0, KEYS, 0, 2, true, 1000, READ}, {0, KEYS, 0, 1, false, -1, 0},
-        {0, KEYS, 0, 1, false, 7, READ},  {0, KEYS, 0, 1, false, 9, READ | WRITE},
-        {20, 130, 1, 2, true, -1, 0},     {64, 86, 16, 1, true, 7, READ},
-        {64, 86, 63, 1, true, -1, 0},     {64, 86, 64, 2, true, 13, READ},
-        {140, 10, 140, 1, true, -1, 0},   {100, 50, 37, 1, false, -1, 0},
+        {0, KEYS, 0, 1, false, 7, READ},   {0, KEYS, 0, 1, false, 9, READ | WRITE},
+        {20, 130, 1, 2, true, -1, 0},      {64, 86, 16, 1, true, 7, READ},
+        {64, 86, 63, 1, true, -1, 0},      {64, 86, 64, 2, true, 13, READ},
+        {140, 10, 140, 1, true, -1, 0},    {100, 50, 37, 1, false, -1, 0},
     };
     struct result *base = calloc(1, sizeof *base), *r = calloc(1, sizeof *r);
     assert_true(base && r);
@@ -301,10 +312,8 @@ static void test_instruction_sets_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_stand_alone),
-        cmocka_unit_test(test_columns_stand_alone),
-        cmocka_unit_test(test_attention_stands_alone),
-        cmocka_unit_test(test_pattern_laws),
+        cmocka_unit_test(test_rows_stand_alone),       cmocka_unit_test(test_columns_stand_alone),
+        cmocka_unit_test(test_attention_stands_alone), cmocka_unit_test(test_pattern_laws),
         cmocka_unit_test(test_instruction_sets_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

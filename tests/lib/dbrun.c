@@ -255,8 +255,8 @@ static int record_prompt(hs_rec *rec, const dbrun *w, const hs_observe_list *lis
                    .end = end,
                    .n_token = n,
                    .period = 50};
-    hs_subject subject = {.dims = dbrun_dims, .tokens = tokens, .n_token = n,
-                          .n_row = n + w->n_decode, .period = 50};
+    hs_subject subject = {
+        .dims = dbrun_dims, .tokens = tokens, .n_token = n, .n_row = n + w->n_decode, .period = 50};
     int rc = hs_rec_prompt(rec, ord, &p);
     if (!rc) rc = hs_hooks_open(&hooks, &dbrun_dims);
     if (!rc) rc = hs_observation_open(&seen, list, &subject);

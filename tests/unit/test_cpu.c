@@ -169,10 +169,10 @@ static void strides(hs_dev *dev) {
     int32_t perm[N];
     for (int i = 0; i < N; i++) perm[i] = (i * 7 + 3) % N;
     hs_view views[] = {
-        {data, HS_F32, 2, {N, K}, {1, N}},         // transposed
-        {data, HS_F32, 2, {N, K}, {1, 3 * N}},     // a slice of a fused, transposed matrix
-        {data, HS_F32, 2, {N, K}, {K + 5, 1}},     // padded rows
-        {data, HS_F32, 2, {N, K}, {2, 2 * N}},     // neither axis dense
+        {data, HS_F32, 2, {N, K}, {1, N}},     // transposed
+        {data, HS_F32, 2, {N, K}, {1, 3 * N}}, // a slice of a fused, transposed matrix
+        {data, HS_F32, 2, {N, K}, {K + 5, 1}}, // padded rows
+        {data, HS_F32, 2, {N, K}, {2, 2 * N}}, // neither axis dense
     };
     for (int i = 0; i < COUNT(views); i++)
         for (int permute = 0; permute < 2; permute++) {
@@ -238,8 +238,8 @@ static void test_norms(void **state) {
 }
 
 static void rotation(hs_dev *dev) {
-    static const int64_t shapes[][3] = {{2, 64, 64}, {3, 16, 16}, {2, 80, 32}, {1, 6, 6}, {2, 2, 2},
-                                        {5, 128, 128}};
+    static const int64_t shapes[][3] = {{2, 64, 64}, {3, 16, 16}, {2, 80, 32},
+                                        {1, 6, 6},   {2, 2, 2},   {5, 128, 128}};
     enum { ROWS = 9 };
     hs_prng g = hs_prng_seed(5);
     for (int i = 0; i < COUNT(shapes); i++) {
@@ -272,12 +272,16 @@ static void test_rotation(void **state) {
 
 static double act_reference(enum hs_act kind, double x) {
     switch (kind) {
-    case HS_ACT_SILU: return x / (1 + exp(-x));
-    case HS_ACT_GELU: return 0.5 * x * erfc(-x / sqrt(2));
+    case HS_ACT_SILU:
+        return x / (1 + exp(-x));
+    case HS_ACT_GELU:
+        return 0.5 * x * erfc(-x / sqrt(2));
     case HS_ACT_GELU_TANH:
         return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case HS_ACT_GELU_QUICK: return x / (1 + exp(-1.702 * x));
-    default: return x > 0 ? x : 0;
+    case HS_ACT_GELU_QUICK:
+        return x / (1 + exp(-1.702 * x));
+    default:
+        return x > 0 ? x : 0;
     }
 }
 
@@ -339,12 +343,24 @@ static void trial_open(struct trial *t, hs_dev *dev, uint64_t seed) {
     const float *k = t->k + t->prefix * kw, *v = t->v + t->prefix * kw;
     assert_int_equal(be->kv_open(dev, &t->own, t->kv_heads, t->d, own), 0);
     assert_int_equal(be->kv_put(dev, t->own, 0, first, k, kw, v, kw), 0);
-    assert_int_equal(be->kv_put(dev, t->own, first, own - first, k + first * kw, kw,
-                                v + first * kw, kw), 0);
-    t->a = (hs_attn){.layer = 2, .seq = 1, .n_head = t->heads, .n_kv_head = t->kv_heads,
-                     .d_head = t->d, .scale = t->scale, .q = t->q, .ld_q = qw, .z = t->z,
-                     .ld_z = qw, .pos0 = t->pos0, .n_q = t->n, .prefix = t->pre, .own = t->own,
-                     .n_prefix = t->prefix, .stats = t->stats};
+    assert_int_equal(
+        be->kv_put(dev, t->own, first, own - first, k + first * kw, kw, v + first * kw, kw), 0);
+    t->a = (hs_attn){.layer = 2,
+                     .seq = 1,
+                     .n_head = t->heads,
+                     .n_kv_head = t->kv_heads,
+                     .d_head = t->d,
+                     .scale = t->scale,
+                     .q = t->q,
+                     .ld_q = qw,
+                     .z = t->z,
+                     .ld_z = qw,
+                     .pos0 = t->pos0,
+                     .n_q = t->n,
+                     .prefix = t->pre,
+                     .own = t->own,
+                     .n_prefix = t->prefix,
+                     .stats = t->stats};
 }
 
 static void trial_close(struct trial *t) {
@@ -405,14 +421,18 @@ static void check_row(const struct trial *t, int64_t head, int64_t row, const do
 static void attention(hs_dev *dev) {
     static const int64_t dims[] = {1, 3, 16, 64, 80, 128};
     static const int64_t heads[][2] = {{1, 1}, {4, 2}, {6, 2}, {9, 3}};
-    static const int64_t spans[][3] = {{0, 1, 0}, {0, 5, 0}, {7, 70, 0}, {130, 1, 64}, {90, 9, 37},
-                                       {65, 67, 65}, {3, 130, 1}, {1500, 13, 0},
+    static const int64_t spans[][3] = {{0, 1, 0},       {0, 5, 0},    {7, 70, 0},  {130, 1, 64},
+                                       {90, 9, 37},     {65, 67, 65}, {3, 130, 1}, {1500, 13, 0},
                                        {1490, 9, 1100}, {1021, 13, 0}}; // pos0, rows, prefix
     for (int i = 0; i < COUNT(dims); i++)
         for (int j = 0; j < COUNT(spans); j++) {
             const int64_t *h = heads[(i + j) % COUNT(heads)];
-            struct trial t = {.heads = h[0], .kv_heads = h[1], .d = dims[i], .pos0 = spans[j][0],
-                              .n = spans[j][1], .prefix = spans[j][2]};
+            struct trial t = {.heads = h[0],
+                              .kv_heads = h[1],
+                              .d = dims[i],
+                              .pos0 = spans[j][0],
+                              .n = spans[j][1],
+                              .prefix = spans[j][2]};
             trial_open(&t, dev, (uint64_t)(i * 100 + j));
             assert_int_equal(be->attention(dev, &t.a), 0);
             double p[2048], lse;
@@ -437,12 +457,23 @@ static void exponential(hs_dev *dev) {
     for (int i = 0; i <= 2000; i++) {
         float x = -0.0449f * (float)i, q = 1, k[2] = {0, x}, v[2] = {0, 1}, z;
         assert_int_equal(be->kv_put(dev, kv, 0, 2, k, 1, v, 1), 0);
-        hs_attn a = {.n_head = 1, .n_kv_head = 1, .d_head = 1, .scale = 1, .q = &q, .ld_q = 1,
-                     .z = &z, .ld_z = 1, .pos0 = 1, .n_q = 1, .own = kv};
+        hs_attn a = {.n_head = 1,
+                     .n_kv_head = 1,
+                     .d_head = 1,
+                     .scale = 1,
+                     .q = &q,
+                     .ld_q = 1,
+                     .z = &z,
+                     .ld_z = 1,
+                     .pos0 = 1,
+                     .n_q = 1,
+                     .own = kv};
         assert_int_equal(be->attention(dev, &a), 0);
         double e = exp((double)x), want = e / (1 + e);
-        if (x < -87) assert_true(z == 0);
-        else near((double)z, want, 4e-7 * want, "e^x / (1 + e^x)");
+        if (x < -87)
+            assert_true(z == 0);
+        else
+            near((double)z, want, 4e-7 * want, "e^x / (1 + e^x)");
     }
     be->kv_close(kv);
 }
@@ -456,13 +487,13 @@ static void test_exponential(void **state) {
 // What the hooks of one trial do and saw.
 struct watch {
     const struct trial *t;
-    int bad;             // calls that were not as promised
-    int calls[2][2];     // [pattern][write]
-    int64_t next[2][2];  // row expected next
+    int bad;            // calls that were not as promised
+    int calls[2][2];    // [pattern][write]
+    int64_t next[2][2]; // row expected next
     void (*edit)(const hs_tile *tile);
     enum hs_point edit_at;
-    int fail_after;      // calls, -1 never
-    double *seen;        // [n][256] last pattern read
+    int fail_after; // calls, -1 never
+    double *seen;   // [n][256] last pattern read
 };
 
 // Notes what is wrong rather than asserting: this may run on a worker's thread.
@@ -482,8 +513,10 @@ static int watch_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
     for (int64_t r = 0; r < tile->n_row; r++)
         for (int64_t k = 0; k < tile->n_key; k++) {
             float x = tile->row[r * tile->ld + k];
-            if (k > tile->row0 + r) ok = ok && x == (pattern ? 0 : -INFINITY);
-            else if (pattern && !write) w->seen[(tile->row0 + r) * 256 + k] = (double)x;
+            if (k > tile->row0 + r)
+                ok = ok && x == (pattern ? 0 : -INFINITY);
+            else if (pattern && !write)
+                w->seen[(tile->row0 + r) * 256 + k] = (double)x;
         }
     if (!ok) w->bad++;
     if (write && w->edit && tile->point == w->edit_at) w->edit(tile);
@@ -508,8 +541,7 @@ static void run_edited(hs_dev *dev, int64_t tile_rows, enum hs_point at,
     assert_int_equal(w.bad, 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(w.next[i / 2][i % 2], t.n);
-        if (tile_rows)
-            assert_int_equal(w.calls[i / 2][i % 2], (t.n + tile_rows - 1) / tile_rows);
+        if (tile_rows) assert_int_equal(w.calls[i / 2][i % 2], (t.n + tile_rows - 1) / tile_rows);
     }
     double p[256], lse;
     float row[256];
@@ -517,8 +549,10 @@ static void run_edited(hs_dev *dev, int64_t tile_rows, enum hs_point at,
         for (int64_t r = 0; r < t.n; r++) {
             int64_t n = t.pos0 + r + 1;
             for (int stage = 0; stage < 2; stage++) {
-                if (stage) reference_softmax(p, n, &lse);
-                else reference_scores(&t, head, r, p);
+                if (stage)
+                    reference_softmax(p, n, &lse);
+                else
+                    reference_scores(&t, head, r, p);
                 if (head != 1 || !edit || at != (stage ? HS_PATTERN : HS_SCORES)) continue;
                 for (int64_t k = 0; k < n; k++) row[k] = (float)p[k];
                 edit(&(hs_tile){.row0 = t.pos0 + r, .n_row = 1, .n_key = n, .row = row, .ld = n});
@@ -614,8 +648,17 @@ static void ties(hs_dev *dev) {
     k[37] = k[38] = k[53] = k[90] = 5;
     assert_int_equal(be->kv_open(dev, &kv, 1, 1, N), 0);
     assert_int_equal(be->kv_put(dev, kv, 0, N, k, 1, v, 1), 0);
-    hs_attn a = {.n_head = 1, .n_kv_head = 1, .d_head = 1, .scale = 1, .q = q, .ld_q = 1, .z = z,
-                 .ld_z = 1, .n_q = N, .own = kv, .stats = stats};
+    hs_attn a = {.n_head = 1,
+                 .n_kv_head = 1,
+                 .d_head = 1,
+                 .scale = 1,
+                 .q = q,
+                 .ld_q = 1,
+                 .z = z,
+                 .ld_z = 1,
+                 .n_q = N,
+                 .own = kv,
+                 .stats = stats};
     assert_int_equal(be->attention(dev, &a), 0);
     for (int r = 0; r < N; r++) assert_true(stats[HS_STAT_ARGMAX * N + r] == (r < 37 ? 0 : 37));
     be->kv_close(kv);
@@ -646,8 +689,17 @@ static void test_wrong_arguments(void **state) {
     assert_int_equal(be->kv_put(dev, kv, 8, 3, x, 4, x, 4), HS_ERANGE);
     assert_int_equal(be->kv_put(dev, kv, -1, 1, x, 4, x, 4), HS_ERANGE);
     assert_int_equal(be->kv_put(dev, kv, 8, 2, x, 4, x, 4), 0);
-    hs_attn a = {.n_head = 3, .n_kv_head = 1, .d_head = 4, .scale = 1, .q = x, .ld_q = 12, .z = x,
-                 .ld_z = 12, .pos0 = 10, .n_q = 1, .own = kv};
+    hs_attn a = {.n_head = 3,
+                 .n_kv_head = 1,
+                 .d_head = 4,
+                 .scale = 1,
+                 .q = x,
+                 .ld_q = 12,
+                 .z = x,
+                 .ld_z = 12,
+                 .pos0 = 10,
+                 .n_q = 1,
+                 .own = kv};
     assert_int_equal(be->attention(dev, &a), HS_EARG); // more keys than there is room for
     a.pos0 = 2, a.n_prefix = 3;
     assert_int_equal(be->attention(dev, &a), HS_EARG);
@@ -663,12 +715,12 @@ static void test_wrong_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear_shapes), cmocka_unit_test(test_every_dtype),
-        cmocka_unit_test(test_strides),       cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_rotation),      cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_attention),     cmocka_unit_test(test_exponential),
-        cmocka_unit_test(test_tiles),         cmocka_unit_test(test_failing_hook),
-        cmocka_unit_test(test_poison),        cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_linear_shapes),   cmocka_unit_test(test_every_dtype),
+        cmocka_unit_test(test_strides),         cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_rotation),        cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_attention),       cmocka_unit_test(test_exponential),
+        cmocka_unit_test(test_tiles),           cmocka_unit_test(test_failing_hook),
+        cmocka_unit_test(test_poison),          cmocka_unit_test(test_ties),
         cmocka_unit_test(test_wrong_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

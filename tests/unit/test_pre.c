@@ -43,11 +43,11 @@ static void check(const char *steps, const char *text, const char *words) {
     free(subject);
 }
 
-#define BYTES(space, regex) \
+#define BYTES(space, regex)                                                                        \
     "{\"type\":\"ByteLevel\",\"add_prefix_space\":" space ",\"use_regex\":" regex "}"
 #define WHOLE BYTES("false", "false")
-#define SPLIT(regex, behavior, invert) \
-    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"" behavior \
+#define SPLIT(regex, behavior, invert)                                                             \
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"" behavior           \
     "\",\"invert\":" invert "}," WHOLE
 
 // The reference's own example of the five behaviors.
@@ -60,7 +60,8 @@ static void behaviors(void **state) {
     check(SPLIT("-", "MergedWithNext", "false"), text, "the|-final|-|-countdown");
     check(SPLIT("-", "Contiguous", "false"), text, "the|-|final|--|countdown");
     check(SPLIT("[^-]+", "Removed", "true"), text, "the|final|countdown");
-    check(SPLIT("[^-]", "MergedWithPrevious", "true"), text, "t|h|e-|f|i|n|a|l--|c|o|u|n|t|d|o|w|n");
+    check(SPLIT("[^-]", "MergedWithPrevious", "true"), text,
+          "t|h|e-|f|i|n|a|l--|c|o|u|n|t|d|o|w|n");
     check(SPLIT("[^-]", "Contiguous", "true"), text, "the|-|final|--|countdown");
     check(SPLIT("-", "MergedWithNext", "false"), "-a-", "-a|-");
     check(SPLIT("-", "MergedWithPrevious", "false"), "-a-", "-|a-");
@@ -74,7 +75,8 @@ static void behaviors(void **state) {
 static void plain_string(void **state) {
     (void)state;
     check("{\"type\":\"Split\",\"pattern\":{\"String\":\"a.b\"},\"behavior\":\"Removed\","
-          "\"invert\":false}," WHOLE, "xa.byaxb", "x|yaxb");
+          "\"invert\":false}," WHOLE,
+          "xa.byaxb", "x|yaxb");
 }
 
 static void gpt2(void **state) {
@@ -109,10 +111,10 @@ static void whitespace(void **state) {
 
 static void families(void **state) {
     (void)state;
-    static const char llama3[] =
-        SPLIT("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
-              " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+",
-              "Isolated", "false");
+    static const char llama3[] = SPLIT(
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
+        " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+",
+        "Isolated", "false");
     check(llama3, "I'LL pay $1234567!\n\nOK  then\t\tx",
           "I|'LL| pay| $|123|456|7|!\n\n|OK| | then|\t|\tx");
     check(llama3, "it'\u017f (a)", "it|'\u017f| (|a|)"); // a long s is an s to (?i)

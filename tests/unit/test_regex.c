@@ -27,8 +27,8 @@ static const char *matches(const char *pattern, const char *text) {
     for (size_t at = 0; at < n; at = end) {
         assert_int_equal(hs_regex_find(re, run, subject, n, at, &found, &start, &end), HS_OK);
         if (!found) break;
-        used += (size_t)snprintf(out + used, sizeof out - used, used ? " %zu-%zu" : "%zu-%zu", start,
-                                 end);
+        used += (size_t)snprintf(out + used, sizeof out - used, used ? " %zu-%zu" : "%zu-%zu",
+                                 start, end);
     }
     hs_regex_run_close(run);
     hs_regex_close(re);
@@ -38,7 +38,9 @@ static const char *matches(const char *pattern, const char *text) {
 
 static void classes(void **state) {
     (void)state;
-    assert_string_equal(matches("\\s+", "a\xc2\x85" "b\u180ec\u3000d"), "1-3 8-11");
+    assert_string_equal(matches("\\s+", "a\xc2\x85"
+                                        "b\u180ec\u3000d"),
+                        "1-3 8-11");
     assert_string_equal(matches("\\w+", "a_1\u00b2\u0301\u2160 -\u2460"), "0-10");
     assert_string_equal(matches("\\W+", "a_- b"), "2-4");
     assert_string_equal(matches("[\\w-]+", "a-b c"), "0-3 4-5");
@@ -91,8 +93,10 @@ static void subjects(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classes), cmocka_unit_test(literal),
-        cmocka_unit_test(look_behind), cmocka_unit_test(subjects),
+        cmocka_unit_test(classes),
+        cmocka_unit_test(literal),
+        cmocka_unit_test(look_behind),
+        cmocka_unit_test(subjects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,8 +18,9 @@
 
 #define BYTE_LEVEL "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
 // a b c d = 0 1 2 3, a space = 4, ab = 5, bc = 6, abc = 7, cd = 8
-#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"\u0120\":4,\"ab\":5,\"bc\":6," \
-              "\"abc\":7,\"cd\":8}"
+#define VOCAB                                                                                      \
+    "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"\u0120\":4,\"ab\":5,\"bc\":6,"                   \
+    "\"abc\":7,\"cd\":8}"
 #define MERGES "\"merges\":[\"b c\",[\"a\",\"b\"],\"ab c\",\"c d\"]"
 #define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES "}"
 
@@ -59,7 +60,8 @@ static hs_tok *letters(const char *more) {
 // ---- asking them --------------------------------------------------------------------------------
 
 // The ids as text, "7 3"; with ranges, "7:0-3 3:3-4".
-static const char *encode(const hs_tok *t, const char *text, size_t n, enum hs_bos bos, bool ranges) {
+static const char *encode(const hs_tok *t, const char *text, size_t n, enum hs_bos bos,
+                          bool ranges) {
     static char out[512];
     hs_tokens got;
     size_t used = 0;
@@ -146,7 +148,8 @@ static void runs(void **state) {
 // Of two equal merges the later one counts in tokenizer.json.
 static void same_merge_twice(void **state) {
     (void)state;
-    hs_tok *t = tok_of("{" BYTE_LEVEL ",\"model\":{" VOCAB ",\"merges\":[\"b c\",\"a b\",\"b c\"]}}");
+    hs_tok *t = tok_of("{" BYTE_LEVEL ",\"model\":{" VOCAB
+                       ",\"merges\":[\"b c\",\"a b\",\"b c\"]}}");
     assert_string_equal(ids(t, "abc"), "5 2");
     hs_tok_close(t);
 }
@@ -174,9 +177,9 @@ static void unknown(void **state) {
 // GPT-2's alphabet at the ends of its ranges.
 static void alphabet(void **state) {
     (void)state;
-    static const int pairs[][2] = {{0, 0x100}, {' ', 0x120}, {'!', '!'}, {'~', '~'}, {127, 0x121},
-                                   {160, 0x142}, {161, 161}, {172, 172}, {173, 0x143}, {174, 174},
-                                   {255, 255}};
+    static const int pairs[][2] = {{0, 0x100},   {' ', 0x120}, {'!', '!'}, {'~', '~'},
+                                   {127, 0x121}, {160, 0x142}, {161, 161}, {172, 172},
+                                   {173, 0x143}, {174, 174},   {255, 255}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         assert_int_equal(hs_byte_letter((unsigned char)pairs[i][0]), pairs[i][1]);
 }
@@ -214,13 +217,14 @@ static void any_bytes(void **state) {
 // A character cut in two keeps exact ranges; an invalid byte is a word character to nobody.
 static void byte_ranges(void **state) {
     (void)state;
-    hs_tok *t = tok_of("{" BYTE_LEVEL ",\"model\":{\"vocab\":{\"\u00c3\":0,\"\u00a9\":1,\"\u0120\":2,"
+    hs_tok *t = tok_of("{" BYTE_LEVEL
+                       ",\"model\":{\"vocab\":{\"\u00c3\":0,\"\u00a9\":1,\"\u0120\":2,"
                        "\"\u0120\u00c3\":3,\"a\":4,\"a\u00c3\":5},"
                        "\"merges\":[\"\u0120 \u00c3\",\"a \u00c3\"]}}");
     assert_string_equal(ranges(t, " \u00e9"), "3:0-2 1:2-3");
-    assert_string_equal(ranges(t, "a\u00e9"), "5:0-2 1:2-3");  // one word of two letters
-    assert_string_equal(ranges(t, "a\xc3"), "4:0-1 0:1-2");    // two words
-    assert_string_equal(ranges(t, " \xc3"), "3:0-2");          // a space joins what is no letter
+    assert_string_equal(ranges(t, "a\u00e9"), "5:0-2 1:2-3"); // one word of two letters
+    assert_string_equal(ranges(t, "a\xc3"), "4:0-1 0:1-2");   // two words
+    assert_string_equal(ranges(t, " \xc3"), "3:0-2");         // a space joins what is no letter
     hs_tok_close(t);
 }
 
@@ -257,8 +261,8 @@ static void prefix_space(void **state) {
 
 static void added(void **state) {
     (void)state;
-    hs_tok *t = letters(",\"added_tokens\":[" ADDED("<a", "") "," ADDED("<ab>", "") ","
-                        ADDED("b>", ",\"special\":true") "," ADDED("", "") "]");
+    hs_tok *t = letters(",\"added_tokens\":[" ADDED("<a", "") "," ADDED("<ab>", "") "," ADDED(
+        "b>", ",\"special\":true") "," ADDED("", "") "]");
     assert_string_equal(ids(t, "<ab>"), "257"); // the longest of those that begin first
     assert_string_equal(ids(t, "<ab"), "256 98");
     assert_string_equal(ids(t, "<<ab>b>"), "60 257 258");
@@ -280,9 +284,8 @@ static void added(void **state) {
 
 static void added_flags(void **state) {
     (void)state;
-    hs_tok *t = letters(",\"added_tokens\":[" ADDED("L!", ",\"lstrip\":true") ","
-                        ADDED("!R", ",\"rstrip\":true") ","
-                        ADDED("WW", ",\"single_word\":true") "]");
+    hs_tok *t = letters(",\"added_tokens\":[" ADDED("L!", ",\"lstrip\":true") "," ADDED(
+        "!R", ",\"rstrip\":true") "," ADDED("WW", ",\"single_word\":true") "]");
     assert_string_equal(ranges(t, "x \u3000L! y"), "120:0-1 256:1-7 32:7-8 121:8-9");
     assert_string_equal(ranges(t, "x !R\n\u00a0y"), "120:0-1 32:1-2 257:2-7 121:7-8");
     assert_string_equal(ids(t, " L!"), "256");
@@ -315,9 +318,9 @@ static void added_normalized(void **state) {
 // A token that the model has keeps its id; new ones follow the number of the model's tokens.
 static void added_ids(void **state) {
     (void)state;
-    hs_tok *t = tok_of("{" BYTE_LEVEL "," MODEL ",\"added_tokens\":[" ADDED("abc", ",\"id\":99") ","
-                       ADDED("new", ",\"id\":50") "," ADDED("bc", "") ","
-                       ADDED("new", ",\"rstrip\":true") "]}");
+    hs_tok *t = tok_of(
+        "{" BYTE_LEVEL "," MODEL ",\"added_tokens\":[" ADDED("abc", ",\"id\":99") "," ADDED(
+            "new", ",\"id\":50") "," ADDED("bc", "") "," ADDED("new", ",\"rstrip\":true") "]}");
     assert_string_equal(ids(t, "abcnewa"), "7 9 0");
     assert_string_equal(ids(t, "new bc"), "9 6"); // the last description counts
     assert_int_equal(hs_tok_n_vocab(t), 10);
@@ -355,7 +358,8 @@ static void bos(void **state) {
     assert_int_equal(hs_tok_encode(t, "a", 1, HS_BOS_YES, &got), HS_EARG);
     assert_null(got.at);
     hs_tok_close(t);
-    t = tok_of("{" BYTE_LEVEL "," MODEL ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
+    t = tok_of("{" BYTE_LEVEL "," MODEL
+               ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
                "{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\",\"single\":["
                "{\"SpecialToken\":{\"id\":\"S\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\"}},"
                "{\"SpecialToken\":{\"id\":\"E\"}}],\"special_tokens\":{\"S\":{\"ids\":[8]},"
@@ -382,14 +386,14 @@ static void bos(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks), cmocka_unit_test(stale), cmocka_unit_test(alphabet),
-       cmocka_unit_test(ignore_merges),
-        cmocka_unit_test(runs), cmocka_unit_test(same_merge_twice),
-        cmocka_unit_test(unknown), cmocka_unit_test(any_bytes),
-        cmocka_unit_test(byte_ranges), cmocka_unit_test(nfc_ranges),
+        cmocka_unit_test(ranks),        cmocka_unit_test(stale),
+        cmocka_unit_test(alphabet),     cmocka_unit_test(ignore_merges),
+        cmocka_unit_test(runs),         cmocka_unit_test(same_merge_twice),
+        cmocka_unit_test(unknown),      cmocka_unit_test(any_bytes),
+        cmocka_unit_test(byte_ranges),  cmocka_unit_test(nfc_ranges),
         cmocka_unit_test(prefix_space), cmocka_unit_test(added),
-        cmocka_unit_test(added_flags), cmocka_unit_test(added_normalized),
-        cmocka_unit_test(added_ids), cmocka_unit_test(gaps),
+        cmocka_unit_test(added_flags),  cmocka_unit_test(added_normalized),
+        cmocka_unit_test(added_ids),    cmocka_unit_test(gaps),
         cmocka_unit_test(bos),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,8 +18,9 @@
 
 #define BYTE_LEVEL "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
 // a b c d = 0 1 2 3, a space = 4, ab = 5, bc = 6, abc = 7, cd = 8
-#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"\u0120\":4,\"ab\":5,\"bc\":6," \
-              "\"abc\":7,\"cd\":8}"
+#define VOCAB                                                                                      \
+    "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"\u0120\":4,\"ab\":5,\"bc\":6,"                   \
+    "\"abc\":7,\"cd\":8}"
 #define MERGES "\"merges\":[\"b c\",[\"a\",\"b\"],\"ab c\",\"c d\"]"
 #define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES "}"
 
@@ -58,14 +59,15 @@ static const char *ids(const hs_tok *t, const char *text) {
 #define PRE(x) "{\"pre_tokenizer\":" x "," MODEL "}"
 #define IN_MODEL(x) "{" BYTE_LEVEL ",\"model\":{" VOCAB "," MERGES "," x "}}"
 #define WITH(x) "{" BYTE_LEVEL "," MODEL "," x "}"
-#define TEMPLATE(single) \
-    WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[" single "]," \
+#define TEMPLATE(single)                                                                           \
+    WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[" single "],"            \
          "\"special_tokens\":{\"S\":{\"ids\":[8]}}}")
 #define S "{\"SpecialToken\":{\"id\":\"S\"}}"
 #define A "{\"Sequence\":{\"id\":\"A\"}}"
-#define SPLIT(regex) \
-    PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" \
-        regex "\"},\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]}")
+#define SPLIT(regex)                                                                               \
+    PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"    \
+        "\"" regex                                                                                 \
+        "\"},\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]}")
 
 static void refused(void **state) {
     (void)state;
@@ -85,7 +87,8 @@ static void refused(void **state) {
         {PRE("{\"type\":\"Metaspace\"}"), "Metaspace"},
         {PRE("{\"type\":\"Digits\"}"), "byte-level"},
         {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
-             "{\"type\":\"Digits\"}]}"), "Digits after ByteLevel"},
+             "{\"type\":\"Digits\"}]}"),
+         "Digits after ByteLevel"},
         {WITH("\"post_processor\":{\"type\":\"Other\"}"), "Other"},
         {TEMPLATE(S "," S "," A), "two tokens before"},
         {TEMPLATE(A "," S "," S "," S "," S "," S), "more than 4 tokens after"},
@@ -121,7 +124,13 @@ static void refused(void **state) {
 static void damaged(void **state) {
     (void)state;
     const char *const cases[] = {
-        "", "{", "[]", "{}", "{\"model\":1}", "{\"model\":{}}", "{\"model\":{\"vocab\":{}}}",
+        "",
+        "{",
+        "[]",
+        "{}",
+        "{\"model\":1}",
+        "{\"model\":{}}",
+        "{\"model\":{\"vocab\":{}}}",
         "{" BYTE_LEVEL ",\"model\":{\"vocab\":{\"a\":\"b\"},\"merges\":[]}}",
         "{" BYTE_LEVEL ",\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",
         "{" BYTE_LEVEL ",\"model\":{\"vocab\":{\"a\":1.5},\"merges\":[]}}",
@@ -139,7 +148,9 @@ static void damaged(void **state) {
         "{" BYTE_LEVEL ",\"model\":{" VOCAB ",\"merges\":[\"a c\"]}}",
         "{" BYTE_LEVEL ",\"model\":{" VOCAB ",\"merges\":7}}",
         IN_MODEL("\"unk_token\":\"none\""),
-        WITH("\"normalizer\":{}"), PRE("{}"), PRE("7"),
+        WITH("\"normalizer\":{}"),
+        PRE("{}"),
+        PRE("7"),
         PRE("{\"type\":\"Split\"}"),
         PRE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Other\"}"),
         WITH("\"post_processor\":{}"),
@@ -148,7 +159,8 @@ static void damaged(void **state) {
              "\"sep\":[\"a\",0]}"),
         WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
              "{\"SpecialToken\":{\"id\":\"S\"}},{\"Sequence\":{\"id\":\"A\"}}]}"),
-        WITH("\"added_tokens\":[{}]"), WITH("\"added_tokens\":[1,2]"),
+        WITH("\"added_tokens\":[{}]"),
+        WITH("\"added_tokens\":[1,2]"),
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hs_tok *t;
@@ -195,43 +207,59 @@ static int open_folder(hs_tok **t, const char *const *files) {
 static void beside(void **state) {
     (void)state;
     hs_tok *t;
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        TOKENIZER, "special_tokens_map.json", "{\"bos_token\":\"ab\",\"eos_token\":\"cd\"}",
-        "config.json", "{\"bos_token_id\":1,\"eos_token_id\":[2,3,99]}",
-        "generation_config.json", "{\"eos_token_id\":4}", NULL}), HS_OK);
+    assert_int_equal(
+        open_folder(
+            &t, (const char *const[]){TOKENIZER, "special_tokens_map.json",
+                                      "{\"bos_token\":\"ab\",\"eos_token\":\"cd\"}", "config.json",
+                                      "{\"bos_token_id\":1,\"eos_token_id\":[2,3,99]}",
+                                      "generation_config.json", "{\"eos_token_id\":4}", NULL}),
+        HS_OK);
     assert_int_equal(hs_tok_bos(t), 5);
     assert_false(hs_tok_adds_bos(t));
     for (int32_t id = 0; id < 9; id++)
         assert_int_equal(hs_tok_is_eog(t, id), id == 2 || id == 3 || id == 4 || id == 8);
     hs_tok_close(t);
     // tokenizer_config.json goes before special_tokens_map.json, and says what is added.
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        TOKENIZER, "special_tokens_map.json", "{\"bos_token\":\"ab\"}", "tokenizer_config.json",
-        "{\"bos_token\":{\"content\":\"bc\"},\"eos_token\":\"d\",\"add_bos_token\":true,"
-        "\"add_eos_token\":true}", NULL}), HS_OK);
+    assert_int_equal(
+        open_folder(
+            &t,
+            (const char *const[]){
+                TOKENIZER, "special_tokens_map.json", "{\"bos_token\":\"ab\"}",
+                "tokenizer_config.json",
+                "{\"bos_token\":{\"content\":\"bc\"},\"eos_token\":\"d\",\"add_bos_token\":true,"
+                "\"add_eos_token\":true}",
+                NULL}),
+        HS_OK);
     assert_string_equal(ids(t, "a"), "6 0 3");
     assert_string_equal(encode(t, LIT("a"), HS_BOS_NO), "0");
     hs_tok_close(t);
     // Saying one of the two settles both; a BOS that is only named replaces none that is added.
     const char *const adds = "{" BYTE_LEVEL "," MODEL ",\"post_processor\":{\"type\":"
                              "\"RobertaProcessing\",\"cls\":[\"a\",0],\"sep\":[\"b\",1]}}";
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        "tokenizer.json", adds, "tokenizer_config.json", "{\"bos_token\":\"cd\"}", NULL}), HS_OK);
+    assert_int_equal(
+        open_folder(&t, (const char *const[]){"tokenizer.json", adds, "tokenizer_config.json",
+                                              "{\"bos_token\":\"cd\"}", NULL}),
+        HS_OK);
     assert_string_equal(ids(t, "c"), "0 2 1");
     hs_tok_close(t);
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        "tokenizer.json", adds, "tokenizer_config.json", "{\"add_bos_token\":false}", NULL}),
+    assert_int_equal(
+        open_folder(&t, (const char *const[]){"tokenizer.json", adds, "tokenizer_config.json",
+                                              "{\"add_bos_token\":false}", NULL}),
         HS_OK);
     assert_string_equal(ids(t, "c"), "2");
     assert_int_equal(hs_tok_bos(t), 0);
     hs_tok_close(t);
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        "tokenizer.json", adds, "tokenizer_config.json",
-        "{\"eos_token\":\"d\",\"add_eos_token\":true}", NULL}), HS_OK);
+    assert_int_equal(
+        open_folder(&t,
+                    (const char *const[]){"tokenizer.json", adds, "tokenizer_config.json",
+                                          "{\"eos_token\":\"d\",\"add_eos_token\":true}", NULL}),
+        HS_OK);
     assert_string_equal(ids(t, "c"), "2 3");
     hs_tok_close(t);
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        TOKENIZER, "config.json", "{\"bos_token_id\":1,\"eos_token_id\":2}", NULL}), HS_OK);
+    assert_int_equal(
+        open_folder(&t, (const char *const[]){TOKENIZER, "config.json",
+                                              "{\"bos_token_id\":1,\"eos_token_id\":2}", NULL}),
+        HS_OK);
     assert_string_equal(encode(t, LIT("a"), HS_BOS_YES), "1 0");
     assert_string_equal(ids(t, "a"), "0");
     assert_true(hs_tok_is_eog(t, 2));
@@ -251,8 +279,9 @@ static void folders(void **state) {
     assert_int_equal(open_folder(&t, (const char *const[]){"tokenizer.json", "{", NULL}),
                      HS_EFORMAT);
     assert_non_null(strstr(hs_errmsg(), "tokenizer.json"));
-    assert_int_equal(open_folder(&t, (const char *const[]){TOKENIZER, "tokenizer_config.json", "[",
-                                                           NULL}), HS_EFORMAT);
+    assert_int_equal(
+        open_folder(&t, (const char *const[]){TOKENIZER, "tokenizer_config.json", "[", NULL}),
+        HS_EFORMAT);
     assert_non_null(strstr(hs_errmsg(), "tokenizer_config.json"));
     assert_null(t);
 }
@@ -268,17 +297,23 @@ static void pair_of_files(void **state) {
     assert_int_equal(hs_tok_bos(t), 3);
     assert_true(hs_tok_is_special(t, 3) && hs_tok_is_eog(t, 3));
     hs_tok_close(t);
-    assert_int_equal(open_folder(&t, (const char *const[]){PAIR, "a b", "tokenizer_config.json",
-        "{\"eos_token\":\"b\",\"tokenizer_class\":\"GPT2Tokenizer\"}", NULL}), HS_OK);
+    assert_int_equal(
+        open_folder(
+            &t, (const char *const[]){PAIR, "a b", "tokenizer_config.json",
+                                      "{\"eos_token\":\"b\",\"tokenizer_class\":\"GPT2Tokenizer\"}",
+                                      NULL}),
+        HS_OK);
     assert_string_equal(ids(t, "ab"), "0 1"); // b is a special token
     hs_tok_close(t);
     assert_int_equal(open_folder(&t, (const char *const[]){PAIR, "ab", NULL}), HS_EFORMAT);
     assert_int_equal(open_folder(&t, (const char *const[]){PAIR, "a b c", NULL}), HS_EFORMAT);
     assert_int_equal(open_folder(&t, (const char *const[]){PAIR, "b a", NULL}), HS_EFORMAT);
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        PAIR, "a b", "config.json", "{\"model_type\":\"roberta\"}", NULL}), HS_EUNSUPPORTED);
-    assert_int_equal(open_folder(&t, (const char *const[]){
-        PAIR, "a b", "tokenizer_config.json", "{\"tokenizer_class\":\"CLIPTokenizer\"}", NULL}),
+    assert_int_equal(open_folder(&t, (const char *const[]){PAIR, "a b", "config.json",
+                                                           "{\"model_type\":\"roberta\"}", NULL}),
+                     HS_EUNSUPPORTED);
+    assert_int_equal(
+        open_folder(&t, (const char *const[]){PAIR, "a b", "tokenizer_config.json",
+                                              "{\"tokenizer_class\":\"CLIPTokenizer\"}", NULL}),
         HS_EUNSUPPORTED);
 }
 
@@ -295,8 +330,8 @@ static int open_gguf(hs_tok **t, mk *m) {
     return rc;
 }
 
-static const char *const gguf_tokens[] = {"a", "b", "c", "ab", "bc", "abc", "</s>", "<u>", "1", "2",
-                                          "12"};
+static const char *const gguf_tokens[] = {"a",    "b",   "c", "ab", "bc", "abc",
+                                          "</s>", "<u>", "1", "2",  "12"};
 enum { N_GGUF = sizeof gguf_tokens / sizeof *gguf_tokens };
 
 static mk gguf_of(const char *pre) {
@@ -348,10 +383,11 @@ static void gguf_pre(void **state) {
     static const struct {
         const char *pre, *ids; // of "12a1"
     } cases[] = {
-        {"default", "10 0 8"},   {"gpt-2", "10 0 8"}, {"olmo", "10 0 8"},   {"smollm", "8 9 0 8"},
-        {"exaone", "8 9 0 8"},   {"llama3", "10 0 8"}, {"dbrx", "10 0 8"},  {"qwen2", "8 9 0 8"},
-        {"grok-2", "8 9 0 8"},   {"qwen35", "8 9 0 8"}, {"tekken", "8 9 0 8"}, {"gpt-4o", "10 0 8"},
-        {"deepseek-v3", "10 0 8"}, {"falcon", "10 0 8"}, {NULL, "10 0 8"},
+        {"default", "10 0 8"},     {"gpt-2", "10 0 8"},   {"olmo", "10 0 8"},
+        {"smollm", "8 9 0 8"},     {"exaone", "8 9 0 8"}, {"llama3", "10 0 8"},
+        {"dbrx", "10 0 8"},        {"qwen2", "8 9 0 8"},  {"grok-2", "8 9 0 8"},
+        {"qwen35", "8 9 0 8"},     {"tekken", "8 9 0 8"}, {"gpt-4o", "10 0 8"},
+        {"deepseek-v3", "10 0 8"}, {"falcon", "10 0 8"},  {NULL, "10 0 8"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         hs_tok *t;
@@ -406,11 +442,9 @@ static void gguf_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused), cmocka_unit_test(damaged),
-        cmocka_unit_test(runaway), cmocka_unit_test(beside),
-        cmocka_unit_test(folders), cmocka_unit_test(pair_of_files),
-        cmocka_unit_test(gguf), cmocka_unit_test(gguf_pre),
-        cmocka_unit_test(gguf_refused),
+        cmocka_unit_test(refused), cmocka_unit_test(damaged),  cmocka_unit_test(runaway),
+        cmocka_unit_test(beside),  cmocka_unit_test(folders),  cmocka_unit_test(pair_of_files),
+        cmocka_unit_test(gguf),    cmocka_unit_test(gguf_pre), cmocka_unit_test(gguf_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,9 +32,25 @@ static void every_scalar(void **state) {
 static void ill_formed(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x9f\xbf", "\xe2\x28\xa1",
-        "\xe2\x82(", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x28\x8c\xbc",
-        "\xf0\x90\x28\xbc", "\xf0\x90\x8c(", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xff",
+        "\x80",
+        "\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xc3",
+        "\xc3(",
+        "\xe0\x9f\xbf",
+        "\xe2\x28\xa1",
+        "\xe2\x82(",
+        "\xed\xa0\x80",
+        "\xed\xbf\xbf",
+        "\xf0\x8f\xbf\xbf",
+        "\xf0\x28\x8c\xbc",
+        "\xf0\x90\x28\xbc",
+        "\xf0\x90\x8c(",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xfe",
+        "\xff",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int32_t cp = 0;
@@ -63,11 +79,26 @@ static void width(void **state) {
         const char *s;
         int width;
     } cases[] = {
-        {"", 0}, {"abc", 3}, {"\u00e9", 1}, {"e\u0301", 1}, {"\u4e2d\u6587", 4}, {"\uff71", 1},
-        {"\uac00", 2}, {"\u1112\u1161\u11ab", 2}, {"\u0928\u092e", 2}, {"\u200b", 0}, {"\n", 0},
-        {"\U0001f44d", 2}, {"\U0001f44d\U0001f3fd", 2}, {"\u2764\ufe0f", 2},
-        {"\U0001f469\u200d\U0001f469\u200d\U0001f467", 2}, {"\U0001f1eb\U0001f1f7", 2},
-        {"\xff", 1}, {"a\xe2\x82z", 4}, {"\U0001f44d\xff", 3}, {"\xff\U0001f44d", 3},
+        {"", 0},
+        {"abc", 3},
+        {"\u00e9", 1},
+        {"e\u0301", 1},
+        {"\u4e2d\u6587", 4},
+        {"\uff71", 1},
+        {"\uac00", 2},
+        {"\u1112\u1161\u11ab", 2},
+        {"\u0928\u092e", 2},
+        {"\u200b", 0},
+        {"\n", 0},
+        {"\U0001f44d", 2},
+        {"\U0001f44d\U0001f3fd", 2},
+        {"\u2764\ufe0f", 2},
+        {"\U0001f469\u200d\U0001f469\u200d\U0001f467", 2},
+        {"\U0001f1eb\U0001f1f7", 2},
+        {"\xff", 1},
+        {"a\xe2\x82z", 4},
+        {"\U0001f44d\xff", 3},
+        {"\xff\U0001f44d", 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(hs_utf8_width(cases[i].s, strlen(cases[i].s)), cases[i].width);
@@ -128,7 +159,7 @@ static void normalize(void **state) {
         {"abc", "abc", "abc"},
         {"e\u0301", "\u00e9", "e\u0301"},
         {"\u00e9x", "\u00e9x", "e\u0301x"},
-        {"a\u0302\u0323", "\u1ead", "a\u0323\u0302"},     // reordered, then composed twice
+        {"a\u0302\u0323", "\u1ead", "a\u0323\u0302"}, // reordered, then composed twice
         {"a\u0301\u0301", "\u00e1\u0301", "a\u0301\u0301"},
         {"\u212b\u2126", "\u00c5\u03a9", "A\u030a\u03a9"}, // singletons
         {"\u0958", "\u0915\u093c", "\u0915\u093c"},        // excluded from composition
@@ -136,7 +167,7 @@ static void normalize(void **state) {
         {"\ud558\u11ab", "\ud55c", "\u1112\u1161\u11ab"},
         {"\u0301a", "\u0301a", "\u0301a"},
         {"\u4e2d\u6587", "\u4e2d\u6587", "\u4e2d\u6587"},
-        {"a\u1abf\u0323", "a\u1abf\u0323", "a\u1abf\u0323"},       // U+1ABF: a mark of Unicode 13
+        {"a\u1abf\u0323", "a\u1abf\u0323", "a\u1abf\u0323"}, // U+1ABF: a mark of Unicode 13
         {"\U00011935\U00011930", "\U00011935\U00011930", "\U00011935\U00011930"}, // composes in 13
         {"e\xff\u0301", "e\xff\u0301", "e\xff\u0301"},
         {"e\u0301\xe2\x82", "\u00e9\xe2\x82", "e\u0301\xe2\x82"},

@@ -52,19 +52,19 @@ static void token_labels(void **state) {
         {"<|im_end|>", "&lt;|im_end|&gt;"},
         {"&amp;", "&amp;amp;"},
         {"\xe2\x82", PALE("&lt;0xE2&gt;") PALE("&lt;0x82&gt;")},
-        {"\xc0\xaf", PALE("&lt;0xC0&gt;") PALE("&lt;0xAF&gt;")},         // overlong
+        {"\xc0\xaf", PALE("&lt;0xC0&gt;") PALE("&lt;0xAF&gt;")}, // overlong
         {"\xed\xa0\x80", PALE("&lt;0xED&gt;") PALE("&lt;0xA0&gt;") PALE("&lt;0x80&gt;")},
         {"\xf4\x90\x80\x80", PALE("&lt;0xF4&gt;") PALE("&lt;0x90&gt;") PALE("&lt;0x80&gt;")
-                             PALE("&lt;0x80&gt;")},                      // beyond U+10FFFF
+                                 PALE("&lt;0x80&gt;")}, // beyond U+10FFFF
         {"\xff", PALE("&lt;0xFF&gt;")},
         {"日本", "日本"},
         {"\u200b", PALE("&lt;U+200B&gt;")},
-        {"\u202eabc", PALE("&lt;U+202E&gt;") "abc"},                     // would reverse the line
+        {"\u202eabc", PALE("&lt;U+202E&gt;") "abc"}, // would reverse the line
         {"a\u00a0b\u3000", "a" PALE("&lt;U+00A0&gt;") "b" PALE("&lt;U+3000&gt;")},
-        {"\u0301", PALE("◌") "\u0301"},                                 // a mark without a base
+        {"\u0301", PALE("◌") "\u0301"}, // a mark without a base
         {"e\u0301", "e\u0301"},
         {"◌", "◌"},
-        {"👩\u200d🔬", "👩\u200d🔬"},                                   // a joiner that joins
+        {"👩\u200d🔬", "👩\u200d🔬"}, // a joiner that joins
         {"\u200d", PALE("&lt;U+200D&gt;")},
     };
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
@@ -94,10 +94,15 @@ static void endless_token(void **state) {
 
 static void ticks(void **state) {
     (void)state;
-    static const struct { double lo, hi; int most; double first, step; int n; } want[] = {
-        {0, 1, 6, 0, 0.2, 6},      {0, 1, 11, 0, 0.1, 11},   {0, 1, 10, 0, 0.2, 6},
-        {-1, 1, 5, -1, 0.5, 5},    {0.13, 2.93, 6, 0.5, 0.5, 5}, {-0.187, 1.469, 4, 0, 0.5, 3},
-        {0, 3e-7, 4, 0, 1e-7, 4},  {99, 100.5, 2, 99, 1, 2}, {0, 1e6, 3, 0, 5e5, 3},
+    static const struct {
+        double lo, hi;
+        int most;
+        double first, step;
+        int n;
+    } want[] = {
+        {0, 1, 6, 0, 0.2, 6},     {0, 1, 11, 0, 0.1, 11},       {0, 1, 10, 0, 0.2, 6},
+        {-1, 1, 5, -1, 0.5, 5},   {0.13, 2.93, 6, 0.5, 0.5, 5}, {-0.187, 1.469, 4, 0, 0.5, 3},
+        {0, 3e-7, 4, 0, 1e-7, 4}, {99, 100.5, 2, 99, 1, 2},     {0, 1e6, 3, 0, 5e5, 3},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         double at[16], step;
@@ -111,9 +116,13 @@ static void ticks(void **state) {
 
 static void numbers(void **state) {
     (void)state;
-    static const struct { double v; int decimals; const char *text; } want[] = {
-        {0.5, 1, "0.5"},   {-0.25, 2, "−0.25"}, {-0.001, 2, "0.00"}, {12, 0, "12"},
-        {NAN, 2, "NaN"},   {-INFINITY, 2, "−∞"}, {0.00012, -1, "1.2e-04"},
+    static const struct {
+        double v;
+        int decimals;
+        const char *text;
+    } want[] = {
+        {0.5, 1, "0.5"}, {-0.25, 2, "−0.25"},  {-0.001, 2, "0.00"},      {12, 0, "12"},
+        {NAN, 2, "NaN"}, {-INFINITY, 2, "−∞"}, {0.00012, -1, "1.2e-04"},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         char text[HS_NUMBER];
@@ -132,14 +141,21 @@ static void numbers(void **state) {
 static void colour_maps(void **state) {
     (void)state;
     // Published values of the 256-entry tables (blues, rdbu: the schemes' own classes).
-    static const struct { const char *name; double t; uint32_t rgb; int off; } want[] = {
-        {"viridis", 0, 0x440154, 0},  {"viridis", 1, 0xfde725, 0},
+    static const struct {
+        const char *name;
+        double t;
+        uint32_t rgb;
+        int off;
+    } want[] = {
+        {"viridis", 0, 0x440154, 0},         {"viridis", 1, 0xfde725, 0},
         {"viridis", 64 / 255., 0x3b528b, 2}, {"viridis", 128 / 255., 0x21918c, 2},
-        {"magma", 1, 0xfcfdbf, 0},    {"magma", 0, 0x000004, 0},
-        {"magma", 128 / 255., 0xb73779, 2},   {"cividis", 0, 0x00224e, 0},
-        {"cividis", 1, 0xfee838, 0},  {"blues", 0.5, 0x6baed6, 0}, {"grey", 0.2, 0xcccccc, 0},
-        {"rdbu", 0, 0x67001f, 0},     {"rdbu", 0.5, 0xf7f7f7, 0},  {"rdbu_r", 0, 0x053061, 0},
-        {"rdbu", 1.5, 0x053061, 0},   {"rdbu", -3, 0x67001f, 0},   {"rdbu", NAN, 0x67001f, 0},
+        {"magma", 1, 0xfcfdbf, 0},           {"magma", 0, 0x000004, 0},
+        {"magma", 128 / 255., 0xb73779, 2},  {"cividis", 0, 0x00224e, 0},
+        {"cividis", 1, 0xfee838, 0},         {"blues", 0.5, 0x6baed6, 0},
+        {"grey", 0.2, 0xcccccc, 0},          {"rdbu", 0, 0x67001f, 0},
+        {"rdbu", 0.5, 0xf7f7f7, 0},          {"rdbu_r", 0, 0x053061, 0},
+        {"rdbu", 1.5, 0x053061, 0},          {"rdbu", -3, 0x67001f, 0},
+        {"rdbu", NAN, 0x67001f, 0},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const hs_cmap *m = hs_cmap_find(want[i].name);
@@ -162,10 +178,30 @@ static void colour_maps(void **state) {
 // ---- layouts ------------------------------------------------------------------------------------
 
 static const char *const awkward[] = {
-    "<|im_start|>", "The", " quick", "\n", " السلام", " 日本語", " नमस्ते", "\xe2\x82", " 🙂", "   ",
-    "supercalifragilisticexpialidociousness and more of it than any page has room for", "fg|Âjy",
-    "z\u0310\u0310\u0310\u0310\u0310\u0310\u0310\u0329\u0329\u0329\u0329\u0329", "", "é", "한국어",
-    " internationalization", " & <b>", "\u200d", "עברית", "i", "W", "།", "ཧཱུྃ",
+    "<|im_start|>",
+    "The",
+    " quick",
+    "\n",
+    " السلام",
+    " 日本語",
+    " नमस्ते",
+    "\xe2\x82",
+    " 🙂",
+    "   ",
+    "supercalifragilisticexpialidociousness and more of it than any page has room for",
+    "fg|Âjy",
+    "z\u0310\u0310\u0310\u0310\u0310\u0310\u0310\u0329\u0329\u0329\u0329\u0329",
+    "",
+    "é",
+    "한국어",
+    " internationalization",
+    " & <b>",
+    "\u200d",
+    "עברית",
+    "i",
+    "W",
+    "།",
+    "ཧཱུྃ",
 };
 enum { AWKWARD = sizeof awkward / sizeof *awkward };
 
@@ -288,17 +324,26 @@ static const char **awkward_labels(int64_t n, int shift) {
 
 static void map_layouts(void **state) {
     (void)state;
-    static const struct { int64_t n; double dpi; int least_labels; } each[] = {
-        {1, 150, 1},   {2, 150, 2},   {12, 150, 12},  {12, 37, 12},    {40, 150, 40},
-        {40, 300, 40}, {64, 96, 64},  {64, 150, 64},  {101, 150, 101},  {120, 150, 55},
+    static const struct {
+        int64_t n;
+        double dpi;
+        int least_labels;
+    } each[] = {
+        {1, 150, 1},    {2, 150, 2},   {12, 150, 12},   {12, 37, 12},    {40, 150, 40},
+        {40, 300, 40},  {64, 96, 64},  {64, 150, 64},   {101, 150, 101}, {120, 150, 55},
         {300, 150, 55}, {300, 72, 55}, {2000, 150, 35}, {2000, 20, 35},
     };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         int64_t n = each[i].n;
         float *value = calloc((size_t)(n * n), sizeof *value);
         const char **label = awkward_labels(n, 0);
-        hs_fig_map f = {.title = "A title", .subtitle = "model, run 1, prompt 0", .value = value,
-                        .n_q = n, .n_k = n, .label = label, .causal = true,
+        hs_fig_map f = {.title = "A title",
+                        .subtitle = "model, run 1, prompt 0",
+                        .value = value,
+                        .n_q = n,
+                        .n_k = n,
+                        .label = label,
+                        .causal = true,
                         .bar_label = "attention weight"};
         hs_fig_style style = PLAIN;
         style.dpi = each[i].dpi;
@@ -328,9 +373,16 @@ static void map_layouts(void **state) {
 // Maps that are no squares and do not start at 0, texts of every length.
 static void odd_layouts(void **state) {
     (void)state;
-    static const struct { int64_t n_q, n_k, q0, k0; } each[] = {
-        {1, 600, 599, 0}, {600, 1, 0, 0}, {4, 4000, 4000, 4}, {300, 40, 1234567, 1234800},
-        {3, 3, 1999999999, 1999999999}, {12, 100, 88, 0}, {301, 301, 1234500, 1234500},
+    static const struct {
+        int64_t n_q, n_k, q0, k0;
+    } each[] = {
+        {1, 600, 599, 0},
+        {600, 1, 0, 0},
+        {4, 4000, 4000, 4},
+        {300, 40, 1234567, 1234800},
+        {3, 3, 1999999999, 1999999999},
+        {12, 100, 88, 0},
+        {301, 301, 1234500, 1234500},
     };
     char *prompt = malloc(4001);
     for (int i = 0; i < 4000; i++) prompt[i] = i % 7 ? 'm' : ' ';
@@ -342,9 +394,15 @@ static void odd_layouts(void **state) {
             bool far = each[i].q0 > 10000;
             int64_t positions = each[i].q0 + each[i].n_q + each[i].n_k;
             const char **label = far ? NULL : awkward_labels(positions, 3);
-            hs_fig_map f = {.title = titles[t], .subtitle = titles[t], .bar_label = titles[t],
-                            .value = value, .n_q = each[i].n_q, .n_k = each[i].n_k,
-                            .q0 = each[i].q0, .k0 = each[i].k0, .label = label};
+            hs_fig_map f = {.title = titles[t],
+                            .subtitle = titles[t],
+                            .bar_label = titles[t],
+                            .value = value,
+                            .n_q = each[i].n_q,
+                            .n_k = each[i].n_k,
+                            .q0 = each[i].q0,
+                            .k0 = each[i].k0,
+                            .label = label};
             drawing d = lay_map(&f, &PLAIN);
             check_layout(&d);
             close_drawing(&d);
@@ -363,9 +421,13 @@ static int printed(const drawing *d) {
 
 static void grid_layouts(void **state) {
     (void)state;
-    static const struct { int64_t layers, heads; double scale; bool values; } each[] = {
-        {2, 2, 1, true},   {1, 1, 1, true},    {30, 9, 1, true},  {12, 12, 1, true},
-        {32, 32, 1, true}, {80, 64, 1, false}, {12, 12, 1e-9, true}, {12, 12, 1e7, true},
+    static const struct {
+        int64_t layers, heads;
+        double scale;
+        bool values;
+    } each[] = {
+        {2, 2, 1, true},   {1, 1, 1, true},     {30, 9, 1, true},     {12, 12, 1, true},
+        {32, 32, 1, true}, {80, 64, 1, false},  {12, 12, 1e-9, true}, {12, 12, 1e7, true},
         {12, 12, 0, true}, {1024, 3, 1, false}, {24, 16, 500, true},
     };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
@@ -375,9 +437,12 @@ static void grid_layouts(void **state) {
             for (int64_t k = 0; k < n; k++)
                 value[k] = each[i].scale * ((double)(k * 7919 % 1000) / 1000 - 0.4 * diverging);
             if (n > 4) value[3] = NAN;
-            hs_fig_grid f = {.title = "A metric of every head", .value = value,
-                             .n_layer = each[i].layers, .n_head = each[i].heads,
-                             .diverging = diverging, .bar_label = "delta_nll"};
+            hs_fig_grid f = {.title = "A metric of every head",
+                             .value = value,
+                             .n_layer = each[i].layers,
+                             .n_head = each[i].heads,
+                             .diverging = diverging,
+                             .bar_label = "delta_nll"};
             drawing d = lay_grid(&f, &PLAIN);
             check_layout(&d);
             assert_int_equal(printed(&d), each[i].values ? n - (n > 4) : 0);
@@ -409,7 +474,7 @@ static void rectangles_are_cut(void **state) {
     assert_int_equal(hs_canvas_pixels(c, &pixel, &stride), HS_OK);
     for (int y = 0; y < 5; y++)
         for (int x = 0; x < 9; x++)
-            assert_int_equal(pixel[y * stride + x], x >= 7 && y < 2    ? 0x112233
+            assert_int_equal(pixel[y * stride + x], x >= 7 && y < 2   ? 0x112233
                                                     : x < 2 && y == 4 ? 0x445566
                                                                       : PAPER);
     hs_canvas_close(c);
@@ -420,8 +485,13 @@ static void ink_stays_in_its_boxes(void **state) {
     (void)state;
     float value[AWKWARD * AWKWARD] = {0};
     const char **label = awkward_labels(AWKWARD, 0);
-    hs_fig_map f = {.title = "Títle", .subtitle = "السلام عليكم", .value = value, .n_q = AWKWARD,
-                    .n_k = AWKWARD, .label = label, .bar_label = "weight"};
+    hs_fig_map f = {.title = "Títle",
+                    .subtitle = "السلام عليكم",
+                    .value = value,
+                    .n_q = AWKWARD,
+                    .n_k = AWKWARD,
+                    .label = label,
+                    .bar_label = "weight"};
     drawing d = lay_map(&f, &PLAIN);
     int stride;
     const uint32_t *pixel = paint(&d, &stride);
@@ -479,7 +549,7 @@ static int entries(bool delete) {
     int n = 0;
     for (struct dirent *e; d && (e = readdir(d));) {
         n += e->d_name[0] != '.';
-        if (delete && e->d_name[0] != '.') remove(path_of(e->d_name));
+        if (delete &&e->d_name[0] != '.') remove(path_of(e->d_name));
     }
     if (d) closedir(d);
     return n;
@@ -583,9 +653,9 @@ static void pooled_by_max(void **state) {
     (void)state;
     enum { N = 2500 }; // two tokens a cell at 150 dpi
     float *value = calloc((size_t)N * N, sizeof *value);
-    value[1001 * N + 700] = 1;       // odd row: pooled with row 1000
+    value[1001 * N + 700] = 1; // odd row: pooled with row 1000
     value[2001 * N + 2000] = 0.5f;
-    value[2000 * N + 2001] = 0.75f;  // above the diagonal: never seen
+    value[2000 * N + 2001] = 0.75f; // above the diagonal: never seen
     hs_fig_map f = {.value = value, .n_q = N, .n_k = N, .causal = true};
     drawing d = lay_map(&f, &PLAIN);
     assert_int_equal(d.sheet->x.pool, 2);
@@ -652,9 +722,13 @@ static void grid_colours(void **state) {
         assert_true(lines > 50 && empty > lines);
     }
     assert_true(d.sheet->scale.lo == -0.5 && d.sheet->scale.hi == 0.5);
-    static const struct { const char *text; enum hs_tint tint; } print[] = {
-        {"−0.50", HS_TINT_ON_DARK}, {"0.00", HS_TINT_ON_LIGHT}, {"0.12", HS_TINT_ON_LIGHT},
-        {"∞", HS_TINT_ON_DARK}};
+    static const struct {
+        const char *text;
+        enum hs_tint tint;
+    } print[] = {{"−0.50", HS_TINT_ON_DARK},
+                 {"0.00", HS_TINT_ON_LIGHT},
+                 {"0.12", HS_TINT_ON_LIGHT},
+                 {"∞", HS_TINT_ON_DARK}};
     int found = 0;
     for (int64_t i = 0; i < d.page.n_mark; i++)
         for (size_t k = 0; k < sizeof print / sizeof *print; k++)
@@ -667,14 +741,14 @@ static void grid_colours(void **state) {
 
 static void grid_ranges(void **state) {
     (void)state;
-    static const struct { double v[3]; double lo, hi; } want[] = {
-        {{0.5, 2, 1}, 0.5, 2},        // the data's own range
-        {{0.01, 2, 1}, 0, 2},         // close to 0: from 0
-        {{-3, -1, -2}, -3, -1},
-        {{4, 4, 4}, 2, 6},            // one value: a bar around it
-        {{0, 0, 0}, -1, 1},
-        {{NAN, NAN, NAN}, -1, 1},
-        {{NAN, 1, INFINITY}, 0.5, 1.5},
+    static const struct {
+        double v[3];
+        double lo, hi;
+    } want[] = {
+        {{0.5, 2, 1}, 0.5, 2},                     // the data's own range
+        {{0.01, 2, 1}, 0, 2},                      // close to 0: from 0
+        {{-3, -1, -2}, -3, -1}, {{4, 4, 4}, 2, 6}, // one value: a bar around it
+        {{0, 0, 0}, -1, 1},     {{NAN, NAN, NAN}, -1, 1}, {{NAN, 1, INFINITY}, 0.5, 1.5},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         hs_fig_grid f = {.value = want[i].v, .n_layer = 1, .n_head = 3};
@@ -695,8 +769,13 @@ static bool file_has(const hs_map *m, const char *bytes, size_t n) {
 static void files_repeat_and_tell(void **state) {
     (void)state;
     double value[] = {-0.5, 0, 0.25, 0.125};
-    hs_fig_grid f = {.title = "Títle", .subtitle = "sub", .value = value, .n_layer = 2,
-                     .n_head = 2, .diverging = true, .bar_label = "b"};
+    hs_fig_grid f = {.title = "Títle",
+                     .subtitle = "sub",
+                     .value = value,
+                     .n_layer = 2,
+                     .n_head = 2,
+                     .diverging = true,
+                     .bar_label = "b"};
     const char *meta[] = {"Model", "SmolLM2", "Prompt", "日本\xff", NULL};
     hs_map map[2];
     for (int i = 0; i < 2; i++) {
@@ -756,7 +835,7 @@ static void refusals(void **state) {
         assert_int_equal(hs_fig_draw_grid(&g[i], NULL, NULL, ok), HS_EARG);
 
     const hs_fig_style bad[] = {
-        {.cmap = "jet", .lo = 1}, {.lo = 1, .dpi = 19}, {.lo = 1, .dpi = 1201},
+        {.cmap = "jet", .lo = 1}, {.lo = 1, .dpi = 19},      {.lo = 1, .dpi = 1201},
         {.lo = 1, .dpi = NAN},    {.lo = 0, .hi = INFINITY}, {.lo = -1e308, .hi = 1e308},
         {.lo = 1, .theme = 9},
     };
