@@ -1,10 +1,9 @@
 // Model and prompts from their options, and what commands that run a model share.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/session.h"
+#include "model/core/outfile.h"
 
 // ---- the model ------------------------------------------------------------------------------
 
@@ -206,21 +205,8 @@ int hs_write_file(const char *path, const hs_buf *text) {
         fwrite(hs_buf_text(text), 1, text->len, stdout); // main looks for write errors
         return HS_OK;
     }
-    hs_buf beside = {0};
-    hs_buf_printf(&beside, "%s.%ld.part", path, (long)getpid());
-    rc = hs_buf_rc(&beside);
-    FILE *f = NULL;
-    if (!rc && !(f = fopen(beside.data, "wb")))
-        rc = hs_fail(HS_EIO, "cannot write %s: %s", path, strerror(errno));
-    if (rc) goto out;
-    bool bad = fwrite(hs_buf_text(text), 1, text->len, f) != text->len;
-    bad |= fclose(f) != 0;
-    bad = bad || rename(beside.data, path) != 0;
-    if (bad) {
-        rc = hs_fail(HS_EIO, "cannot write %s: %s", path, strerror(errno));
-        unlink(beside.data);
-    }
-out:
-    hs_buf_free(&beside);
-    return rc;
+    hs_outfile file;
+    if ((rc = hs_outfile_open(&file, path))) return rc;
+    fwrite(hs_buf_text(text), 1, text->len, file.file); // the commit looks for write errors
+    return hs_outfile_commit(&file);
 }

@@ -8,20 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "model/core/buf.h"
 #include "model/core/hash.h"
 #include "model/core/json.h"
 #include "model/core/mem.h"
+#include "model/core/outfile.h"
 
 struct hs_pack {
     const hs_pack_format *format;
     const hs_pack_entry *entry;
     size_t n, at;       // entry `at` is in work
     hs_pack_note *note; // [n]
-    FILE *file;
-    hs_buf path, beside;
+    hs_outfile file;
     int64_t tell, left; // bytes written; bytes of the entry still to come
 };
 
@@ -32,11 +31,11 @@ int64_t hs_pack_bytes(const hs_pack_entry *e) {
 }
 
 static int io_error(const hs_pack *p) {
-    return hs_fail(HS_EIO, "%s: cannot write: %s", hs_buf_text(&p->path), strerror(errno));
+    return hs_fail(HS_EIO, "%s: cannot write: %s", hs_buf_text(&p->file.path), strerror(errno));
 }
 
 int hs_pack_raw(hs_pack *p, const void *data, size_t n) {
-    if (n && fwrite(data, 1, n, p->file) != n) return io_error(p);
+    if (n && fwrite(data, 1, n, p->file.file) != n) return io_error(p);
     p->tell += (int64_t)n;
     return HS_OK;
 }
@@ -46,8 +45,8 @@ int64_t hs_pack_tell(const hs_pack *p) {
 }
 
 int hs_pack_patch(hs_pack *p, int64_t at, const void *data, size_t n) {
-    if (fseeko(p->file, (off_t)at, SEEK_SET) || fwrite(data, 1, n, p->file) != n ||
-        fseeko(p->file, 0, SEEK_END))
+    FILE *f = p->file.file;
+    if (fseeko(f, (off_t)at, SEEK_SET) || fwrite(data, 1, n, f) != n || fseeko(f, 0, SEEK_END))
         return io_error(p);
     return HS_OK;
 }
@@ -74,12 +73,7 @@ static const hs_pack_format *format_of(const char *path) {
 
 void hs_pack_abort(hs_pack *p) {
     if (!p) return;
-    if (p->file) {
-        fclose(p->file);
-        unlink(hs_buf_text(&p->beside));
-    }
-    hs_buf_free(&p->path);
-    hs_buf_free(&p->beside);
+    hs_outfile_abort(&p->file);
     free(p->note);
     free(p);
 }
@@ -96,11 +90,7 @@ int hs_pack_open(hs_pack **out, const char *path, const hs_pack_entry *entries, 
     p->entry = entries;
     p->n = n;
     rc = hs_alloc(&p->note, n, sizeof *p->note);
-    hs_buf_str(&p->path, path);
-    hs_buf_printf(&p->beside, "%s.part-%d", path, (int)getpid());
-    if (!rc) rc = hs_buf_rc(&p->path);
-    if (!rc) rc = hs_buf_rc(&p->beside);
-    if (!rc && !(p->file = fopen(hs_buf_text(&p->beside), "wb"))) rc = io_error(p);
+    if (!rc) rc = hs_outfile_open(&p->file, path);
     if (!rc) rc = format->begin(p, entries, n);
     if (rc)
         hs_pack_abort(p);
@@ -132,12 +122,7 @@ int hs_pack_end(hs_pack *p) {
 
 int hs_pack_commit(hs_pack *p) {
     int rc = p->at == p->n ? p->format->end(p) : hs_fail(HS_E, "entries are missing");
-    if (!rc && (fflush(p->file) || fsync(fileno(p->file)))) rc = io_error(p);
-    if (!rc && rename(hs_buf_text(&p->beside), hs_buf_text(&p->path))) rc = io_error(p);
-    if (!rc) {
-        fclose(p->file);
-        p->file = NULL; // nothing to unlink
-    }
+    if (!rc) rc = hs_outfile_commit(&p->file);
     hs_pack_abort(p);
     return rc;
 }

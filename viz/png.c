@@ -2,7 +2,6 @@
 #include "viz/png.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -10,14 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <png.h>
 
-#include "model/core/buf.h"
 #include "model/core/mem.h"
+#include "model/core/outfile.h"
 
-enum { TRIES = 100, KEY_MAX = 79 };
+enum { KEY_MAX = 79 };
 
 // What the callbacks of libpng need to report.
 struct sink {
@@ -128,47 +126,18 @@ out:
     return rc;
 }
 
-// Opens a new file beside `path`; its name goes into *name.
-static int open_beside(const char *path, hs_buf *name, FILE **out) {
-    *out = NULL;
-    int fd = -1;
-    for (int i = 0; i < TRIES && fd < 0; i++) {
-        hs_buf_clear(name);
-        hs_buf_printf(name, "%s.%ld-%d.tmp", path, (long)getpid(), i);
-        if (hs_buf_rc(name)) return hs_buf_rc(name);
-        fd = open(name->data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno != EEXIST) break;
-    }
-    if (fd < 0) return hs_fail(HS_EIO, "%s: cannot write here: %s", path, strerror(errno));
-    *out = fdopen(fd, "wb");
-    if (*out) return HS_OK;
-    close(fd);
-    unlink(name->data);
-    return hs_fail(HS_ENOMEM, "%s: %s", path, strerror(errno));
-}
-
 int hs_png_write(const hs_png *p, const char *path) {
     for (int i = 0; i < p->n_text; i++) {
         int rc = check_key(p->text[i].key);
         if (rc) return rc;
     }
-    hs_buf name = {0};
-    struct sink sink = {0};
-    int rc = open_beside(path, &name, &sink.file);
-    if (rc) goto out;
+    hs_outfile file;
+    int rc = hs_outfile_open(&file, path);
+    if (rc) return rc;
+    struct sink sink = {.file = file.file};
     rc = write_file(p, &sink);
-    if (fclose(sink.file) && !rc) {
-        sink.error = errno;
-        rc = HS_EIO;
-    }
-    if (!rc && rename(name.data, path)) {
-        sink.error = errno;
-        rc = HS_EIO;
-    }
-    if (rc) unlink(name.data);
-    if (sink.error)
-        rc = hs_fail(HS_EIO, "%s: cannot write the picture: %s", path, strerror(sink.error));
-out:
-    hs_buf_free(&name);
+    if (sink.error) rc = hs_fail(HS_EIO, "%s: cannot write: %s", path, strerror(sink.error));
+    if (!rc) return hs_outfile_commit(&file);
+    hs_outfile_abort(&file);
     return rc;
 }
