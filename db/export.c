@@ -85,8 +85,8 @@ static int add_stats(job *j, int64_t prompt, int64_t ord, int layer) {
     return rc;
 }
 
-// All maps of a layer as one entry when every head is there in the same size, else one by one.
-static int add_maps(job *j, int64_t prompt, int64_t ord, int layer) {
+// All maps of a point as one entry when every head is there in the same size, else one by one.
+static int add_maps(job *j, int64_t prompt, int64_t ord, enum hs_point point, int layer) {
     int64_t shape[3] = {j->dims.n_head, 0, 0};
     hs_reader r = {0};
     hs_buf name = {0};
@@ -95,16 +95,17 @@ static int add_maps(job *j, int64_t prompt, int64_t ord, int layer) {
     for (int pass = 0; pass < 2 && !rc; pass++)
         for (int h = 0; h < j->dims.n_head && !rc; h++) {
             bool found = false;
-            rc = hs_reader_map(&r, j->db, prompt, layer, h, &found);
+            rc = hs_reader_map(&r, j->db, prompt, point, layer, h, &found);
             if (!rc && pass == 0) {
                 all = all && found && (h == 0 || (r.n_row == shape[1] && r.width == shape[2]));
                 shape[1] = r.n_row;
                 shape[2] = r.width;
             } else if (!rc && found && !all) {
                 int64_t own[2] = {r.n_row, r.width};
-                source src = {.kind = ONE_MAP, .prompt = prompt, .layer = layer, .head = h};
+                source src = {
+                    .kind = ONE_MAP, .prompt = prompt, .layer = layer, .head = h, .point = point};
                 hs_buf_clear(&name);
-                hs_point_name(&name, HS_PATTERN, layer);
+                hs_point_name(&name, point, layer);
                 hs_buf_printf(&name, ".h%d", h);
                 rc = hs_buf_rc(&name);
                 if (!rc) rc = add(j, src, ord, hs_buf_text(&name), HS_F32, 2, own);
@@ -112,11 +113,10 @@ static int add_maps(job *j, int64_t prompt, int64_t ord, int layer) {
             hs_reader_close(&r);
         }
     hs_buf_clear(&name);
-    hs_point_name(&name, HS_PATTERN, layer);
+    hs_point_name(&name, point, layer);
     if (!rc) rc = hs_buf_rc(&name);
-    if (!rc && all)
-        rc = add(j, (source){.kind = MAPS, .prompt = prompt, .layer = layer}, ord,
-                 hs_buf_text(&name), HS_F32, 3, shape);
+    source src = {.kind = MAPS, .prompt = prompt, .layer = layer, .point = point};
+    if (!rc && all) rc = add(j, src, ord, hs_buf_text(&name), HS_F32, 3, shape);
     hs_buf_free(&name);
     return rc;
 }
@@ -160,7 +160,8 @@ static int add_prompt(job *j, int64_t prompt, int64_t ord, bool tokens) {
     if (tokens) return j->what & HS_EXPORT_TOKENS ? add_tokens(j, prompt, ord) : HS_OK;
     for (int l = 0; l < j->dims.n_layer && !rc; l++) {
         if (j->what & HS_EXPORT_STATS) rc = add_stats(j, prompt, ord, l);
-        if (!rc && (j->what & HS_EXPORT_MAPS)) rc = add_maps(j, prompt, ord, l);
+        if (!rc && (j->what & HS_EXPORT_MAPS)) rc = add_maps(j, prompt, ord, HS_PATTERN, l);
+        if (!rc && (j->what & HS_EXPORT_ACTS)) rc = add_maps(j, prompt, ord, HS_SCORES, l);
     }
     if (!rc && (j->what & HS_EXPORT_ACTS)) rc = add_acts(j, prompt, ord);
     return rc;
@@ -222,15 +223,13 @@ static int write_stats(job *j, const hs_pack_entry *e, const source *src) {
     return rc;
 }
 
-// All rows of one stored tensor, each filled up with zeros to its width; closes r.
+// All rows of one stored tensor, each filled up to its width; closes r.
 static int write_rows(job *j, hs_reader *r, bool found) {
     float *row = NULL;
-    int64_t n;
     int rc = found ? hs_alloc(&row, (size_t)r->width, sizeof *row)
                    : hs_fail(HS_EFORMAT, "%s: it changed while it was read", hs_db_path(j->db));
     for (int64_t i = 0; i < r->n_row && !rc; i++) {
-        rc = hs_reader_row(r, i, row, &n);
-        if (!rc) memset(row + n, 0, (size_t)(r->width - n) * sizeof *row);
+        rc = hs_reader_row_full(r, i, row, r->width);
         if (!rc) rc = hs_pack_write(j->pack, row, (size_t)r->width * sizeof *row);
     }
     free(row);
@@ -243,7 +242,7 @@ static int write_maps(job *j, const source *src, int head0, int n) {
     for (int h = head0; h < head0 + n && !rc; h++) {
         hs_reader r;
         bool found = false;
-        rc = hs_reader_map(&r, j->db, src->prompt, src->layer, h, &found);
+        rc = hs_reader_map(&r, j->db, src->prompt, src->point, src->layer, h, &found);
         if (!rc)
             rc = write_rows(j, &r, found);
         else

@@ -6,8 +6,8 @@
 #include "model/core/progress.h"
 
 enum hs_export_what {
-    HS_EXPORT_MAPS = 1,
-    HS_EXPORT_ACTS = 2,
+    HS_EXPORT_MAPS = 1, // the pattern
+    HS_EXPORT_ACTS = 2, // attention scores included
     HS_EXPORT_STATS = 4,
     HS_EXPORT_TOKENS = 8,
     HS_EXPORT_ALL = 15
@@ -16,7 +16,7 @@ enum hs_export_what {
 // Writes run (one prompt row, or all when prompt is 0) to path, whose ending chooses the format
 // (.npz, .safetensors; HS_EARG otherwise). Written beside and renamed. f16 and u8 blobs come out as
 // f32. A map entry [H,T,T] is written when all its heads are stored; else each stored head alone
-// as .../hook_pattern.hN [T,T].
+// as .../hook_pattern.hN [T,T]. Above the diagonal the pattern has 0 and hook_attn_scores -inf.
 int hs_db_export(hs_db *, int64_t run, int64_t prompt, unsigned what, const char *path,
                  const hs_progress *progress) HS_MUST_USE;
 

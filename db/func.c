@@ -1,6 +1,6 @@
 // SQL functions on blobs:
-//   att_row(map, query)       JSON array of the row's visible weights (keys 0 .. query)
-//   att_at(map, query, key)   one weight; 0 for a key that the row does not see
+//   att_row(map, query)       JSON array of the row's visible numbers (keys 0 .. query)
+//   att_at(map, query, key)   one number; for a key that the row does not see 0, or -inf of scores
 //   att_series(data)          JSON array of a series blob, of row_series or series
 // and the tables of each.c. They read through the checked readers, so a hostile blob is an SQL
 // error. They are direct-only: what a stranger's views say cannot call them.
@@ -84,7 +84,7 @@ static void att_at(sqlite3_context *ctx, int n_arg, sqlite3_value **v) {
     if (rc)
         hs_att_fail(db, ctx, rc);
     else
-        sqlite3_result_double(ctx, key < n ? db->att->row[key] : 0);
+        sqlite3_result_double(ctx, (double)(key < n ? db->att->row[key] : db->att->reader.hidden));
 }
 
 static void att_series(sqlite3_context *ctx, int n_arg, sqlite3_value **v) {

@@ -77,17 +77,24 @@ static int read_prompt(work *w) {
 
 // The least exact format that this observer's points were stored in.
 static int dtype_of(work *w, const hs_observer *o, enum hs_store *out) {
-    static const char count[] = "SELECT count(*) FROM %s WHERE prompt_id = ? AND dtype = '%s'";
-    const uint64_t stats = HS_BIT(HS_ROW_STATS), maps = HS_BIT(HS_PATTERN);
+    static const struct {
+        uint64_t points;
+        const char *rows;
+    } tables[] = {
+        {HS_BIT(HS_PATTERN), "map WHERE point = 'pattern'"},
+        {HS_BIT(HS_SCORES), "map WHERE point = 'attn_scores'"},
+        {~(HS_BIT(HS_PATTERN) | HS_BIT(HS_SCORES) | HS_BIT(HS_ROW_STATS)), "act WHERE true"},
+    };
     int rc = HS_OK;
     *out = HS_STORE_F32;
     for (int d = HS_STORE_F16; d <= HS_STORE_U8 && !rc; d++)
-        for (int map = 0; map <= 1 && !rc; map++) {
+        for (size_t i = 0; i < sizeof tables / sizeof *tables && !rc; i++) {
             int64_t n = 0;
             hs_v v = hs_v_int(w->prompt);
-            if (!(o->points & (map ? maps : ~(maps | stats)))) continue;
+            if (!(o->points & tables[i].points)) continue;
             hs_buf_clear(&w->sql);
-            hs_buf_printf(&w->sql, count, map ? "map" : "act", hs_store_name((enum hs_store)d));
+            hs_buf_printf(&w->sql, "SELECT count(*) FROM %s AND prompt_id = ? AND dtype = '%s'",
+                          tables[i].rows, hs_store_name((enum hs_store)d));
             rc = hs_buf_rc(&w->sql);
             if (!rc) rc = hs_sql_int(w->db, hs_buf_text(&w->sql), &v, 1, &n, NULL);
             if (n > 0) *out = (enum hs_store)d;

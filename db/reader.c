@@ -2,12 +2,12 @@
 #include "db/reader_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "model/core/mem.h"
-#include "model/tap.h"
 
 enum { MAX_ROWS = 1 << 26 };
 
@@ -16,7 +16,7 @@ static int damaged(const hs_reader *r, const char *what) {
                    r->id, what);
 }
 
-// Fills r from "id, n_row, width, causal, dtype" of one row.
+// Fills r from "id, n_row, width, causal, dtype, point" of one row.
 static int open_row(hs_reader *r, hs_db *db, bool map, const char *sql, const hs_v *v, int n,
                     bool *found) {
     sqlite3_stmt *s = NULL;
@@ -29,6 +29,9 @@ static int open_row(hs_reader *r, hs_db *db, bool map, const char *sql, const hs
         r->n_row = sqlite3_column_int64(s, 1);
         r->width = sqlite3_column_int64(s, 2);
         r->causal = sqlite3_column_int(s, 3) != 0;
+        const char *point = (const char *)sqlite3_column_text(s, 5);
+        bool scores = point && strcmp(point, hs_point_infos[HS_SCORES].alias) == 0;
+        r->hidden = scores ? -INFINITY : 0;
         if (!hs_store_find((const char *)sqlite3_column_text(s, 4), &r->store) || r->n_row < 1 ||
             r->width < 1 || r->n_row > MAX_ROWS || r->width > MAX_ROWS)
             rc = damaged(r, "its sizes make no sense");
@@ -43,24 +46,26 @@ static int open_row(hs_reader *r, hs_db *db, bool map, const char *sql, const hs
     return rc;
 }
 
-int hs_reader_map(hs_reader *r, hs_db *db, int64_t prompt, int layer, int head, bool *found) {
-    hs_v v[] = {hs_v_int(prompt), hs_v_int(layer), hs_v_int(head)};
+int hs_reader_map(hs_reader *r, hs_db *db, int64_t prompt, enum hs_point point, int layer, int head,
+                  bool *found) {
+    hs_v v[] = {hs_v_int(prompt), hs_v_text(hs_point_infos[point].alias), hs_v_int(layer),
+                hs_v_int(head)};
     return open_row(r, db, true,
-                    "SELECT id, n_q, n_k, causal, dtype FROM map "
-                    "WHERE prompt_id = ? AND layer = ? AND head = ?",
-                    v, 3, found);
+                    "SELECT id, n_q, n_k, causal, dtype, point FROM map "
+                    "WHERE prompt_id = ? AND point = ? AND layer = ? AND head = ?",
+                    v, 4, found);
 }
 
 int hs_reader_map_id(hs_reader *r, hs_db *db, int64_t map, bool *found) {
     hs_v v = hs_v_int(map);
-    return open_row(r, db, true, "SELECT id, n_q, n_k, causal, dtype FROM map WHERE id = ?", &v, 1,
-                    found);
+    return open_row(r, db, true, "SELECT id, n_q, n_k, causal, dtype, point FROM map WHERE id = ?",
+                    &v, 1, found);
 }
 
 int hs_reader_act(hs_reader *r, hs_db *db, int64_t prompt, const char *name, bool *found) {
     hs_v v[] = {hs_v_int(prompt), hs_v_text(name)};
     return open_row(r, db, false,
-                    "SELECT id, n_pos, width, 0, dtype FROM act "
+                    "SELECT id, n_pos, width, 0, dtype, NULL FROM act "
                     "WHERE prompt_id = ? AND name = ?",
                     v, 2, found);
 }
@@ -127,6 +132,13 @@ int hs_reader_row(hs_reader *r, int64_t row, float *out, int64_t *n) {
         hs_map_rows_bytes(r->store, r->causal, r->row0, row - r->row0, r->width, &at);
     hs_row_get(r->store, r->raw + at, out, *n);
     return HS_OK;
+}
+
+int hs_reader_row_full(hs_reader *r, int64_t row, float *out, int64_t n) {
+    int64_t seen = 0;
+    int rc = hs_reader_row(r, row, out, &seen);
+    for (int64_t i = seen; i < n && !rc; i++) out[i] = r->hidden;
+    return rc;
 }
 
 // ---- row summaries -----------------------------------------------------------------------------

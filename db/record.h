@@ -40,8 +40,8 @@ int hs_rec_open(hs_rec **out, hs_db *db, const hs_run_info *info, bool resume, i
 int64_t hs_rec_run(const hs_rec *);
 
 // What to keep of the prompts that follow: maps of these heads (NULL = none), rows of these points
-// ([n_layer + 1] masks, NULL = none; HS_LOGITS included; HS_PATTERN keeps the layer's maps, and
-// HS_SCORES is HS_EUNSUPPORTED). Row summaries are always kept.
+// ([n_layer + 1] masks, NULL = none; HS_LOGITS included; HS_PATTERN and HS_SCORES keep the layer's
+// maps of all heads, scores as f16 where store is u8). Row summaries are always kept.
 int hs_rec_keep(hs_rec *, const hs_heads *maps, const uint64_t *acts,
                 enum hs_store store) HS_MUST_USE;
 

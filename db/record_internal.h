@@ -42,14 +42,16 @@ typedef struct hs_stat_rows {
     int64_t cap, row0, n_row;
 } hs_stat_rows;
 
+enum { HS_MAP_SCORES, HS_MAP_PATTERN, HS_N_MAP }; // the points stored as maps
+
 typedef struct hs_streams {
     hs_dims dims;
     hs_writer *writer;
     enum hs_store store;
-    uint8_t *maps;        // [n_layer * n_head]
-    uint64_t *acts;       // [n_layer + 1]
-    uint64_t *points;     // [n_layer + 1], what the hook asks for
-    hs_stream *map;       // [n_layer * n_head]
+    uint8_t *maps;        // [n_layer * n_head], of the pattern
+    uint64_t *points;     // [n_layer + 1], what is asked for but scores
+    uint64_t *scores;     // [n_layer + 1], the bit of scores where they are kept, of all heads
+    hs_stream *map;       // [n_layer * n_head][HS_N_MAP]
     hs_stream **act;      // [(n_layer + 1) * HS_N_POINT], made when first used
     hs_stat_rows *stat;   // [n_layer]
     int64_t n_map, n_act; // relative ids given out in this prompt

@@ -62,13 +62,20 @@ int hs_db_dims(hs_db *db, int64_t run, hs_dims *out) {
 
 // ---- one layer ---------------------------------------------------------------------------------
 
+// The points that come in tiles, in the order in which a tile passes them.
+static const struct {
+    enum hs_point point;
+    uint8_t want;
+} map_points[] = {{HS_SCORES, HS_TILE_READ_SCORES}, {HS_PATTERN, HS_TILE_READ_PATTERN}};
+enum { N_MAP = sizeof map_points / sizeof *map_points };
+
 typedef struct replay {
     hs_db *db;
     int64_t prompt, n_row;
     const hs_tap *tap;
     hs_dims dims;
     // Of the layer in work:
-    hs_reader *map; // [n_head]
+    hs_reader *map[N_MAP]; // [n_head] each
     hs_reader act[HS_N_POINT];
     float *stat; // [n_head][HS_N_STAT][n_stat] from row stat0 on
     int64_t stat0, n_stat;
@@ -76,9 +83,9 @@ typedef struct replay {
     size_t row_cap;
 } replay;
 
-static bool map_wanted(const replay *r, int layer, int head) {
-    return r->tap->tile_want && (r->tap->read[layer] & HS_BIT(HS_PATTERN)) &&
-           (r->tap->tile_want[layer * r->dims.n_head + head] & HS_TILE_READ_PATTERN);
+static bool map_wanted(const replay *r, int m, int layer, int head) {
+    return r->tap->tile_want && (r->tap->read[layer] & HS_BIT(map_points[m].point)) &&
+           (r->tap->tile_want[layer * r->dims.n_head + head] & map_points[m].want);
 }
 
 static int missing(const replay *r, const char *what, const char *option, const char *value) {
@@ -87,23 +94,28 @@ static int missing(const replay *r, const char *what, const char *option, const 
 }
 
 static void close_layer(replay *r) {
-    for (int h = 0; r->map && h < r->dims.n_head; h++) hs_reader_close(&r->map[h]);
+    for (int m = 0; m < N_MAP; m++)
+        for (int h = 0; r->map[m] && h < r->dims.n_head; h++) hs_reader_close(&r->map[m][h]);
     for (int p = 0; p < HS_N_POINT; p++) hs_reader_close(&r->act[p]);
     r->n_stat = 0;
 }
 
-static int open_maps(replay *r, int layer) {
+static int open_maps(replay *r, int m, int layer) {
     char name[32];
     bool found = true;
     int rc = HS_OK;
     for (int h = 0; h < r->dims.n_head && !rc; h++) {
-        if (!map_wanted(r, layer, h)) continue;
-        rc = hs_reader_map(&r->map[h], r->db, r->prompt, layer, h, &found);
+        if (!map_wanted(r, m, layer, h)) continue;
+        hs_reader *map = &r->map[m][h];
+        rc = hs_reader_map(map, r->db, r->prompt, map_points[m].point, layer, h, &found);
         snprintf(name, sizeof name, "L%dH%d", layer, h);
-        if (!rc && !found) rc = missing(r, "the maps of all heads asked for", "--maps", name);
-        if (!rc && (r->map[h].n_row != r->n_row || !r->map[h].causal))
+        if (!rc && !found)
+            rc = map_points[m].point == HS_SCORES
+                     ? missing(r, "the attention scores", "--acts", "attn_scores")
+                     : missing(r, "the maps of all heads asked for", "--maps", name);
+        if (!rc && (map->n_row != r->n_row || !map->causal))
             rc = hs_fail(HS_EFORMAT, "%s: map of %s: %" PRId64 " of %" PRId64 " rows",
-                         hs_db_path(r->db), name, r->map[h].n_row, r->n_row);
+                         hs_db_path(r->db), name, map->n_row, r->n_row);
     }
     return rc;
 }
@@ -133,14 +145,9 @@ static bool is_stream(int point) { // delivered from maps or summaries
 static int open_layer(replay *r, int layer) {
     uint64_t want = r->tap->read[layer];
     int rc = HS_OK;
-    if (want & HS_BIT(HS_SCORES))
-        return hs_fail(HS_ENOTFOUND,
-                       "%s: attention scores are never stored: observe them while "
-                       "recording, with --observe",
-                       hs_db_path(r->db));
     for (int p = 0; p < HS_N_POINT && !rc; p++)
         if ((want & HS_BIT(p)) && !is_stream(p)) rc = open_act(r, layer, (enum hs_point)p);
-    if (!rc && layer < r->dims.n_layer) rc = open_maps(r, layer);
+    for (int m = 0; m < N_MAP && !rc; m++) rc = open_maps(r, m, layer);
     return rc;
 }
 
@@ -175,17 +182,14 @@ static int send_stats(replay *r, int layer, int64_t a, int64_t b) {
     return r->tap->rows(r->tap->ctx, &site, &view, false);
 }
 
-static int send_tile(replay *r, int layer, int head, int64_t a, int64_t b) {
-    int64_t n;
+static int send_tile(replay *r, int m, int layer, int head, int64_t a, int64_t b) {
+    bool stats = map_points[m].point == HS_PATTERN;
     int rc = reserve(r, b - a, b);
-    for (int64_t i = a; i < b && !rc; i++) {
-        float *row = r->row + (i - a) * b;
-        rc = hs_reader_row(&r->map[head], i, row, &n);
-        if (!rc) memset(row + n, 0, (size_t)(b - n) * sizeof *row);
-    }
+    for (int64_t i = a; i < b && !rc; i++)
+        rc = hs_reader_row_full(&r->map[m][head], i, r->row + (i - a) * b, b);
     if (rc) return rc;
     hs_tile tile = {
-        .point = HS_PATTERN,
+        .point = map_points[m].point,
         .layer = layer,
         .head = head,
         .row0 = a,
@@ -193,8 +197,8 @@ static int send_tile(replay *r, int layer, int head, int64_t a, int64_t b) {
         .n_key = b,
         .row = r->row,
         .ld = b,
-        .stats = r->stat + (int64_t)head * HS_N_STAT * r->n_stat + (a - r->stat0),
-        .stats_ld = r->n_stat,
+        .stats = stats ? r->stat + (int64_t)head * HS_N_STAT * r->n_stat + (a - r->stat0) : NULL,
+        .stats_ld = stats ? r->n_stat : 0,
     };
     return r->tap->tile(r->tap->ctx, &tile, false, 0);
 }
@@ -203,8 +207,10 @@ static int send_maps(replay *r, int layer, int64_t a, int64_t b) {
     int64_t height = r->tap->tile_rows > 0 ? r->tap->tile_rows : TILE_ROWS;
     int rc = HS_OK;
     for (int h = 0; h < r->dims.n_head && !rc; h++)
-        for (int64_t i = a; i < b && !rc && map_wanted(r, layer, h); i += height)
-            rc = send_tile(r, layer, h, i, i + height < b ? i + height : b);
+        for (int64_t i = a; i < b && !rc; i += height)
+            for (int m = 0; m < N_MAP && !rc; m++)
+                if (map_wanted(r, m, layer, h))
+                    rc = send_tile(r, m, layer, h, i, i + height < b ? i + height : b);
     return rc;
 }
 
@@ -235,9 +241,10 @@ static int send_block(replay *r, int layer, int64_t a, int64_t b) {
     bool stats = want & (HS_BIT(HS_PATTERN) | HS_BIT(HS_ROW_STATS));
     int rc = stats && layer < r->dims.n_layer ? need_stats(r, layer, a, b) : HS_OK;
     for (int p = 0; p < HS_N_POINT && !rc; p++) {
-        if (!(want & HS_BIT(p))) continue;
         if (p == HS_PATTERN)
-            rc = send_maps(r, layer, a, b);
+            rc = send_maps(r, layer, a, b); // and of scores
+        else if (!(want & HS_BIT(p)) || p == HS_SCORES)
+            continue;
         else if (p == HS_ROW_STATS)
             rc = send_stats(r, layer, a, b);
         else
@@ -287,7 +294,8 @@ static int open_replay(replay *r, int64_t *run, int64_t *n_token) {
         rc = hs_sql_int(r->db, "SELECT n_token FROM prompt WHERE id = ?", &v, 1, n_token, NULL);
     if (!rc) rc = hs_db_dims(r->db, *run, &r->dims);
     if (!rc) rc = hs_read_rows(r->db, r->prompt, &r->n_row);
-    if (!rc) rc = hs_alloc(&r->map, (size_t)r->dims.n_head, sizeof *r->map);
+    for (int m = 0; m < N_MAP && !rc; m++)
+        rc = hs_alloc(&r->map[m], (size_t)r->dims.n_head, sizeof *r->map[m]);
     int64_t rows = r->n_row < HS_SERIES_ROWS ? r->n_row : HS_SERIES_ROWS;
     if (!rc) rc = hs_read_justified(r->db, rows, (int64_t)r->dims.n_head * HS_N_STAT);
     if (!rc)
@@ -303,7 +311,7 @@ int hs_db_replay(hs_db *db, int64_t prompt, const hs_tap *tap) {
     if (!rc && prefill > 0) rc = send_span(&r, 0, prefill);
     for (int64_t i = prefill; i < r.n_row && !rc; i++) rc = send_span(&r, i, i + 1);
     close_layer(&r);
-    free(r.map);
+    for (int m = 0; m < N_MAP; m++) free(r.map[m]);
     free(r.stat);
     free(r.row);
     return rc;
@@ -313,9 +321,8 @@ int hs_db_map(hs_db *db, int64_t prompt, int layer, int head, float **out, int64
               int64_t *n_k) {
     hs_reader r;
     bool found = false;
-    int64_t n;
     *out = NULL;
-    int rc = hs_reader_map(&r, db, prompt, layer, head, &found);
+    int rc = hs_reader_map(&r, db, prompt, HS_PATTERN, layer, head, &found);
     if (!rc && !found)
         rc = hs_fail(HS_ENOTFOUND,
                      "%s: the run did not store the map of L%dH%d: record it again "
@@ -323,7 +330,8 @@ int hs_db_map(hs_db *db, int64_t prompt, int layer, int head, float **out, int64
                      hs_db_path(db), layer, head, layer, head);
     if (!rc) rc = hs_read_justified(db, r.n_row, r.width);
     if (!rc) rc = hs_alloc(out, (size_t)r.n_row * (size_t)r.width, sizeof **out);
-    for (int64_t i = 0; !rc && i < r.n_row; i++) rc = hs_reader_row(&r, i, *out + i * r.width, &n);
+    for (int64_t i = 0; !rc && i < r.n_row; i++)
+        rc = hs_reader_row_full(&r, i, *out + i * r.width, r.width);
     *n_q = r.n_row;
     *n_k = r.width;
     hs_reader_close(&r);

@@ -3,8 +3,8 @@
 //
 // All tables are STRICT. Foreign keys are single columns, so that Datasette links them. Row ids are
 // never AUTOINCREMENT: the next one depends only on what the tables hold, and a run that was killed
-// and resumed gets the same ids as an unbroken one. Columns whose names contain _at, argv or status
-// are the only ones that differ between two recordings of the same thing.
+// and resumed gets the same ids as an unbroken one. Columns whose names contain _at, time, argv or
+// status are the only ones that differ between two recordings of the same thing.
 //
 // Blobs come last in their rows: reading the columns before them does not touch their pages.
 // Chunks hold whole query rows (maps: causal rows hold their visible keys only), little-endian.
@@ -75,7 +75,7 @@ static const column run_columns[] = {
     {"options_json", "TEXT NOT NULL", "", "all that decides the results; equal = the same run"},
     {"backend", "TEXT NOT NULL", "", "what computed"},
     {"isa", "TEXT NOT NULL", "", "instruction set of the kernels"},
-    {"threads", "INTEGER NOT NULL", "", "worker threads"},
+    {"runtime_threads", "INTEGER NOT NULL", "", "worker threads; no result depends on them"},
     {"precision", "TEXT NOT NULL", "", "exact, or the name of a faster mode"},
     {"weights", "TEXT NOT NULL", "", "expand: f32 panels; keep: as stored; the same results"},
     {"n_ctx", "INTEGER NOT NULL", "tokens", "context length in use"},
@@ -119,13 +119,15 @@ static const column token_columns[] = {
 static const column map_columns[] = {
     {"id", "INTEGER PRIMARY KEY", "", "what att_row(map, query) takes"},
     {"prompt_id", "INTEGER NOT NULL REFERENCES prompt (id)", "", "the prompt"},
+    {"point", "TEXT NOT NULL CHECK (point IN ('pattern', 'attn_scores'))", "",
+     "pattern: attention weights; attn_scores: what the softmax takes"},
     {"layer", "INTEGER NOT NULL", "", "0-based"},
     {"head", "INTEGER NOT NULL", "", "query head, 0-based"},
     {"n_q", "INTEGER NOT NULL", "rows", "query rows"},
     {"n_k", "INTEGER NOT NULL", "columns", "keys"},
     {"causal", "INTEGER NOT NULL CHECK (causal IN (0, 1))", "",
-     "1: row i holds keys 0..i only, the others are 0"},
-    {"dtype", DTYPE, "", "of the weights; u8 rows begin with lowest value and step as f32"},
+     "1: row i holds keys 0..i only; the others are 0, those of scores -inf"},
+    {"dtype", DTYPE, "", "of the numbers; u8 rows begin with lowest value and step as f32"},
     {0},
 };
 static const column map_chunk_columns[] = {
@@ -233,7 +235,7 @@ static const table tables[] = {
      ",\n  PRIMARY KEY (run_id, ord)\n) STRICT, WITHOUT ROWID"},
     {"prompt", prompt_columns, ",\n  UNIQUE (run_id, ord),\n  UNIQUE (run_id, label)\n) STRICT"},
     {"token", token_columns, ",\n  PRIMARY KEY (prompt_id, pos)\n) STRICT, WITHOUT ROWID"},
-    {"map", map_columns, ",\n  UNIQUE (prompt_id, layer, head)\n) STRICT"},
+    {"map", map_columns, ",\n  UNIQUE (prompt_id, point, layer, head)\n) STRICT"},
     {"map_chunk", map_chunk_columns, ",\n  UNIQUE (map_id, q0)\n) STRICT"},
     {"act", act_columns, ",\n  UNIQUE (prompt_id, name)\n) STRICT"},
     {"act_chunk", act_chunk_columns, ",\n  UNIQUE (act_id, pos0)\n) STRICT"},
@@ -264,8 +266,8 @@ static const struct {
               "FROM run AS r JOIN model AS m ON m.id = r.model_id"},
     {"v_token", "SELECT p.run_id, p.ord AS prompt, p.label, t.pos, t.token_id, t.text, t.decoded\n"
                 "FROM token AS t JOIN prompt AS p ON p.id = t.prompt_id"},
-    {"v_map", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
-              "  a.n_q, a.n_k, a.causal, a.dtype\n"
+    {"v_map", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.point, a.layer, a.head,\n"
+              "  " NAME ", a.n_q, a.n_k, a.causal, a.dtype\n"
               "FROM map AS a JOIN prompt AS p ON p.id = a.prompt_id"},
     {"v_act", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.name, a.layer, a.shape, a.dtype\n"
               "FROM act AS a JOIN prompt AS p ON p.id = a.prompt_id"},

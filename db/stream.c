@@ -18,17 +18,32 @@
 
 enum { LAYER_BYTES = 64 << 10, LAYER_ROWS = 256 };
 
-static hs_stream *map_of(hs_streams *s, int layer, int head) {
-    return &s->map[(size_t)layer * (size_t)s->dims.n_head + (size_t)head];
+static const enum hs_point map_points[HS_N_MAP] = {
+    [HS_MAP_SCORES] = HS_SCORES,
+    [HS_MAP_PATTERN] = HS_PATTERN,
+};
+
+// The maps of a layer follow each other: two a head.
+static hs_stream *maps_of(hs_streams *s, int layer) {
+    return &s->map[(size_t)layer * (size_t)s->dims.n_head * HS_N_MAP];
+}
+
+static int n_maps(const hs_streams *s) {
+    return s->dims.n_head * HS_N_MAP;
+}
+
+// A byte cannot hold -inf, which masks leave in scores.
+static enum hs_store map_store(const hs_streams *s, int m) {
+    return m == HS_MAP_SCORES && s->store == HS_STORE_U8 ? HS_STORE_F16 : s->store;
 }
 
 int hs_streams_open(hs_streams *s, const hs_dims *dims, hs_writer *writer) {
     size_t n = (size_t)dims->n_layer, cells = n * (size_t)dims->n_head;
     *s = (hs_streams){.dims = *dims, .writer = writer};
     int rc = hs_alloc(&s->maps, cells, 1);
-    if (!rc) rc = hs_alloc(&s->acts, n + 1, sizeof *s->acts);
     if (!rc) rc = hs_alloc(&s->points, n + 1, sizeof *s->points);
-    if (!rc) rc = hs_alloc(&s->map, cells, sizeof *s->map);
+    if (!rc) rc = hs_alloc(&s->scores, n + 1, sizeof *s->scores);
+    if (!rc) rc = hs_alloc(&s->map, cells * HS_N_MAP, sizeof *s->map);
     if (!rc) rc = hs_alloc(&s->act, (n + 1) * HS_N_POINT, sizeof *s->act);
     if (!rc) rc = hs_alloc(&s->stat, n, sizeof *s->stat);
     if (!rc) rc = hs_streams_keep(s, NULL, NULL, HS_STORE_F32);
@@ -46,8 +61,8 @@ static void stream_reset(hs_stream *t) {
 }
 
 void hs_streams_reset(hs_streams *s) {
-    size_t n = (size_t)s->dims.n_layer, cells = n * (size_t)s->dims.n_head;
-    for (size_t i = 0; s->map && i < cells; i++) stream_reset(&s->map[i]);
+    size_t n = (size_t)s->dims.n_layer, maps = n * (size_t)n_maps(s);
+    for (size_t i = 0; s->map && i < maps; i++) stream_reset(&s->map[i]);
     for (size_t i = 0; s->act && i < (n + 1) * HS_N_POINT; i++) {
         if (s->act[i]) stream_reset(s->act[i]);
         free(s->act[i]);
@@ -64,8 +79,8 @@ void hs_streams_reset(hs_streams *s) {
 void hs_streams_close(hs_streams *s) {
     hs_streams_reset(s);
     free(s->maps);
-    free(s->acts);
     free(s->points);
+    free(s->scores);
     free(s->map);
     free(s->act);
     free(s->stat);
@@ -76,17 +91,14 @@ int hs_streams_keep(hs_streams *s, const hs_heads *maps, const uint64_t *acts,
     int n_layer = s->dims.n_layer, n_head = s->dims.n_head;
     for (int l = 0; l <= n_layer; l++) {
         uint64_t want = acts ? acts[l] : 0;
-        if (want & HS_BIT(HS_SCORES))
-            return hs_fail(HS_EUNSUPPORTED, "attention scores cannot be stored: select other "
-                                            "points with --acts");
         bool pattern = want & HS_BIT(HS_PATTERN), some = false;
         for (int h = 0; l < n_layer && h < n_head; h++) {
             bool on = pattern || (maps && hs_heads_has(maps, l, h));
             s->maps[l * n_head + h] = on;
             some = some || on;
         }
-        s->acts[l] = want & ~(HS_BIT(HS_PATTERN) | HS_BIT(HS_ROW_STATS));
-        s->points[l] = s->acts[l];
+        s->scores[l] = want & HS_BIT(HS_SCORES);
+        s->points[l] = want & ~(HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN));
         if (l < n_layer) s->points[l] |= HS_BIT(HS_ROW_STATS);
         if (some) s->points[l] |= HS_BIT(HS_PATTERN);
     }
@@ -149,14 +161,15 @@ static int in_order(const hs_streams *s, int64_t have, int64_t row0, int seq) {
 static int on_tile(void *ctx, const hs_tile *tile, int worker) {
     hs_streams *s = ctx;
     (void)worker;
-    if (tile->point != HS_PATTERN) return HS_OK;
-    hs_stream *t = map_of(s, tile->layer, tile->head);
+    int m = tile->point == HS_SCORES ? HS_MAP_SCORES : HS_MAP_PATTERN;
+    hs_stream *t = maps_of(s, tile->layer) + tile->head * HS_N_MAP + m;
     int rc = in_order(s, t->row0 + t->n_row, tile->row0, tile->seq);
     if (!rc && tile->n_key != tile->row0 + tile->n_row)
         rc = hs_fail(HS_EUNSUPPORTED, "maps of attention that is not causal cannot be stored yet");
     for (int64_t r = 0; r < tile->n_row && !rc; r++)
-        rc = put_row(t, s->store, tile->row + r * tile->ld, tile->row0 + r + 1);
-    return hs_prefix(rc, "map of L%dH%d", tile->layer, tile->head);
+        rc = put_row(t, map_store(s, m), tile->row + r * tile->ld, tile->row0 + r + 1);
+    return hs_prefix(rc, "%s of L%dH%d", hs_point_infos[tile->point].alias, tile->layer,
+                     tile->head);
 }
 
 // ---- closed chunks to the writer ---------------------------------------------------------------
@@ -184,17 +197,21 @@ static int send_chunk(hs_streams *s, hs_stream *t, bool map) {
                           v, 7);
 }
 
-// The maps' closed chunks of a layer: the first of every head, then the second of every head, ...
+// The maps' closed chunks of a layer, by their last row: in this order they were closed.
 static int send_maps(hs_streams *s, int layer) {
+    hs_stream *map = maps_of(s, layer), *next;
     int rc = HS_OK;
-    for (bool more = true; more && !rc;) {
-        more = false;
-        for (int h = 0; h < s->dims.n_head && !rc; h++) {
-            hs_stream *t = map_of(s, layer, h);
-            more = more || t->done;
-            rc = send_chunk(s, t, true);
+    do {
+        int64_t first = INT64_MAX;
+        next = NULL;
+        for (int i = 0; i < n_maps(s); i++) {
+            const hs_chunk *c = map[i].done;
+            if (!c || c->row0 + c->n_row >= first) continue;
+            first = c->row0 + c->n_row;
+            next = &map[i];
         }
-    }
+        if (next) rc = send_chunk(s, next, true);
+    } while (next && !rc);
     return rc;
 }
 
@@ -285,9 +302,9 @@ static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
 static int on_layer_done(void *ctx, int layer) {
     hs_streams *s = ctx;
     int rc = HS_OK;
-    for (int h = 0; h < s->dims.n_head && !rc; h++) {
-        hs_stream *t = map_of(s, layer, h);
-        if (t->len >= LAYER_BYTES) rc = close_chunk(t, s->store);
+    for (int i = 0; i < n_maps(s) && !rc; i++) {
+        hs_stream *t = maps_of(s, layer) + i;
+        if (t->len >= LAYER_BYTES) rc = close_chunk(t, map_store(s, i % HS_N_MAP));
     }
     if (!rc) rc = send_maps(s, layer);
     for (int p = 0; p < HS_N_POINT && !rc; p++) {
@@ -302,6 +319,9 @@ static int on_layer_done(void *ctx, int layer) {
 
 int hs_streams_hook(hs_streams *s, hs_hooks *hooks) {
     hs_heads maps = {s->dims.n_layer, s->dims.n_head, s->maps};
+    // Scores are of all heads, the pattern of some: two hooks.
+    int rc = hs_hooks_add(hooks, &(hs_hook){.points = s->scores, .tile = on_tile, .ctx = s});
+    if (rc) return rc;
     return hs_hooks_add(hooks, &(hs_hook){.points = s->points,
                                           .heads = &maps,
                                           .rows = on_rows,
@@ -312,22 +332,24 @@ int hs_streams_hook(hs_streams *s, hs_hooks *hooks) {
 
 // ---- the end of a prompt -----------------------------------------------------------------------
 
-static int end_map(hs_streams *s, int layer, int head) {
-    hs_stream *t = map_of(s, layer, head);
+static int end_map(hs_streams *s, int layer, int head, int m) {
+    const hs_stream *t = maps_of(s, layer) + head * HS_N_MAP + m;
+    const char *point = hs_point_infos[map_points[m]].alias;
     int64_t n_row = s->stat[layer].row0;
     if (!t->used) return HS_OK;
     if (t->row0 != n_row)
-        return hs_fail(HS_EARG, "map of L%dH%d has %" PRId64 " of %" PRId64 " rows", layer, head,
-                       t->row0, n_row);
+        return hs_fail(HS_EARG, "%s of L%dH%d has %" PRId64 " of %" PRId64 " rows", point, layer,
+                       head, t->row0, n_row);
     hs_v v[] = {hs_v_id(HS_ID_MAP, t->id),
                 hs_v_id(HS_ID_PROMPT, 0),
+                hs_v_text(point),
                 hs_v_int(layer),
                 hs_v_int(head),
                 hs_v_int(n_row),
                 hs_v_int(n_row),
                 hs_v_int(1),
-                hs_v_text(hs_store_name(s->store))};
-    return hs_writer_row(s->writer, "INSERT INTO map VALUES (?, ?, ?, ?, ?, ?, ?, ?)", v, 8);
+                hs_v_text(hs_store_name(map_store(s, m)))};
+    return hs_writer_row(s->writer, "INSERT INTO map VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", v, 9);
 }
 
 static int end_act(hs_streams *s, int layer, enum hs_point point, const hs_stream *t) {
@@ -358,10 +380,11 @@ static int end_act(hs_streams *s, int layer, enum hs_point point, const hs_strea
 
 static int end_heads(hs_streams *s, int layer, int64_t n_token) {
     int rc = HS_OK;
-    for (int h = 0; h < s->dims.n_head && !rc; h++) rc = close_chunk(map_of(s, layer, h), s->store);
+    for (int i = 0; i < n_maps(s) && !rc; i++)
+        rc = close_chunk(maps_of(s, layer) + i, map_store(s, i % HS_N_MAP));
     if (!rc) rc = send_maps(s, layer);
     if (!rc) rc = send_stats(s, layer);
-    for (int h = 0; h < s->dims.n_head && !rc; h++) rc = end_map(s, layer, h);
+    for (int i = 0; i < n_maps(s) && !rc; i++) rc = end_map(s, layer, i / HS_N_MAP, i % HS_N_MAP);
     if (!rc && s->stat[layer].row0 > n_token)
         rc = hs_fail(HS_EARG, "layer %d has %" PRId64 " rows for %" PRId64 " tokens", layer,
                      s->stat[layer].row0, n_token);

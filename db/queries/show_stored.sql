@@ -4,9 +4,10 @@ SELECT 'row summaries' AS what, 'f32' AS dtype, count(*) AS n, sum(4 * n_row) AS
 FROM p JOIN row_series AS s ON s.prompt_id = p.id
 HAVING count(*) > 0
 UNION ALL
-SELECT 'maps', m.dtype, count(DISTINCT m.id), sum(c.raw_bytes)
+SELECT CASE m.point WHEN 'pattern' THEN 'maps' ELSE 'attention scores' END, m.dtype,
+  count(DISTINCT m.id), sum(c.raw_bytes)
 FROM p JOIN map AS m ON m.prompt_id = p.id JOIN map_chunk AS c ON c.map_id = m.id
-GROUP BY m.dtype
+GROUP BY m.point, m.dtype
 UNION ALL
 SELECT CASE WHEN a.layer IS NULL THEN a.name ELSE replace(a.name, '.' || a.layer || '.', '.*.') END,
   a.dtype, count(DISTINCT a.id), sum(c.raw_bytes)

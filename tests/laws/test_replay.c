@@ -35,7 +35,7 @@ static int64_t one(hs_db *db, const char *sql) {
 
 typedef struct seen {
     int64_t rows, tiles, layers; // calls
-    int64_t next[3][HS_N_POINT], next_tile[2][3];
+    int64_t next[3][HS_N_POINT], next_tile[2][3], next_score[2][3];
     int64_t first_decoded, last_layer, decoded_steps;
 } seen;
 
@@ -69,8 +69,18 @@ static int on_tile(void *ctx, const hs_tile *t, int worker) {
     seen *s = ctx;
     (void)worker;
     s->tiles++;
-    assert_int_equal(t->row0, s->next_tile[t->layer][t->head]);
     assert_int_equal(t->n_key, t->row0 + t->n_row);
+    if (t->point == HS_SCORES) {
+        assert_int_equal(t->row0, s->next_tile[t->layer][t->head]); // before the pattern's
+        assert_null(t->stats);
+        s->next_score[t->layer][t->head] += t->n_row;
+        for (int64_t r = 0; r < t->n_row; r++)
+            for (int64_t j = 0; j < t->n_key; j++)
+                assert_true(t->row[r * t->ld + j] ==
+                            dbrun_score(0, t->layer, t->head, t->row0 + r, j));
+        return HS_OK;
+    }
+    assert_int_equal(t->row0, s->next_tile[t->layer][t->head]);
     s->next_tile[t->layer][t->head] += t->n_row;
     for (int64_t r = 0; r < t->n_row; r++) {
         float stats[HS_N_STAT];
@@ -99,7 +109,7 @@ static void test_numbers(void **state) {
                   .n_token = 300,
                   .n_decode = 4,
                   .maps = "L0H*,L1H2",
-                  .acts = "resid_post,z,embed,logits,scale"};
+                  .acts = "resid_post,z,embed,logits,scale,blocks.0.attn.hook_attn_scores"};
     dbrun_path(path, sizeof path, "replay");
     must(dbrun_record(path, &what, NULL));
     must(hs_db_open(&db, path, HS_DB_READ));
@@ -109,7 +119,8 @@ static void test_numbers(void **state) {
         hs_hooks *hooks;
         seen s = {0};
         must(hs_points_select(points, &dbrun_dims,
-                              "resid_post,z,embed,logits,scale,pattern,row_stats"));
+                              "resid_post,z,embed,logits,scale,pattern,row_stats,"
+                              "blocks.0.attn.hook_attn_scores"));
         must(hs_heads_parse(&heads, &dbrun_dims, "L0H*,L1H2"));
         must(hs_hooks_open(&hooks, &dbrun_dims));
         must(hs_hooks_add(hooks, &(hs_hook){.points = points,
@@ -122,6 +133,8 @@ static void test_numbers(void **state) {
         must(hs_db_replay(db, 1, hs_hooks_tap(hooks)));
         assert_int_equal(s.layers, 2 * 5); // the prompt, then four decoded rows
         assert_int_equal(s.next_tile[0][1], 304);
+        assert_int_equal(s.next_score[0][2], 304);
+        assert_int_equal(s.next_score[1][2], 0);
         assert_int_equal(s.next_tile[1][2], 304);
         assert_int_equal(s.next_tile[1][0], 0);
         assert_int_equal(s.next[1][HS_RESID_POST], 304);
@@ -245,6 +258,30 @@ static void test_missing(void **state) {
     dbrun_remove(path);
 }
 
+static int ignore_tile(void *ctx, const hs_tile *tile, int worker) {
+    (void)ctx, (void)tile, (void)worker;
+    return HS_OK;
+}
+
+static void test_missing_scores(void **state) {
+    (void)state;
+    char path[256];
+    hs_db *db;
+    hs_hooks *hooks;
+    const uint64_t points[3] = {HS_BIT(HS_SCORES)};
+    dbrun what = {.n_prompt = 1, .n_token = 30, .maps = "all"};
+    dbrun_path(path, sizeof path, "noscores");
+    must(dbrun_record(path, &what, NULL));
+    must(hs_db_open(&db, path, HS_DB_READ));
+    must(hs_hooks_open(&hooks, &dbrun_dims));
+    must(hs_hooks_add(hooks, &(hs_hook){.points = points, .tile = ignore_tile}));
+    assert_int_equal(hs_db_replay(db, 1, hs_hooks_tap(hooks)), HS_ENOTFOUND);
+    assert_non_null(strstr(hs_errmsg(), "--acts attn_scores"));
+    hs_hooks_close(hooks);
+    hs_db_close(db);
+    dbrun_remove(path);
+}
+
 static void test_lossy(void **state) {
     (void)state;
     char path[256];
@@ -268,7 +305,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_observers),
         cmocka_unit_test(test_again),   cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_lossy),
+        cmocka_unit_test(test_lossy),   cmocka_unit_test(test_missing_scores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

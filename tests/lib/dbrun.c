@@ -54,6 +54,10 @@ static void weights(uint64_t seed, int layer, int head, int64_t i, float *row) {
     for (int64_t k = 0; k <= i; k++) row[k] = (float)(raw_weight(seed, layer, head, i, k) / sum);
 }
 
+float dbrun_score(uint64_t seed, int layer, int head, int64_t i, int64_t j) {
+    return j > i ? -INFINITY : (float)log(raw_weight(seed, layer, head, i, j));
+}
+
 float dbrun_act(uint64_t seed, enum hs_point point, int layer, int64_t row, int64_t k) {
     return (float)(4 * unit(mix(seed + 17, layer, (int)point, row, k)) - 2);
 }
@@ -92,6 +96,15 @@ typedef struct block {
     char error[512];
 } block;
 
+static int send_scores(const block *b, int head, int64_t row0, int64_t n, float *tile) {
+    int64_t n_key = row0 + n, ld = n_key + 2;
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t k = 0; k < ld; k++)
+            tile[r * ld + k] = dbrun_score(b->seed, b->layer, head, row0 + r, k);
+    hs_tile t = {HS_SCORES, b->layer, head, 0, row0, n, n_key, tile, ld, NULL, 0};
+    return b->tap->tile(b->tap->ctx, &t, false, b->first);
+}
+
 static int send_tile(const block *b, int head, int64_t row0, int64_t n, float *tile) {
     int64_t n_key = row0 + n, ld = n_key + 3; // rows are not packed
     for (int64_t r = 0; r < n; r++) {
@@ -112,10 +125,11 @@ static void *send_heads(void *arg) {
     float *tile = malloc((size_t)(b->shape.tile * (b->row0 + b->n + 3)) * sizeof *tile);
     for (int h = b->first; h < dbrun_dims.n_head && !b->rc; h += b->shape.threads) {
         uint8_t want = b->tap->tile_want ? b->tap->tile_want[b->layer * dbrun_dims.n_head + h] : 0;
-        if (!(want & HS_TILE_READ_PATTERN)) continue;
         for (int64_t r = 0; r < b->n && !b->rc; r += b->shape.tile) {
             int64_t n = b->n - r < b->shape.tile ? b->n - r : b->shape.tile;
-            b->rc = send_tile(b, h, b->row0 + r, n, tile);
+            if (want & HS_TILE_READ_SCORES) b->rc = send_scores(b, h, b->row0 + r, n, tile);
+            if (!b->rc && (want & HS_TILE_READ_PATTERN))
+                b->rc = send_tile(b, h, b->row0 + r, n, tile);
         }
     }
     if (b->rc) snprintf(b->error, sizeof b->error, "%s", hs_errmsg());
@@ -180,10 +194,9 @@ static int send_block(block *b) {
                 b->stats[((int64_t)h * HS_N_STAT + k) * b->n + r] = s[k];
         }
     for (int p = 0; p < HS_N_POINT && !rc; p++) {
-        if (!(want & HS_BIT(p)) || p == HS_SCORES) continue;
-        rc = p == HS_PATTERN     ? send_maps(b)
-             : p == HS_ROW_STATS ? send_stats(b)
-                                 : send_act(b, (enum hs_point)p);
+        if (p == HS_PATTERN && want & (HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN))) rc = send_maps(b);
+        if (rc || !(want & HS_BIT(p)) || p == HS_SCORES || p == HS_PATTERN) continue;
+        rc = p == HS_ROW_STATS ? send_stats(b) : send_act(b, (enum hs_point)p);
     }
     free(b->stats);
     return rc;
@@ -301,6 +314,7 @@ int dbrun_record(const char *path, const dbrun *what, int64_t *run) {
     hs_observe_list list = {0};
     hs_model_facts facts = dbrun_facts();
     hs_run_info info = dbrun_info();
+    if (w.threads) facts.threads = w.threads;
     int64_t done = 0;
     bool complete = false;
     char error[1024] = "";

@@ -16,8 +16,9 @@ typedef struct dbrun_shape {
     int threads;
 } dbrun_shape;
 int dbrun_eval(const hs_tap *tap, uint64_t seed, int64_t row0, int64_t n, dbrun_shape shape);
-// The weight of a map, and a number of an activation.
+// The weight of a map, its score (-inf for a key that the query does not see), and a number of an activation.
 float dbrun_weight(uint64_t seed, int layer, int head, int64_t query, int64_t key);
+float dbrun_score(uint64_t seed, int layer, int head, int64_t query, int64_t key);
 float dbrun_act(uint64_t seed, enum hs_point point, int layer, int64_t row, int64_t k);
 void dbrun_stats(uint64_t seed, int layer, int head, int64_t row, float stats[HS_N_STAT]);
 
@@ -30,6 +31,7 @@ typedef struct dbrun {
     const char *observe; // NULL = none
     dbrun_shape shape;
     bool resume;
+    int threads;    // as the model tells them, 0 = 1
     int stop_after; // prompts after which the run is left 'interrupted'; 0 = none
 } dbrun;
 // Records into path. rc of the recorder; the run's number in *run (NULL allowed).

@@ -134,7 +134,13 @@ static void check_content(const hs_map *m, find_fn find) {
     assert_int_equal(a.shape[2], 23);
     for (int64_t i = 0; i < a.count; i++)
         assert_true(number(&a, i) == dbrun_weight(1, 1, (int)(i / (23 * 23)), i / 23 % 23, i % 23));
-    assert_false(find(m, "p0/blocks.0.attn.hook_pattern", &a)); // two heads only
+    assert_true(find(m, "p1/blocks.0.attn.hook_attn_scores", &a));
+    assert_int_equal(a.ndim, 3);
+    assert_int_equal(a.count, 3 * 23 * 23);
+    for (int64_t i = 0; i < a.count; i++)
+        assert_true(number(&a, i) == dbrun_score(1, 0, (int)(i / (23 * 23)), i / 23 % 23, i % 23));
+    assert_false(find(m, "p1/blocks.1.attn.hook_attn_scores", &a)); // not kept
+    assert_false(find(m, "p0/blocks.0.attn.hook_pattern", &a));     // two heads only
     assert_false(find(m, "p0/blocks.0.attn.hook_pattern.h0", &a));
     assert_true(find(m, "p0/blocks.0.attn.hook_pattern.h2", &a));
     assert_true(find(m, "p0/blocks.0.attn.hook_pattern.h1", &a));
@@ -159,8 +165,11 @@ static void check_content(const hs_map *m, find_fn find) {
 
 static hs_db *record(char *path, size_t n) {
     hs_db *db;
-    dbrun what = {
-        .n_prompt = 2, .n_token = 20, .n_decode = 2, .maps = "L1H*,L0H1-2", .acts = "k,logits"};
+    dbrun what = {.n_prompt = 2,
+                  .n_token = 20,
+                  .n_decode = 2,
+                  .maps = "L1H*,L0H1-2",
+                  .acts = "k,logits,blocks.0.attn.hook_attn_scores"};
     dbrun_path(path, n, "export");
     must(dbrun_record(path, &what, NULL));
     must(hs_db_open(&db, path, HS_DB_READ));
@@ -199,9 +208,15 @@ static void test_narrow(void **state) {
     must(hs_map_open(&m, out));
     assert_true(npz_find(&m, "p1/tokens", &a));
     assert_true(npz_find(&m, "p1/logits", &a));
+    assert_true(npz_find(&m, "p1/blocks.0.attn.hook_attn_scores", &a));
     assert_false(npz_find(&m, "p0/tokens", &a));
     assert_false(npz_find(&m, "p1/blocks.1.attn.hook_pattern", &a));
     assert_false(npz_find(&m, "p1/blocks.0.attn.hook_row_stats.max", &a));
+    hs_map_close(&m);
+    must(hs_db_export(db, 1, 2, HS_EXPORT_MAPS, out, NULL));
+    must(hs_map_open(&m, out));
+    assert_true(npz_find(&m, "p1/blocks.1.attn.hook_pattern", &a));
+    assert_false(npz_find(&m, "p1/blocks.0.attn.hook_attn_scores", &a));
     hs_map_close(&m);
     unlink(out);
     assert_int_equal(hs_db_export(db, 1, 0, 0, out, NULL), HS_ENOTFOUND);

@@ -32,7 +32,7 @@ static int set_up(void **state) {
     dbrun what = {.n_prompt = 2,
                   .n_token = 64,
                   .maps = "all",
-                  .acts = "resid_post",
+                  .acts = "resid_post,attn_scores",
                   .observe = "sinks,hidden_sinks,massive,stripes"};
     dbrun_path(f->path, sizeof f->path, "query");
     must(dbrun_record(f->path, &what, NULL));
@@ -139,6 +139,14 @@ static void test_sink_rate(void **state) {
     hs_query_close(q);
 }
 
+static int run_count(const fixture *f, const char *sql) {
+    hs_query *q = start(f, sql, NULL);
+    int rows = 0;
+    while (next(q)) rows++;
+    hs_query_close(q);
+    return rows;
+}
+
 static int count_hidden(const fixture *f, const char *const *params, int n, const char *prompt) {
     hs_query *q = start(f, "hidden_sinks",
                         &(hs_query_opts){.param = params, .n_param = n, .prompt = prompt});
@@ -232,8 +240,14 @@ static void test_attend(void **state) {
 static void test_functions(void **state) {
     const fixture *f = *state;
     hs_query *q;
-    hs_cell c = one(f, "SELECT att_at(1, 20, 7)", &q);
+    hs_cell c = one(f, "SELECT att_at(2, 20, 7)", &q);
     assert_true((float)c.f == dbrun_weight(0, 0, 0, 20, 7));
+    hs_query_close(q);
+    c = one(f, "SELECT att_at(1, 20, 7)", &q); // the scores of the same head
+    assert_true((float)c.f == dbrun_score(0, 0, 0, 20, 7));
+    hs_query_close(q);
+    c = one(f, "SELECT att_at(1, 20, 21)", &q);
+    assert_true(c.type == HS_CELL_NUM && c.f == -INFINITY);
     hs_query_close(q);
     c = one(f, "SELECT att_at(2, 20, 21)", &q); // not seen
     assert_true(c.type == HS_CELL_NUM && c.f == 0);
@@ -242,12 +256,12 @@ static void test_functions(void **state) {
     assert_int_equal(c.i, 21);
     hs_query_close(q);
     c = one(f,
-            "SELECT count(*) FROM json_each(att_row(3, 63)) AS j WHERE "
-            "abs(j.value - att_at(3, 63, j.key)) < 1e-7",
+            "SELECT count(*) FROM json_each(att_row(4, 63)) AS j WHERE "
+            "abs(j.value - att_at(4, 63, j.key)) < 1e-7",
             &q);
     assert_int_equal(c.i, 64);
     hs_query_close(q);
-    c = one(f, "SELECT count(*) FROM att_keys(3, 63) AS k WHERE k.weight = att_at(3, 63, k.key)",
+    c = one(f, "SELECT count(*) FROM att_keys(4, 63) AS k WHERE k.weight = att_at(4, 63, k.key)",
             &q);
     assert_int_equal(c.i, 64);
     hs_query_close(q);
@@ -264,6 +278,29 @@ static void test_functions(void **state) {
             &q);
     assert_int_equal(c.i, 1);
     hs_query_close(q);
+}
+
+// Scores are maps of another kind: each is listed as what it is.
+static void test_kinds(void **state) {
+    const fixture *f = *state;
+    hs_query *q = start(f, "map_of", NULL);
+    int kind[2] = {0}; // scores, pattern
+    while (next(q)) kind[!strcmp((const char *)hs_query_cell(q, 2).data, "pattern")]++;
+    assert_int_equal(kind[0], 2 * 6);
+    assert_int_equal(kind[1], 2 * 6);
+    hs_query_close(q);
+    q = start(f, "show_stored", NULL);
+    int seen = 0;
+    while (next(q)) {
+        const char *what = hs_query_cell(q, 0).data;
+        if (strcmp(what, "maps") && strcmp(what, "attention scores")) continue;
+        assert_int_equal(hs_query_cell(q, 2).i, 2 * 6);
+        assert_int_equal(hs_query_cell(q, 3).i, 6 * 4 * (64 * 65 / 2 + 65 * 66 / 2));
+        seen++;
+    }
+    assert_int_equal(seen, 2);
+    hs_query_close(q);
+    assert_int_equal(run_count(f, "SELECT * FROM v_map WHERE point = 'attn_scores'"), 2 * 6);
 }
 
 static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
@@ -519,6 +556,7 @@ int main(void) {
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_cells),
         cmocka_unit_test(test_damage),       cmocka_unit_test(test_gap),
         cmocka_unit_test(test_newest),       cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_kinds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

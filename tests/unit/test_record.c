@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/reader_internal.h"
 #include "db/replay.h"
 #include "tests/lib/dbrun.h"
 
@@ -24,7 +25,7 @@ static const dbrun everything = {
     .n_token = 40,
     .n_decode = 5,
     .maps = "all",
-    .acts = "resid_pre,z,k,embed,logits",
+    .acts = "resid_pre,z,k,embed,logits,attn_scores",
     .observe = "sinks,massive,hidden_sinks,stripes",
 };
 
@@ -76,10 +77,14 @@ static void test_counts(void **state) {
     assert_int_equal(one(path, "SELECT count(*) FROM token"), 45 + 46 + 47);
     assert_int_equal(one(path, "SELECT count(*) FROM token WHERE decoded"), 15);
     assert_int_equal(one(path, "SELECT min(pos) FROM token WHERE decoded AND prompt_id = 2"), 41);
-    assert_int_equal(one(path, "SELECT count(*) FROM map"), 3 * 6);
-    assert_int_equal(one(path, "SELECT count(*) FROM map WHERE n_q = 46 AND n_k = 46"), 6);
+    assert_int_equal(one(path, "SELECT count(*) FROM map WHERE point = 'pattern'"), 3 * 6);
+    assert_int_equal(one(path, "SELECT count(*) FROM map WHERE point = 'attn_scores'"), 3 * 6);
+    assert_int_equal(one(path, "SELECT count(*) FROM map WHERE n_q = 46 AND n_k = 46"), 2 * 6);
     assert_int_equal(one(path, "SELECT sum(raw_bytes) FROM map_chunk WHERE map_id = 1"),
                      45 * 46 / 2 * 4);
+    assert_int_equal(one(path, "SELECT count(DISTINCT raw_bytes) FROM map AS m JOIN map_chunk AS c "
+                               "ON c.map_id = m.id WHERE prompt_id = 1"),
+                     1);
     assert_int_equal(one(path, "SELECT count(*) FROM act"), 3 * (3 * 2 + 2));
     assert_int_equal(one(path, "SELECT count(*) FROM row_series"), 3 * 2 * 3 * HS_N_STAT);
     assert_int_equal(one(path, "SELECT count(*) FROM act WHERE name = 'blocks.1.attn.hook_z' AND "
@@ -138,6 +143,72 @@ static void test_values(void **state) {
     dbrun_remove(path);
 }
 
+// Scores: the visible ones as they were, -inf where a query does not see; of all heads, also where
+// few maps are kept, and in two bytes a number where a byte cannot hold them.
+static void test_scores(void **state) {
+    (void)state;
+    for (enum hs_store store = HS_STORE_F32; store <= HS_STORE_U8; store++) {
+        char path[256];
+        hs_db *db;
+        hs_reader r;
+        bool found;
+        float row[41];
+        dbrun what = {.n_prompt = 2,
+                      .n_token = 40,
+                      .maps = "L0H1",
+                      .acts = "blocks.1.attn.hook_attn_scores",
+                      .store = store};
+        dbrun_path(path, sizeof path, "scores");
+        must(dbrun_record(path, &what, NULL));
+        assert_sound(path);
+        must(hs_db_open(&db, path, HS_DB_READ));
+        assert_int_equal(one(path, "SELECT count(*) FROM map WHERE point = 'pattern'"), 2);
+        assert_int_equal(one(path, "SELECT count(*) FROM map WHERE layer = 1 AND dtype <> 'u8'"),
+                         2 * 3);
+        for (int h = 0; h < 3; h++) {
+            must(hs_reader_map(&r, db, 2, HS_SCORES, 1, h, &found));
+            assert_true(found);
+            assert_int_equal(r.n_row, 41);
+            for (int64_t i = 0; i < 41; i++) {
+                must(hs_reader_row_full(&r, i, row, 41));
+                for (int64_t j = 0; j < 41; j++) {
+                    float want = dbrun_score(1, 1, h, i, j);
+                    assert_true(row[j] == want ||
+                                (j <= i && store != HS_STORE_F32 && fabsf(row[j] - want) < 0.02f));
+                }
+            }
+            hs_reader_close(&r);
+        }
+        must(hs_reader_map(&r, db, 2, HS_SCORES, 0, 1, &found));
+        assert_false(found);
+        hs_reader_close(&r);
+        hs_db_close(db);
+        dbrun_remove(path);
+    }
+}
+
+// The order of chunks is that of their last rows, also where two kinds of maps fill them at
+// different rows (u8 and f16).
+static void test_kinds_of_maps(void **state) {
+    (void)state;
+    char a[256], b[256];
+    dbrun what = {.n_prompt = 1,
+                  .n_token = 1600,
+                  .maps = "L0H*",
+                  .acts = "blocks.0.attn.hook_attn_scores",
+                  .store = HS_STORE_U8,
+                  .shape = {2000, 100, 2}};
+    dbrun_path(a, sizeof a, "kinds0");
+    dbrun_path(b, sizeof b, "kinds1");
+    must(dbrun_record(a, &what, NULL));
+    assert_int_equal(one(a, "SELECT count(*) FROM map_chunk"), 3 * (2 + 3));
+    what.shape = (dbrun_shape){60, 60, 1};
+    must(dbrun_record(b, &what, NULL));
+    assert_same(a, b);
+    dbrun_remove(a);
+    dbrun_remove(b);
+}
+
 // The same rows whatever the heights of blocks and tiles and the number of threads.
 static void test_shapes(void **state) {
     (void)state;
@@ -155,6 +226,13 @@ static void test_shapes(void **state) {
         assert_same(first, path);
         dbrun_remove(path);
     }
+    // A run that says that it had more of them.
+    what.shape = shapes[0];
+    what.threads = 7;
+    must(dbrun_record(path, &what, NULL));
+    assert_int_equal(one(path, "SELECT runtime_threads FROM run"), 7);
+    assert_same(first, path);
+    dbrun_remove(path);
     dbrun_remove(first);
 }
 
@@ -277,8 +355,6 @@ static void test_misuse(void **state) {
     dbrun_path(path, sizeof path, "misuse");
     must(hs_db_open(&db, path, HS_DB_CREATE));
     must(hs_rec_start(&rec, db, &facts, &info, true, &done, &complete));
-    uint64_t scores[3] = {HS_BIT(HS_SCORES)};
-    assert_int_equal(hs_rec_keep(rec, NULL, scores, HS_STORE_F32), HS_EUNSUPPORTED);
     must(hs_rec_keep(rec, NULL, NULL, HS_STORE_F32));
     must(hs_hooks_open(&hooks, &dbrun_dims));
     must(hs_rec_hook(rec, hooks));
@@ -409,6 +485,7 @@ static void test_lossy_limits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),       cmocka_unit_test(test_values),
+        cmocka_unit_test(test_scores),       cmocka_unit_test(test_kinds_of_maps),
         cmocka_unit_test(test_shapes),       cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_long),         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_resume_parts), cmocka_unit_test(test_misuse),
