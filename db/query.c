@@ -25,7 +25,6 @@ struct hs_query {
     sqlite3_stmt *stmt;
     int64_t max_rows, n_row;
     double deadline; // of the monotonic clock; 0 = none
-    bool named;
 };
 
 // ---- the lines that describe a named query -----------------------------------------------------
@@ -109,11 +108,6 @@ static int wrong_sql(const hs_query *q) {
     if (code != SQLITE_ERROR && code != SQLITE_AUTH) return hs_sql_fail(q->db, "reading");
     if (code == SQLITE_AUTH)
         return hs_fail(HS_EARG, "only reading is allowed: one SELECT (%s)", msg);
-    if (q->named && strstr(msg, "no such table"))
-        return hs_fail(HS_ENOTFOUND,
-                       "%s: %s: the observer that makes it never ran here: see "
-                       "`headscope observe`",
-                       q->db->path, msg);
     return hs_fail(HS_EARG, "%s", msg);
 }
 
@@ -147,6 +141,55 @@ static int unknown_query(const char *name) {
                      hs_buf_text(&all));
     hs_buf_free(&all);
     return rc;
+}
+
+// ---- what a named query needs -------------------------------------------------------------------
+
+// Whether an observer has looked at the run (the prompt, when one is given).
+static int has_looked(hs_db *db, const char *name, size_t n, int64_t run, int64_t prompt,
+                      bool *out) {
+    int64_t one;
+    hs_v v[] = {hs_v_textn(name, n), hs_v_int(run), hs_v_int(prompt)};
+    return hs_sql_int(db,
+                      "SELECT 1 FROM prompt AS p JOIN analysis_run AS r ON r.prompt_id = p.id "
+                      "JOIN analysis AS a ON a.id = r.analysis_id AND a.name = ?1 "
+                      "WHERE p.run_id = ?2 AND ?3 IN (0, p.id) LIMIT 1",
+                      v, 3, &one, out);
+}
+
+static int nobody_looked(const char *needs, size_t len, int64_t run, const char *prompt) {
+    hs_buf names = {0};
+    const char *bar = memchr(needs, '|', len);
+    int first = (int)(bar ? (size_t)(bar - needs) : len);
+    for (size_t i = 0; i < len; i++)
+        if (needs[i] == '|')
+            hs_buf_str(&names, " or ");
+        else
+            hs_buf_chr(&names, needs[i]);
+    int rc = hs_fail(HS_ENOTFOUND,
+                     "run %" PRId64 "%s%s has no results of %s: record it with --observe %.*s, "
+                     "or run `headscope observe %.*s`",
+                     run, prompt ? ", prompt " : "", prompt ? prompt : "", hs_buf_text(&names),
+                     first, needs, first, needs);
+    hs_buf_free(&names);
+    return rc;
+}
+
+// Without any of the observers that a query names, it would give no rows, which says something else.
+static int check_needs(hs_db *db, const hs_query_info *info, const hs_query_opts *o) {
+    size_t len, n;
+    int64_t run, prompt = 0;
+    bool found = false;
+    const char *needs = line_of(info->text, "-- needs: ", 0, &len);
+    if (!needs) return HS_OK;
+    int rc = hs_db_run(db, o->run, &run);
+    if (!rc && o->prompt) rc = hs_db_prompt(db, run, o->prompt, &prompt);
+    for (size_t at = 0; at < len && !rc && !found; at += n + 1) {
+        const char *bar = memchr(needs + at, '|', len - at);
+        n = bar ? (size_t)(bar - needs) - at : len - at;
+        rc = has_looked(db, needs + at, n, run, prompt, &found);
+    }
+    return rc || found ? rc : nobody_looked(needs, len, run, o->prompt);
 }
 
 // ---- parameters --------------------------------------------------------------------------------
@@ -296,10 +339,10 @@ int hs_query_open(hs_query **out, hs_db *db, const char *what, const hs_query_op
     if (!o) o = &none;
     const hs_query_info *info = find_named(what);
     if (!info && !strpbrk(what, " \t\n")) return unknown_query(what);
-    int rc = hs_alloc(&q, 1, sizeof *q);
+    int rc = info ? check_needs(db, info, o) : HS_OK;
+    if (!rc) rc = hs_alloc(&q, 1, sizeof *q);
     if (rc) return rc;
     q->db = db;
-    q->named = info != NULL;
     q->max_rows = o->max_rows;
     if (o->max_seconds > 0) q->deadline = now() + o->max_seconds;
     rc = compile(q, info ? info->text : what);

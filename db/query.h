@@ -10,7 +10,9 @@
 //   -- title: What it answers
 //   -- param: eps = 0.3 : what it means
 //   -- param: rule = alphaN|abs : choices, the first is the default
-// A parameter whose default is a number takes numbers only.
+//   -- needs: sinks|hidden_sinks
+// A parameter whose default is a number takes numbers only. One of the observers that are needed has
+// to have looked at the run (and the prompt, when one is given).
 // Bound automatically when the text uses them: :run (row id), :prompt (row id or NULL = all).
 typedef struct hs_query_info {
     const char *name, *text;
@@ -35,7 +37,7 @@ typedef struct hs_query_opts {
 
 // what: a named query or SQL (anything with a space). Own SQL runs under an authorizer: one
 // statement, reading only (HS_EARG otherwise, with SQLite's message). Unknown names: HS_ENOTFOUND
-// lists them. Unknown or missing parameters, and a prompt for a query without :prompt: HS_EARG.
+// lists them. Results that no observer gave yet: HS_ENOTFOUND says which does. Unknown or missing parameters, and a prompt for a query without :prompt: HS_EARG.
 int hs_query_open(hs_query **out, hs_db *db, const char *what,
                   const hs_query_opts *opts) HS_MUST_USE;
 void hs_query_close(hs_query *);

@@ -3,7 +3,8 @@
 -- param: alpha = 5 : factor of the rule alphaN
 -- param: thr = 0.1 : threshold of the rule abs
 -- param: min_rows = 1 : positions that fewer rows see are left out
--- Found in any of the prompts. Needs the observer sinks or hidden_sinks.
+-- needs: sinks|hidden_sinks
+-- Found in any of the prompts.
 WITH newest AS (
   SELECT s.layer, s.head, s.n, s.data, max(s.analysis_run_id)
   FROM prompt AS p CROSS JOIN series AS s ON s.prompt_id = p.id

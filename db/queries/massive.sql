@@ -1,6 +1,6 @@
 -- title: The largest activation of the residual after each block, and the median
--- One row a layer: the largest of all prompts, with the median of its own. Needs the observer
--- massive.
+-- needs: massive
+-- One row a layer: the largest of all prompts, with the median of its own.
 WITH newest AS (
   SELECT m.*, max(m.analysis_run_id)
   FROM prompt AS p JOIN massive_top AS m ON m.prompt_id = p.id

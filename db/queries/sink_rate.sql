@@ -1,7 +1,8 @@
 -- title: Share of heads whose mean attention to a position exceeds eps (Gu et al.'s Sink_k)
 -- param: eps = 0.3 : threshold of the column mean, strict
--- Over all heads of all prompts that reach the position. Needs the observer sinks, or hidden_sinks,
--- which store the same column means; the newest of a head counts.
+-- needs: sinks|hidden_sinks
+-- Over all heads of all prompts that reach the position. Both observers store the same column means;
+-- the newest of a head counts.
 WITH newest AS (
   SELECT s.data, max(s.analysis_run_id)
   FROM prompt AS p CROSS JOIN series AS s ON s.prompt_id = p.id

@@ -2,7 +2,7 @@
 -- param: top = 10 : how many
 -- param: first = 0 : first position that counts; 1 leaves the first token out
 -- param: min_rows = 8 : positions that fewer rows see are left out
--- Needs the observer sinks or hidden_sinks.
+-- needs: sinks|hidden_sinks
 WITH newest AS (
   SELECT s.prompt_id, s.layer, s.head, s.n, s.data, max(s.analysis_run_id)
   FROM (SELECT id FROM prompt

@@ -147,9 +147,11 @@ static int run_count(const fixture *f, const char *sql) {
     return rows;
 }
 
-static int count_hidden(const fixture *f, const char *const *params, int n, const char *prompt) {
-    hs_query *q = start(f, "hidden_sinks",
-                        &(hs_query_opts){.param = params, .n_param = n, .prompt = prompt});
+static int count_hidden(const fixture *f, const char *const *params, int n, const char *prompt,
+                        int64_t run) {
+    hs_query *q = start(
+        f, "hidden_sinks",
+        &(hs_query_opts){.run = run, .param = params, .n_param = n, .prompt = prompt});
     columns_are(q, "layer,head,position");
     int rows = 0;
     while (next(q)) {
@@ -173,8 +175,8 @@ static void test_hidden_sinks(void **state) {
                 want_absolute += a > 0.05;
             }
     assert_true(want_relative > 0 && want_absolute > 0 && want_relative != want_absolute);
-    assert_int_equal(count_hidden(f, relative, 2, "0"), want_relative);
-    assert_int_equal(count_hidden(f, absolute, 2, "0"), want_absolute);
+    assert_int_equal(count_hidden(f, relative, 2, "0", 0), want_relative);
+    assert_int_equal(count_hidden(f, absolute, 2, "0", 0), want_absolute);
 }
 
 static void test_massive(void **state) {
@@ -401,6 +403,52 @@ static void test_parameters(void **state) {
     hs_query_close(q);
 }
 
+// A run that an observer never saw is told apart from one where it found nothing.
+static void test_needs(void **state) {
+    (void)state;
+    static const char *const names[] = {"sink_rate", "hidden_sinks", "sink_tokens", "massive"};
+    static const char *const none[] = {"alpha=60"};
+    fixture f;
+    dbrun what = {.n_prompt = 2, .n_token = 20, .maps = "all"};
+    dbrun_path(f.path, sizeof f.path, "needs");
+    must(dbrun_record(f.path, &what, NULL));
+    what.observe = "hidden_sinks";
+    must(dbrun_record(f.path, &what, NULL));
+    what.observe = "massive";
+    what.acts = "resid_post";
+    must(dbrun_record(f.path, &what, NULL));
+    must(hs_db_open(&f.db, f.path, HS_DB_READ));
+    for (size_t i = 0; i < 4; i++) {
+        bool sinks = i < 3;
+        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
+        assert_non_null(strstr(hs_errmsg(), sinks ? "run 1 has no results of sinks or hidden_sinks:"
+                                                  : "run 1 has no results of massive:"));
+        assert_non_null(strstr(hs_errmsg(), sinks ? "--observe sinks," : "--observe massive,"));
+        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 2}),
+                         sinks ? HS_OK : HS_ENOTFOUND);
+        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 3}),
+                         sinks ? HS_ENOTFOUND : HS_OK);
+        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 4}), HS_ENOTFOUND);
+    }
+    assert_int_equal(count_hidden(&f, none, 1, NULL, 2), 0);
+    // One prompt of the two.
+    sqlite3 *raw;
+    hs_db_close(f.db);
+    sqlite3_open(f.path, &raw);
+    const char *forget = "DELETE FROM head_metric WHERE prompt_id = 3; DELETE FROM series WHERE "
+                         "prompt_id = 3; DELETE FROM analysis_run WHERE prompt_id = 3";
+    assert_int_equal(sqlite3_exec(raw, forget, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(raw);
+    must(hs_db_open(&f.db, f.path, HS_DB_READ));
+    assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p0"}),
+                     HS_ENOTFOUND);
+    assert_non_null(strstr(hs_errmsg(), "run 2, prompt p0 has"));
+    assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p1"}), HS_OK);
+    assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2}), HS_OK);
+    hs_db_close(f.db);
+    dbrun_remove(f.path);
+}
+
 static void test_limits(void **state) {
     const fixture *f = *state;
     hs_query *q = start(f, "tokens", &(hs_query_opts){.max_rows = 3});
@@ -556,7 +604,7 @@ int main(void) {
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_cells),
         cmocka_unit_test(test_damage),       cmocka_unit_test(test_gap),
         cmocka_unit_test(test_newest),       cmocka_unit_test(test_huge),
-        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_needs),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
