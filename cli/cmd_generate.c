@@ -50,7 +50,6 @@ static int evaluate(work *w, const int32_t *tokens, int64_t n) {
 
 // Tokens that follow prompt p into w->token, *n of them; an end-of-generation token is the last.
 static int follow(work *w, const hs_prompt *p, int64_t ord, int64_t *n) {
-    const hs_tok *tok = hs_model_tok(w->session.model);
     int64_t n_vocab = hs_model_config(w->session.model)->n_vocab;
     hs_prng random = hs_prng_seed((uint64_t)w->opt->seed + (uint64_t)ord);
     hs_context_truncate(w->context, 0, 0);
@@ -62,7 +61,7 @@ static int follow(work *w, const hs_prompt *p, int64_t ord, int64_t *n) {
                                              : hs_argmax(logits, n_vocab);
         w->token[(*n)++] = id;
         w->done++;
-        if ((tok && hs_tok_is_eog(tok, id)) || *n == w->opt->n) break;
+        if (hs_model_is_eog(w->session.model, id) || *n == w->opt->n) break;
         rc = evaluate(w, &id, 1);
     }
     w->done += w->opt->n - *n;

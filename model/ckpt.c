@@ -292,6 +292,16 @@ int hs_ckpt_side_file(const hs_ckpt *ck, const char *name, hs_map *out) {
     return rc;
 }
 
+int hs_ckpt_side_json(const hs_ckpt *ck, const char *name, hs_json **out) {
+    hs_map map;
+    *out = NULL;
+    int rc = hs_ckpt_side_file(ck, name, &map);
+    if (rc) return rc == HS_ENOTFOUND ? HS_OK : rc;
+    rc = hs_json_parse(out, (const char *)map.data, map.size);
+    hs_map_close(&map);
+    return hs_prefix(rc, "%s", name);
+}
+
 uint64_t hs_ckpt_fingerprint(const hs_ckpt *ck) {
     enum { EDGE = 4096 };
     uint64_t h = hs_fnv(HS_FNV_SEED, ck->meta_raw, ck->meta_size);

@@ -67,6 +67,8 @@ const char *hs_ckpt_meta_key(const hs_ckpt *, size_t i);
 // Maps a file of the model's folder ("tokenizer.json"); HS_ENOTFOUND when there is none. For a
 // lone GGUF there never is one. The caller closes the map.
 int hs_ckpt_side_file(const hs_ckpt *, const char *name, hs_map *out) HS_MUST_USE;
+// Such a file parsed; *out is NULL and the result HS_OK when there is none. Free with hs_json_free.
+int hs_ckpt_side_json(const hs_ckpt *, const char *name, hs_json **out) HS_MUST_USE;
 
 // Identifies the weights: FNV-1a over metadata, tensor names, types, shapes and the first and last
 // 4 KiB of every tensor's bytes. Reads only those pages. Stable across machines and paths.

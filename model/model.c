@@ -82,6 +82,7 @@ int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
     if (!rc) rc = set_context(m, o->n_ctx);
     if (!rc) rc = make_rope(m);
     if (!rc) rc = open_tok(m);
+    if (!rc) rc = hs_ends_read(&m->ends, m->ckpt);
     if (rc) {
         hs_prefix(rc, "%s", hs_ckpt_path(m->ckpt));
         goto out;
@@ -102,6 +103,7 @@ void hs_model_close(hs_model *m) {
         if (m->bound[i].weight) m->be->unpack(m->bound[i].weight);
     if (m->dev) m->be->close(m->dev);
     hs_tok_close(m->tok);
+    hs_ends_free(&m->ends);
     hs_ckpt_close(m->ckpt);
     hs_arena_close(m->arena);
     free(m);
@@ -128,6 +130,12 @@ const hs_tok *hs_model_tok(const hs_model *m) {
 const char *hs_model_why_no_tok(const hs_model *m, int *rc) {
     if (rc) *rc = m->tok_rc;
     return m->tok_why ? m->tok_why : "";
+}
+
+bool hs_model_is_eog(const hs_model *m, int32_t id) {
+    for (size_t i = 0; i < m->ends.n; i++)
+        if (m->ends.id[i] == id) return true;
+    return m->tok && hs_tok_is_eog(m->tok, id);
 }
 
 hs_dev *hs_model_dev(const hs_model *m) {

@@ -29,6 +29,9 @@ const hs_ckpt *hs_model_ckpt(const hs_model *);
 // tells then, and *rc (NULL allowed) gets HS_ENOTFOUND or HS_EUNSUPPORTED.
 const hs_tok *hs_model_tok(const hs_model *);
 const char *hs_model_why_no_tok(const hs_model *, int *rc);
+// Whether a generation ends with this token: one that the checkpoint lists (ends.h), with or
+// without a tokenizer, or that the tokenizer knows for one.
+bool hs_model_is_eog(const hs_model *, int32_t id);
 hs_dev *hs_model_dev(const hs_model *);
 const hs_backend *hs_model_backend(const hs_model *);
 int64_t hs_model_n_params(const hs_model *);

@@ -3,6 +3,7 @@
 #define HS_MODEL_MODEL_INTERNAL_H
 
 #include "model/context.h"
+#include "model/ends.h"
 #include "model/model.h"
 
 // ---- model --------------------------------------------------------------------------------------
@@ -22,6 +23,7 @@ struct hs_model {
     hs_tok *tok;
     int tok_rc; // why tok is NULL, and in words
     const char *tok_why;
+    hs_ends ends;
     const hs_backend *be;
     hs_dev *dev;
     hs_arena *arena;

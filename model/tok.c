@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/ends.h"
 #include "model/tok_impl.h"
 
 enum { MAX_TEXT = 1 << 30 }; // bytes: a word's symbols are counted in 32 bits
@@ -30,6 +31,14 @@ int hs_tok_new(hs_tok **out) {
     return HS_OK;
 }
 
+static int mark_ends(hs_tok *t, const hs_ckpt *ckpt) {
+    hs_ends ends;
+    int rc = hs_ends_read(&ends, ckpt);
+    for (size_t i = 0; !rc && i < ends.n; i++) hs_vocab_mark_end(&t->vocab, ends.id[i]);
+    hs_ends_free(&ends);
+    return rc;
+}
+
 int hs_tok_open(hs_tok **out, const hs_ckpt *ckpt) {
     hs_tok *t;
     *out = NULL;
@@ -37,6 +46,7 @@ int hs_tok_open(hs_tok **out, const hs_ckpt *ckpt) {
     if (rc) return rc;
     rc = hs_ckpt_container(ckpt) == HS_GGUF ? hs_tok_read_gguf(t, ckpt)
                                             : hs_tok_read_folder(t, ckpt);
+    if (!rc) rc = mark_ends(t, ckpt);
     if (rc) {
         hs_tok_close(t);
         return rc;

@@ -162,14 +162,10 @@ static int32_t read_id(const hs_tok *t, const hs_ckpt *ck, const char *key) {
     return hs_vocab_has(&t->vocab, m.i) ? (int32_t)m.i : -1;
 }
 
-static int read_ends(hs_tok *t, const hs_ckpt *ck) {
-    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                                       "tokenizer.ggml.eom_token_id"};
+// What stands before and after every text.
+static int read_added(hs_tok *t, const hs_ckpt *ck) {
+    static const char eos_key[] = "tokenizer.ggml.eos_token_id";
     hs_meta m;
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        int32_t id = read_id(t, ck, keys[k]);
-        if (id >= 0) t->vocab.at[id].flags |= HS_PIECE_EOG;
-    }
     t->bos = read_id(t, ck, "tokenizer.ggml.bos_token_id");
     if (hs_ckpt_meta(ck, "tokenizer.ggml.add_bos_token", &m) && m.type == HS_META_BOOL)
         t->add_bos = m.i;
@@ -177,9 +173,9 @@ static int read_ends(hs_tok *t, const hs_ckpt *ck) {
         return hs_fail(HS_EFORMAT, "a BOS token is to be added, but tokenizer.ggml.bos_token_id "
                                    "names none");
     if (hs_ckpt_meta(ck, "tokenizer.ggml.add_eos_token", &m) && m.type == HS_META_BOOL && m.i) {
-        int32_t eos = read_id(t, ck, keys[0]);
+        int32_t eos = read_id(t, ck, eos_key);
         if (eos < 0)
-            return hs_fail(HS_EFORMAT, "an EOS token is to be added, but %s names none", keys[0]);
+            return hs_fail(HS_EFORMAT, "an EOS token is to be added, but %s names none", eos_key);
         t->tail[t->n_tail++] = eos;
     }
     return HS_OK;
@@ -210,7 +206,7 @@ static int read_all(hs_tok *t, const hs_ckpt *ck) {
     if (!rc) rc = named ? read_pre(t, pre.s, pre.n) : read_pre(t, "default", strlen("default"));
     if (!rc) rc = read_types(t, &types);
     if (!rc) rc = hs_added_finish(&t->raw);
-    return rc ? rc : read_ends(t, ck);
+    return rc ? rc : read_added(t, ck);
 }
 
 int hs_tok_read_gguf(hs_tok *t, const hs_ckpt *ck) {

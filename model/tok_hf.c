@@ -1,19 +1,8 @@
 // Tokenizers in a model's folder: tokenizer.json, or GPT-2's older vocab.json and merges.txt, with
-// what the files beside them say about BOS and the ends of a generation; see tok_impl.h.
+// what the files beside them say about BOS and EOS; see tok_impl.h.
 #include <string.h>
 
 #include "model/tok_impl.h"
-
-// A JSON file of the folder; *out is NULL when there is none.
-static int read_side(const hs_ckpt *ck, const char *name, hs_json **out) {
-    hs_map map;
-    *out = NULL;
-    int rc = hs_ckpt_side_file(ck, name, &map);
-    if (rc) return rc == HS_ENOTFOUND ? HS_OK : rc;
-    rc = hs_json_parse(out, (const char *)map.data, map.size);
-    hs_map_close(&map);
-    return hs_prefix(rc, "%s", name);
-}
 
 static bool has_side(const hs_ckpt *ck, const char *name) {
     hs_map map;
@@ -38,27 +27,6 @@ static int32_t id_of(const hs_tok *t, const char *text) {
     return hs_vocab_find(&t->vocab, text, strlen(text));
 }
 
-static void mark_end(hs_tok *t, int64_t id) {
-    if (hs_vocab_has(&t->vocab, id)) t->vocab.at[id].flags |= HS_PIECE_EOG;
-}
-
-// eos_token_id of config.json: a number, or several.
-static void mark_ends_of_meta(hs_tok *t, const hs_ckpt *ck) {
-    hs_meta m, item;
-    if (!hs_ckpt_meta(ck, "eos_token_id", &m)) return;
-    if (m.type == HS_META_INT) mark_end(t, m.i);
-    for (size_t i = 0; hs_meta_item(&m, i, &item); i++)
-        if (item.type == HS_META_INT) mark_end(t, item.i);
-}
-
-static void mark_ends_of_json(hs_tok *t, const hs_json *v) {
-    int64_t id;
-    if (!v) return;
-    if (hs_json_int(v, &id)) mark_end(t, id);
-    for (const hs_json *e = hs_json_first(v); e; e = hs_json_next(e))
-        if (hs_json_int(e, &id)) mark_end(t, id);
-}
-
 // The post-processor has spoken already; tokenizer_config.json overrides it when it says whether
 // BOS or EOS are added, as transformers 5 does.
 static void read_config(hs_tok *t, const hs_ckpt *ck, const hs_json *config, const hs_json *map) {
@@ -79,22 +47,16 @@ static void read_config(hs_tok *t, const hs_ckpt *ck, const hs_json *config, con
         t->tail[0] = eos;
     }
     if (bos >= 0 && (says_bos || !t->add_bos)) t->bos = bos;
-    mark_end(t, eos);
+    hs_vocab_mark_end(&t->vocab, eos);
 }
 
 static int read_beside(hs_tok *t, const hs_ckpt *ck) {
-    hs_json *config = NULL, *map = NULL, *generation = NULL;
-    int rc = read_side(ck, "tokenizer_config.json", &config);
-    if (!rc) rc = read_side(ck, "special_tokens_map.json", &map);
-    if (!rc) rc = read_side(ck, "generation_config.json", &generation);
-    if (!rc) {
-        read_config(t, ck, config, map);
-        mark_ends_of_meta(t, ck);
-        mark_ends_of_json(t, hs_json_get(generation, "eos_token_id"));
-    }
+    hs_json *config = NULL, *map = NULL;
+    int rc = hs_ckpt_side_json(ck, "tokenizer_config.json", &config);
+    if (!rc) rc = hs_ckpt_side_json(ck, "special_tokens_map.json", &map);
+    if (!rc) read_config(t, ck, config, map);
     hs_json_free(config);
     hs_json_free(map);
-    hs_json_free(generation);
     return rc;
 }
 
@@ -146,7 +108,7 @@ static int add_roles(hs_tok *t, const hs_json *config, const hs_json *map) {
         if (id_of(t, text) >= 0) rc = hs_tok_add(t, text, strlen(text), 0, false, true, &none);
     }
     t->bos = id_of(t, end);
-    mark_end(t, t->bos);
+    hs_vocab_mark_end(&t->vocab, t->bos);
     return rc;
 }
 
@@ -165,9 +127,9 @@ static int check_family(const hs_ckpt *ck, const hs_json *config) {
 static int read_pair(hs_tok *t, const hs_ckpt *ck) {
     hs_json *vocab = NULL, *config = NULL, *map = NULL;
     hs_map merges = {0};
-    int rc = read_side(ck, "vocab.json", &vocab);
-    if (!rc) rc = read_side(ck, "tokenizer_config.json", &config);
-    if (!rc) rc = read_side(ck, "special_tokens_map.json", &map);
+    int rc = hs_ckpt_side_json(ck, "vocab.json", &vocab);
+    if (!rc) rc = hs_ckpt_side_json(ck, "tokenizer_config.json", &config);
+    if (!rc) rc = hs_ckpt_side_json(ck, "special_tokens_map.json", &map);
     if (!rc) rc = check_family(ck, config);
     if (!rc) rc = hs_prefix(hs_tok_read_vocab(t, vocab, 0), "vocab.json");
     if (!rc) rc = hs_ckpt_side_file(ck, "merges.txt", &merges);

@@ -55,6 +55,10 @@ int hs_vocab_put_added(hs_vocab *, int32_t id, const char *text, size_t n,
 static inline bool hs_vocab_has(const hs_vocab *v, int64_t id) {
     return id >= 0 && (uint64_t)id < v->n && (v->at[id].flags & HS_PIECE_USED);
 }
+// An id that the vocabulary lacks is nothing to mark.
+static inline void hs_vocab_mark_end(hs_vocab *v, int64_t id) {
+    if (hs_vocab_has(v, id)) v->at[id].flags |= HS_PIECE_EOG;
+}
 int32_t hs_byte_letter(unsigned char byte); // its code point in the byte alphabet
 
 // ---- merges -------------------------------------------------------------------------------------
