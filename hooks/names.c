@@ -129,7 +129,7 @@ int hs_point_shape(const hs_dims *d, enum hs_point point, int64_t n_row, int64_t
 struct selection {
     uint64_t *mask;
     const hs_dims *dims;
-    bool any;    // the part in work selected something
+    bool any;    // the name in work selected something
     int lacking; // a point that it names and the model lacks, -1 = none
     bool beyond; // it names a layer past the last
 };
@@ -218,52 +218,49 @@ static void put_matches(struct selection *s, const char *pattern, enum hs_point 
 }
 
 static void put_pattern(struct selection *s, const char *pattern) {
-    const bool before = s->any;
-    s->any = false;
     for (int p = 0; p < HS_N_POINT; p++)
         put_matches(s, pattern, (enum hs_point)p, hs_point_infos[p].name);
     // The bridge's names only when the pattern is not about ours.
     const size_t n_full = s->any ? 0 : N_FULL;
     for (size_t i = 0; i < n_full; i++)
         put_matches(s, pattern, full_synonyms[i].point, full_synonyms[i].name);
-    s->any |= before;
 }
 
-static void put_one(struct selection *s, const char *text) {
+static int nothing(const struct selection *s, const char *text) {
+    if (s->beyond)
+        return hs_fail(HS_ENOTFOUND, "'%s' selects nothing: the layers are 0 to %d", text,
+                       s->dims->n_layer - 1);
+    if (s->lacking >= 0)
+        return hs_fail(HS_ENOTFOUND, "'%s' selects nothing: this model has no %s%s%s", text,
+                       hs_point_infos[s->lacking].alias, lacks[s->lacking] ? ", " : "",
+                       lacks[s->lacking] ? lacks[s->lacking] : "");
+    return hs_fail(HS_ENOTFOUND, "'%s' selects no hook point: run 'headscope list hooks'", text);
+}
+
+// One name or pattern, its braces multiplied out: a branch that matches nothing is a mistake even
+// where the others do.
+static int put_one(uint64_t *mask, const hs_dims *dims, const char *text) {
+    struct selection s = {.mask = mask, .dims = dims, .lacking = -1};
     enum hs_point point;
     int layer;
     if (!hs_glob_is_plain(text))
-        put_pattern(s, text);
+        put_pattern(&s, text);
     else if (!hs_point_find(text, &point, &layer))
-        put(s, point, layer);
+        put(&s, point, layer);
     else
-        put_short(s, text);
-}
-
-static int nothing(const struct selection *s, const char *part, int n) {
-    if (s->beyond)
-        return hs_fail(HS_ENOTFOUND, "'%.*s' selects nothing: the layers are 0 to %d", n, part,
-                       s->dims->n_layer - 1);
-    if (s->lacking >= 0)
-        return hs_fail(HS_ENOTFOUND, "'%.*s' selects nothing: this model has no %s%s%s", n, part,
-                       hs_point_infos[s->lacking].alias, lacks[s->lacking] ? ", " : "",
-                       lacks[s->lacking] ? lacks[s->lacking] : "");
-    return hs_fail(HS_ENOTFOUND, "'%.*s' selects no hook point: run 'headscope list hooks'", n,
-                   part);
+        put_short(&s, text);
+    return s.any ? HS_OK : nothing(&s, text);
 }
 
 int hs_points_select(uint64_t *mask, const hs_dims *dims, const char *sel) {
     for (;;) {
         size_t n = hs_glob_part(sel);
-        struct selection s = {.mask = mask, .dims = dims, .lacking = -1};
         hs_buf names = {0};
         int rc = hs_glob_expand(&names, sel, n);
         for (const char *t = names.data; !rc && t < names.data + names.len; t += strlen(t) + 1)
-            put_one(&s, t);
+            rc = put_one(mask, dims, t);
         hs_buf_free(&names);
-        if (rc) return rc;
-        if (!s.any) return nothing(&s, sel, (int)n);
-        if (!sel[n]) return HS_OK;
+        if (rc || !sel[n]) return rc;
         sel += n + 1;
     }
 }

@@ -24,8 +24,8 @@ int hs_point_shape(const hs_dims *, enum hs_point point, int64_t n_row, int64_t 
 // Selects points: comma-separated names or globs; '*' and '?' match within and across dots,
 // {0..3,11} and {a,b} are alternatives (braces bind tighter than commas); short names ("z",
 // "resid_pre", "attn" = pattern) select every layer, with ":L" or ".L" one. mask is
-// [n_layer + 1] sets as in hs_tap, or-ed into. A part that matches nothing is HS_ENOTFOUND; when it
-// names a point that this model lacks, the message says why.
+// [n_layer + 1] sets as in hs_tap, or-ed into. A part, or one of its alternatives, that matches
+// nothing is HS_ENOTFOUND; when it names a point that this model lacks, the message says why.
 int hs_points_select(uint64_t *mask, const hs_dims *, const char *sel) HS_MUST_USE;
 
 // A set of heads, one byte a (layer, head), row-major [n_layer][n_head].

@@ -154,7 +154,7 @@ static void globs_and_braces(void **state) {
     assert_int_equal(selected(mask, "z:{0..2,5}"), 4);
     assert_int_equal(selected(mask, "{q,k}:{1,2}"), 4);
     assert_int_equal(selected(mask, "*hook_resid*"), 3 * N_LAYER);
-    assert_int_equal(selected(mask, "{*.hook_z,*.nothing}"), N_LAYER);
+    assert_int_equal(selected(mask, "{*.hook_z,*.hook_q}"), 2 * N_LAYER);
     assert_true(selected(mask, "blocks.0.attn.hook_*") > 5);
     assert_false(mask[0] & HS_BIT(HS_ATTN_OUT)); // which the bridge calls blocks.0.attn.hook_out
     // Names of the bridge count only where no name of ours matches: six of them end like this in a
@@ -181,6 +181,13 @@ static void selections_that_match_nothing_say_why(void **state) {
     refuses("z:12", HS_ENOTFOUND, "layers are 0 to 11");
     refuses("blocks.12.attn.hook_z", HS_ENOTFOUND, "layers are 0 to 11");
     refuses("blocks.{12..20}.attn.hook_z", HS_ENOTFOUND, "layers are 0 to 11");
+    refuses("blocks.{3,12}.attn.hook_z", HS_ENOTFOUND, "'blocks.12.attn.hook_z' selects nothing");
+    refuses("blocks.{10..12}.attn.hook_z", HS_ENOTFOUND, "layers are 0 to 11");
+    refuses("z:{12,3}", HS_ENOTFOUND, "layers are 0 to 11");
+    refuses("blocks.*.attn.hook_{q,nope}", HS_ENOTFOUND, "'blocks.*.attn.hook_nope' selects no");
+    refuses("blocks.*.attn.hook_{nope,q}", HS_ENOTFOUND, "hook_nope");
+    refuses("{*.hook_z,*.nothing}", HS_ENOTFOUND, "'*.nothing' selects no");
+    refuses("hook_{embed,pos_embed}", HS_ENOTFOUND, "no learned positions");
     refuses("pos_embed", HS_ENOTFOUND, "no learned positions");
     refuses("z,hook_pos*", HS_ENOTFOUND, "no learned positions");
     refuses("blocks.{1.hook_z", HS_EARG, "pairs");
