@@ -204,9 +204,12 @@ static int put_table(const hs_call *call, const work *w, const struct options *o
     hs_table_close(t);
     int64_t scored;
     double nll = mean_nll(w, 0, w->n_prompt, &scored);
-    if (!rc && !opt->out.csv && !opt->out.jsonl)
+    if (rc || opt->out.csv || opt->out.jsonl) return rc;
+    if (scored)
         printf("\nnll %.6f over %" PRId64 " positions, perplexity %.3f\n", nll, scored, exp(nll));
-    return rc;
+    else
+        puts("\nnll - over 0 positions, perplexity -");
+    return HS_OK;
 }
 
 static int run(const hs_call *call, const void *options) {

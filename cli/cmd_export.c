@@ -69,10 +69,12 @@ const hs_cmd hs_cmd_export = {
     .group = "reading",
     .title = "writes what a run stored as npz or safetensors",
     .synopsis = "[RUN] -o FILE.npz|FILE.safetensors [options]",
-    .about = "Arrays are named pN/HOOK, N the prompt's 0-based number, without a batch axis: "
-             "p0/tokens int64 [T], p0/blocks.3.attn.hook_pattern [H, T, T], row statistics as "
-             "p0/blocks.3.attn.hook_row_stats.entropy [H, T]. All prompts unless --prompt is "
-             "given.",
+    .about =
+        "Arrays are named pN/HOOK, N the prompt's 0-based number, without a batch axis: "
+        "p0/tokens int64 [T], p0/blocks.3.attn.hook_pattern [H, T, T], row statistics as "
+        "p0/blocks.3.attn.hook_row_stats.entropy [H, T]. Where not every head's map was stored, "
+        "head N's is p0/blocks.3.attn.hook_pattern.hN [T, T]. T counts decoded tokens too. All "
+        "prompts unless --prompt is given.",
     .examples = (const char *const[][2]){{"export -o run.npz", "everything of the latest run"},
                                          {"export 3 --what maps --prompt 0 -o maps.safetensors",
                                           "one prompt's maps"},

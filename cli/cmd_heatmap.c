@@ -153,7 +153,7 @@ static int check_options(const struct options *opt, hs_fig_style *style) {
     if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE.png");
     if (opt->cmap && !hs_cmap_find(opt->cmap))
         return hs_fail(HS_EARG, "there is no colour map '%s': headscope list colormaps", opt->cmap);
-    if (opt->dpi < 0) return hs_fail(HS_EARG, "--dpi takes a positive number");
+    if (opt->dpi <= 0) return hs_fail(HS_EARG, "--dpi takes a positive number");
     *style = (hs_fig_style){.cmap = opt->cmap, .dpi = opt->dpi, .theme = (enum hs_theme)opt->theme};
     return parse_range(opt->range, style);
 }
@@ -177,8 +177,7 @@ static const hs_opt own[] = {
      "a layer x head grid of a metric: see headscope list metrics"},
     {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE.png", NULL,
      "where to write"},
-    {"dpi", 0, HS_OPT_NUM, offsetof(struct options, dpi), "N", NULL,
-     "dots per inch (default: 150)"},
+    {"dpi", 0, HS_OPT_NUM, offsetof(struct options, dpi), "N", "150", "dots per inch"},
     {"cmap", 0, HS_OPT_TEXT, offsetof(struct options, cmap), "NAME", NULL,
      "colour map: see headscope list colormaps"},
     {"range", 0, HS_OPT_TEXT, offsetof(struct options, range), "A:B", NULL,

@@ -13,6 +13,7 @@
 #include "cli/out.h"
 #include "cli/plan.h"
 #include "cli/session.h"
+#include "db/query.h"
 #include "db/record.h"
 #include "model/core/mem.h"
 
@@ -39,7 +40,7 @@ typedef struct work {
     float *logits;          // [n_vocab] of the last row, when decoding
     int32_t *decoded;       // [generate]
     int64_t n_prompt, done; // prompts in all, held
-    int64_t tokens;         // held: those of finished prompts, and decoded by this call
+    int64_t tokens;         // for the bar: of finished prompts, and run since
     int64_t total, rows;    // for the bar: tokens in all, tokens of the evaluation under way
 } work;
 
@@ -94,7 +95,7 @@ static int decode(work *w) {
         int32_t id = hs_argmax(w->logits, w->plan.dims.n_vocab);
         w->decoded[n++] = id;
         rc = evaluate(w, &id, 1);
-        if (tok && hs_tok_is_eog(tok, id)) break;
+        if (hs_model_is_eog(w->session.model, id)) break;
     }
     w->total -= w->opt->generate - n;
     return rc ? rc : hs_rec_decoded(w->rec, w->decoded, n, tok);
@@ -216,8 +217,23 @@ static int close_recorder(work *w, int rc) {
 
 // ---- what is printed ------------------------------------------------------------------------
 
+// Tokens that the run holds, decoded ones too, however many calls it took to record them.
+static int count_tokens(const work *w, int64_t run, int64_t *n) {
+    hs_query *q = NULL;
+    bool row = false;
+    int rc = hs_query_open(&q, w->db, "SELECT tokens FROM v_run WHERE id = :run",
+                           &(hs_query_opts){.run = run});
+    if (!rc) rc = hs_query_step(q, &row);
+    *n = row ? hs_query_cell(q, 0).i : 0;
+    hs_query_close(q);
+    return rc;
+}
+
 static int report(const work *w, int64_t run, double seconds) {
     const char *path = hs_db_path(w->db);
+    int64_t n_token;
+    int rc = count_tokens(w, run, &n_token);
+    if (rc) return rc;
     if (w->opt->out.json) {
         hs_buf json = {0};
         hs_jw j = {&json, false};
@@ -229,14 +245,14 @@ static int report(const work *w, int64_t run, double seconds) {
         hs_jw_key(&j, "prompts");
         hs_jw_int(&j, w->n_prompt);
         hs_jw_key(&j, "tokens");
-        hs_jw_int(&j, w->tokens);
+        hs_jw_int(&j, n_token);
         hs_jw_key(&j, "seconds");
         hs_jw_num(&j, seconds);
         hs_jw_end(&j, '}');
         return hs_json_put(&json);
     }
     printf("run %" PRId64 " in %s: %" PRId64 " prompt%s, %" PRId64 " tokens, %.1f s\n", run, path,
-           w->n_prompt, w->n_prompt == 1 ? "" : "s", w->tokens, seconds);
+           w->n_prompt, w->n_prompt == 1 ? "" : "s", n_token, seconds);
     if (w->call->quiet) return HS_OK;
     bool usual = strcmp(path, "headscope.db") == 0;
     const char *db = usual ? "" : " --db ", *file = usual ? "" : path;
@@ -256,6 +272,7 @@ static int check_options(const struct options *opt) {
 static int prepare(work *w) {
     const struct options *opt = w->opt;
     hs_plan_request ask = {.observe = opt->observe,
+                           .span = opt->prompt.span,
                            .maps = opt->maps,
                            .acts = opt->acts,
                            .store = opt->store,
@@ -319,7 +336,8 @@ const hs_cmd hs_cmd_record = {
     .title = "runs a model over prompts and records its heads",
     .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
     .about = "Summaries of every attention row and the metrics that follow from them are always "
-             "recorded; maps and activations when asked for. Each prompt is committed when it is "
+             "recorded; maps and activations when asked for. With --generate the rows of decoded "
+             "tokens count in all of them, metrics too. Each prompt is committed when it is "
              "done: Ctrl-C or a crash loses at most the prompt in work, and --resume goes on.",
     .examples =
         (const char *const[][2]){

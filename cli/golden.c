@@ -180,6 +180,8 @@ int hs_verify_golden(hs_checks *out, const hs_model *model, const char *path, do
     if (hs_ckpt_container(file) != HS_SAFETENSORS)
         rc = hs_fail(HS_EUNSUPPORTED, "a golden file is a safetensors file");
     if (!rc) rc = read_tokens(file, &tokens, &n);
+    if (!rc && hs_ckpt_count(file) == 1)
+        rc = hs_fail(HS_ENOTFOUND, "it holds nothing but tokens: add the hooks to compare");
     if (!rc) rc = hs_alloc(&points, (size_t)dims.n_layer + 1, sizeof *points);
     if (!rc) rc = wanted(file, &dims, n, points);
     if (!rc) rc = hs_capture_open(&ours, &dims, points, n, 0);

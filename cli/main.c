@@ -108,13 +108,15 @@ static int dispatch(int argc, char **argv) {
     return unknown_command(word);
 }
 
-// A reader who has seen enough (a closed pipe) is no failure worth a line.
+// A reader who has seen enough (a closed pipe) is no failure worth a line. Why an earlier write
+// failed is no longer known here: the last one may well succeed.
 static int flush_stdout(int rc) {
     errno = 0;
     bool bad = fflush(stdout) != 0 || ferror(stdout);
     if (!bad || rc) return rc;
     if (errno == EPIPE) exit(HS_EXIT_FAILED);
-    return hs_fail(HS_EIO, "cannot write to standard output: %s", strerror(errno));
+    return hs_fail(HS_EIO, "cannot write to standard output%s%s", errno ? ": " : "",
+                   errno ? strerror(errno) : "");
 }
 
 int main(int argc, char **argv) {

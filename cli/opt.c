@@ -42,14 +42,21 @@ static int distance(const char *a, const char *b) {
     return d[n][m];
 }
 
+// A slip of the finger: one in a word of four letters or more, a few in a longer one that begins
+// alike.
+static bool is_slip(const char *word, const char *name, int d) {
+    int len = (int)strlen(word);
+    return d == 0 || (d == 1 && len >= 4) || (len >= 3 && *word == *name && d <= 1 + len / 4);
+}
+
 const char *hs_nearest(const char *word, const char *(*next)(const void *ctx, int i),
                        const void *ctx) {
     const char *best = NULL;
-    int len = (int)strlen(word), best_d = len < 3 ? 0 : 1 + len / 4; // a slip of the finger
+    int best_d = 0;
     const char *name;
     for (int i = 0; (name = next(ctx, i)) != NULL; i++) {
         int d = distance(word, name);
-        if (d <= best_d && (!best || d < best_d)) {
+        if (is_slip(word, name, d) && (!best || d < best_d)) {
             best = name;
             best_d = d;
         }

@@ -11,6 +11,13 @@
 #include "model/core/hash.h"
 #include "model/core/mem.h"
 
+// Patterns asked for as activations are the maps of all heads of their layers.
+static void add_patterns(hs_plan *plan) {
+    for (int l = 0; l < plan->dims.n_layer; l++)
+        if (plan->acts[l] & HS_BIT(HS_PATTERN))
+            memset(plan->maps.on + l * plan->dims.n_head, 1, (size_t)plan->dims.n_head);
+}
+
 static void find_first_map(hs_plan *plan) {
     for (int l = 0; l < plan->dims.n_layer; l++)
         for (int h = 0; h < plan->dims.n_head; h++)
@@ -43,6 +50,7 @@ int hs_plan_open(hs_plan *plan, const hs_plan_request *ask, const hs_model *mode
         rc = hs_prefix(hs_points_select(plan->acts, &plan->dims, ask->acts), "--acts");
     if (!rc) rc = find_logits(plan);
     if (rc) return rc;
+    add_patterns(plan);
     plan->n_map = hs_heads_count(&plan->maps);
     find_first_map(plan);
     return HS_OK;
@@ -104,6 +112,10 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
     key_str(&w, "store", store[plan->ask.store]);
     key_int(&w, "generate", plan->ask.generate);
     key_int(&w, "seed", plan->ask.seed);
+    hs_jw_key(&w, "span");
+    hs_jw_begin(&w, '[');
+    for (int i = 0; i < plan->ask.span.n; i++) hs_jw_str(&w, plan->ask.span.at[i]);
+    hs_jw_end(&w, ']');
     hs_jw_key(&w, "observe");
     hs_jw_begin(&w, '[');
     for (int i = 0; i < plan->observe.n; i++) {
@@ -132,17 +144,22 @@ void hs_argv_json(hs_buf *out, const hs_call *call) {
 // Bytes of maps and activations before compression, for a prompt of n rows.
 static double prompt_bytes(const hs_plan *plan, double n) {
     static const double size[] = {4, 2, 1};
-    double numbers = (double)plan->n_map * n * (n + 1) / 2;
+    const double item = size[plan->ask.store], visible = n * (n + 1) / 2;
+    double bytes = (double)plan->n_map * visible * item;
     for (int l = 0; l <= plan->dims.n_layer; l++)
         for (int p = 0; p < HS_N_POINT; p++) {
-            if (!(plan->acts[l] & HS_BIT(p))) continue;
+            if (!(plan->acts[l] & HS_BIT(p)) || p == HS_PATTERN) continue; // among the maps
+            if (p == HS_SCORES) { // never bytes: they have no range
+                bytes += plan->dims.n_head * visible * (item < 2 ? 2 : item);
+                continue;
+            }
             int64_t shape[4];
             double width = 1;
             int ndim = hs_point_shape(&plan->dims, (enum hs_point)p, 1, shape);
             for (int a = 0; a < ndim; a++) width *= (double)shape[a];
-            numbers += width * n;
+            bytes += width * n * item;
         }
-    return numbers * size[plan->ask.store];
+    return bytes;
 }
 
 static double free_bytes(const char *path) {

@@ -8,7 +8,7 @@
 #include "db/record.h"
 
 typedef struct hs_plan_request {
-    hs_opt_list observe;
+    hs_opt_list observe, span;
     const char *maps, *acts; // NULL: none
     int store, bos;
     int64_t generate, seed;
@@ -18,7 +18,7 @@ typedef struct hs_plan {
     hs_plan_request ask;
     hs_dims dims;
     hs_observe_list observe;
-    hs_heads maps;
+    hs_heads maps;      // of --maps, and of patterns among --acts
     int64_t n_map;      // heads in it
     char first_map[24]; // "L5H1", the first of them
     uint64_t *acts;     // [n_layer + 1] sets of points

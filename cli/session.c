@@ -82,6 +82,8 @@ const hs_opt hs_opts_prompt[] = {
      "prompts of a generator: see headscope list datasets"},
     {"bos", 0, HS_OPT_ENUM, offsetof(hs_prompt_options, bos), "auto|yes|no", "auto",
      "a beginning-of-sequence token before each text; auto: as the tokenizer says"},
+    {"span", 0, HS_OPT_LIST, offsetof(hs_prompt_options, span), "NAME=A:B", NULL,
+     "calls positions A to B-1 of each prompt NAME, for what takes spans; may be repeated"},
     {0},
 };
 const char *const hs_bos_names[] = {
@@ -96,12 +98,28 @@ static int add_all(hs_prompts *p, const hs_prompt_options *o) {
     return rc;
 }
 
+// "image=5:600"; whether a prompt is as long matters to those who use the span.
+static int check_span(const char *text) {
+    size_t n_name = strcspn(text, "=:,+");
+    const char *a = text + n_name + 1;
+    size_t n_a = n_name && text[n_name] == '=' ? strspn(a, "0123456789") : 0;
+    const char *b = a + n_a + 1;
+    size_t n_b = n_a && a[n_a] == ':' ? strspn(b, "0123456789") : 0;
+    if (n_b && !b[n_b] && n_a <= 9 && n_b <= 9 && atol(a) < atol(b)) return HS_OK;
+    return hs_fail(HS_EARG,
+                   "--span takes NAME=A:B with 0 <= A < B, the positions from A up to B without "
+                   "it, not '%s'",
+                   text);
+}
+
 int hs_cli_prompts_open(hs_prompts **out, const hs_prompt_options *o, const hs_tok *tok,
                         int64_t n_vocab) {
     *out = NULL;
     if (o->text.n + o->file.n + o->dataset.n == 0)
         return hs_fail(HS_EARG, "no prompt given: -p TEXT, -f FILE or --dataset NAME");
-    int rc = hs_prompts_open(out, tok, (enum hs_bos)o->bos, n_vocab);
+    int rc = HS_OK;
+    for (int i = 0; !rc && i < o->span.n; i++) rc = check_span(o->span.at[i]);
+    if (!rc) rc = hs_prompts_open(out, tok, (enum hs_bos)o->bos, n_vocab);
     if (!rc) rc = add_all(*out, o);
     if (rc) {
         hs_prompts_close(*out);

@@ -32,13 +32,13 @@ int hs_cli_tok_open(hs_ckpt **ckpt, hs_tok **tok, const char *path) HS_MUST_USE;
 // ---- prompts --------------------------------------------------------------------------------
 
 typedef struct hs_prompt_options {
-    hs_opt_list text, file, dataset;
+    hs_opt_list text, file, dataset, span;
     int bos; // enum hs_bos
 } hs_prompt_options;
 extern const hs_opt hs_opts_prompt[];
 extern const char *const hs_bos_names[]; // by enum hs_bos
 
-// HS_EARG when no option gives a prompt.
+// HS_EARG when no option gives a prompt, or a --span is none.
 int hs_cli_prompts_open(hs_prompts **out, const hs_prompt_options *options, const hs_tok *tok,
                         int64_t n_vocab) HS_MUST_USE;
 // HS_ERANGE naming the first prompt that is empty, or longer (by `extra` positions) than n_ctx.

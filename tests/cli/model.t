@@ -77,6 +77,12 @@ one_token() {
     exits 0 eval "$ind2" -f "$tmp/short.jsonl" --json && json 'd["tokens"] == 1'
 }
 t "a prompt of one token scores nothing" one_token
+one_for_people() {
+    printf '{"tokens": [1]}\n' >"$tmp/one.jsonl"
+    exits 0 eval "$ind2" -f "$tmp/one.jsonl" && prints '^nll - over 0 positions' && ! prints nan &&
+        exits 0 eval "$ind2" -f "$tmp/one.jsonl" --json && json 'd == {"nll": None, "tokens": 0}'
+}
+t "which people see as a dash" one_for_people
 bad_prompt() { printf '%s\n' "$2" >"$tmp/bad.jsonl"; exits "$1" eval "$ind2" -f "$tmp/bad.jsonl"; }
 t "an empty prompt" bad_prompt 2 '{"tokens": []}'
 t "an id out of range" bad_prompt 2 '{"tokens": [1, 9]}'
@@ -101,6 +107,23 @@ seeded() {
         exits 0 generate "$gguf" -f "$ind2/prompts.jsonl" -n 8 --temperature 2 --seed 4 --json && ! cmp -s "$out" "$tmp/a"
 }
 t "sampling follows its seed" seeded
+ends() { # ends EOS N: with this eos_token_id, and no tokenizer, prompt "a" is followed by N tokens
+    rm -rf "$tmp/ends" && cp -r "$folder" "$tmp/ends" &&
+        sed "s/\"eos_token_id\": null/\"eos_token_id\": $1/" "$folder/config.json" >"$tmp/ends/config.json" &&
+        exits 0 generate "$tmp/ends" -f "$tmp/end.jsonl" -n 5 --json &&
+        json "len(d['prompts'][0]['tokens']) == $2 and d['prompts'][0]['tokens'] == $free[:$2]" &&
+        exits 0 record "$tmp/ends" -f "$tmp/end.jsonl" --generate 5 -o "$tmp/ends.db" --json &&
+        json "d['tokens'] == 3 + $2"
+}
+printf '{"id": "a", "tokens": [1, 2, 3]}\n' >"$tmp/end.jsonl"
+hs generate "$folder" -f "$tmp/end.jsonl" -n 5 --json
+free=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["prompts"][0]["tokens"])' "$out")
+# What the i-th token is, and how many come until it stands there for the first time.
+token() { python3 -c "print($free[$1])"; }
+until_token() { python3 -c "print($free.index($free[$1]) + 1)"; }
+t "generating without an end" ends null 5
+t "generating ends at eos_token_id" ends "$(token 2)" "$(until_token 2)"
+t "and at any of several" ends "[99, $(token 1)]" "$(until_token 1)"
 t "no room to generate" exits 2 generate "$ind2" -f "$ind2/prompts.jsonl" -n 4000
 
 # ---- verify ---------------------------------------------------------------------------------
@@ -145,5 +168,15 @@ open(sys.argv[4], "wb").write(b.replace(sys.argv[2].encode(), sys.argv[3].encode
 t "an unknown name in the file" edited blocks.0.hook_attn_out blocks.0.hook_attn_oot 5
 t "a layer that is not there" edited blocks.0.hook_attn_out blocks.9.hook_attn_out 5
 t "no tokens in the file" edited '"tokens"' '"tokenz"' 3
+only_tokens() {
+    python3 - "$tmp/only.safetensors" <<'END'
+import struct, sys
+head = b'{"tokens": {"dtype": "I64", "shape": [2], "data_offsets": [0, 16]}}'
+head += b" " * (-len(head) % 8)
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(head)) + head + struct.pack("<2q", 0, 1))
+END
+    exits 5 verify "$folder" --golden "$tmp/only.safetensors" && says 'nothing but tokens'
+}
+t "nothing to compare" only_tokens
 t "no such golden file" exits 1 verify "$folder" --golden "$tmp/none.safetensors"
 finish

@@ -17,6 +17,12 @@ unknown_option() { exits 2 info "$m" --jsn && says 'did you mean --json'; }
 t "an unknown option suggests the nearest" unknown_option
 later_option() { exits 2 record "$m" -f "$tmp/p.jsonl" --do ablate:L0H0 -o "$tmp/x.db" && [ ! -e "$tmp/x.db" ]; }
 t "an option of no command is an error and writes nothing" later_option
+short_option() { exits 2 runs --do x && ! says 'did you mean' && exits 2 heatmap --cpi 9 && ! says 'did you mean'; }
+t "a short one that only resembles another does not" short_option
+close_option() { exits 2 record "$m" --brompt x && says -- '--prompt' && exits 2 heatmap --dpy 9 && says -- '--dpi'; }
+t "a slip does" close_option
+far_option() { exits 2 record "$m" --brombt x && ! says 'did you mean' && exits 2 record "$m" --prombd x && says -- '--prompt'; }
+t "two slips only where it begins alike" far_option
 unknown_letter() { exits 2 info "$m" -z && says 'no option -z'; }
 t "an unknown letter" unknown_letter
 t "a missing value" exits 2 info "$m" --tokens
@@ -25,6 +31,11 @@ t "no number" exits 2 info "$m" --tokens many
 t "a number too large" exits 2 info "$m" --tokens 99999999999999999999
 t "not one of the choices" exits 2 info "$m" --weights none
 t "too many words" exits 2 info "$m" another
+spans() { for c in eval 'generate -n 2'; do exits 0 $c "$m" -f "$tmp/p.jsonl" --span a=0:1 --span image=5:600 || return 1; done; }
+t "a span that nothing uses is no error" spans
+for span in '' a a= a=3 a=1: a=:2 =1:2 a=2:2 a=3:2 a=-1:2 a=1:2x a=1:2:3 a=1.5:2 'a= 1:2' a,b=1:2 a=1:99999999999; do
+    t "no span: '$span'" exits 2 eval "$m" -f "$tmp/p.jsonl" --span "$span"
+done
 t "options before the command" exits 2 --json info "$m"
 t "two formats" exits 2 tokens "$m" -p x --json --csv
 
@@ -83,4 +94,9 @@ pipe() { "$HEADSCOPE" list hooks 2>"$err" | head -n 1 >"$out"; [ ! -s "$err" ]; 
 t "a closed pipe is no error" pipe
 full() { "$HEADSCOPE" list hooks >/dev/full 2>"$err"; [ $? = 1 ] && says 'cannot write'; }
 t "a full disk is one" full
+full_early() { # more than the buffer holds
+    "$HEADSCOPE" dataset repeat:k=200,n=200 --n-vocab 1000 >/dev/full 2>"$err"
+    [ $? = 1 ] && says 'cannot write to standard output' && ! says Success
+}
+t "also when it fills long before the end" full_early
 finish

@@ -84,6 +84,11 @@ other_ids() {
     exits 0 record "$m" -f "$tmp/ids.jsonl" -o "$tmp/plain.db" --resume --json && json 'd["run"] == 3'
 }
 t "other prompts too" other_ids
+spans() {
+    exits 0 record "$m" -f "$tmp/p.jsonl" -o "$tmp/plain.db" --resume --span a=1:3 --json && json 'd["run"] == 4' &&
+        exits 0 record "$m" -f "$tmp/p.jsonl" -o "$tmp/plain.db" --resume --span a=1:3 --json && json 'd["run"] == 4'
+}
+t "and other spans" spans
 "$HEADSCOPE" dataset repeat:k=20,n=30 --n-vocab 40 -o "$tmp/many.jsonl"
 hs record "$m" -f "$tmp/many.jsonl" --observe stripes --maps all -o "$tmp/whole.db"
 killed() { # stopped by a signal after a moment, then resumed: the same content
@@ -137,6 +142,25 @@ last_row() {
         python3 -c 'import json,sys; a, b = (json.load(open(f))["keys"] for f in sys.argv[1:]); sys.exit(a != b)' "$tmp/a" "$out"
 }
 t "with the bits of a fresh run" last_row
+
+resumed() {
+    exits 0 record "$m" -f "$tmp/p.jsonl" --generate 3 --maps all --acts logits -o "$tmp/n.db" --json && cp "$out" "$tmp/a" &&
+        exits 0 record "$m" -f "$tmp/p.jsonl" --generate 3 --maps all --acts logits -o "$tmp/n.db" --resume --json &&
+        python3 -c 'import json,sys; a, b = (json.load(open(f))["tokens"] for f in sys.argv[1:]); sys.exit(a != b or a <= 17)' "$tmp/a" "$out"
+}
+t "a resumed recording counts its tokens as an unbroken one" resumed
+
+# ---- room -----------------------------------------------------------------------------------
+# 2 million positions: maps of 2 layers and 4 heads take 64 TB as f32.
+python3 -c 'print("{\"tokens\": [" + ",".join(["1"] * 2000000) + "]}")' >"$tmp/long.jsonl"
+room() { exits 1 record "$m" -f "$tmp/long.jsonl" --ctx 2000000 -o "$tmp/no.db" $2 && says "take up to $1 " && [ ! -e "$tmp/no.db" ]; }
+t "no room for maps" room '64.0 TB' "--maps all"
+t "nor for patterns, which are maps" room '64.0 TB' "--acts pattern"
+t "nor for both, which are the same" room '64.0 TB' "--acts pattern --maps L0H*"
+t "nor for one layer's" room '32.0 TB' "--acts pattern:1"
+t "nor for scores" room '64.0 TB' "--acts attn_scores"
+t "nor for scores of 16 bits, the least they take" room '32.0 TB' "--acts attn_scores --store u8"
+t "nor for both of them" room '128 TB' "--acts pattern,attn_scores"
 
 # ---- reading --------------------------------------------------------------------------------
 runs() { exits 0 runs --json && json 'd["runs"][0]["run"] == 1 and d["runs"][0]["label"] == "first" and d["runs"][0]["status"] == "complete"'; }
@@ -229,6 +253,7 @@ t "the same picture every time" same_png
 not_drawn() { exits "$1" heatmap $2 -o "$tmp/n.png" && [ ! -e "$tmp/n.png" ]; }
 t "heatmap of nothing" not_drawn 2 ""
 t "heatmap of two things" not_drawn 2 "--head L0H0 --grid previous"
+t "no resolution" not_drawn 2 "--grid previous --dpi 0"
 t "no such colour map" not_drawn 2 "--grid previous --cmap jetset"
 t "no such range" not_drawn 2 "--grid previous --range 1:0"
 t "no such metric to draw" not_drawn 5 "--grid previos"
