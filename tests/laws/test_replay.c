@@ -218,6 +218,32 @@ static void test_observers(void **state) {
     dbrun_remove(path);
 }
 
+// Analysis runs are numbered by prompt, then as listed, online and offline.
+static void test_order(void **state) {
+    (void)state;
+    char path[256];
+    hs_db *db;
+    dbrun what = {.n_prompt = 3,
+                  .n_token = 30,
+                  .maps = "all",
+                  .acts = "resid_post",
+                  .observe = "stripes,massive,sinks"};
+    dbrun_path(path, sizeof path, "order");
+    must(dbrun_record(path, &what, NULL));
+    observe(path, "rows,stripes,massive,sinks", HS_OK);
+    must(hs_db_open(&db, path, HS_DB_READ));
+    assert_int_equal(one(db, "SELECT count(*) FROM analysis_run AS a JOIN analysis_run AS b ON "
+                             "b.id = a.id + 12 WHERE a.source = 'online' AND b.source = 'offline' "
+                             "AND a.prompt_id = b.prompt_id AND a.analysis_id = b.analysis_id"),
+                     3 * 4);
+    assert_int_equal(one(db, "SELECT count(*) FROM analysis_run AS a JOIN analysis_run AS b ON "
+                             "b.id = a.id + 1 WHERE a.source = b.source AND "
+                             "a.prompt_id > b.prompt_id"),
+                     0);
+    hs_db_close(db);
+    dbrun_remove(path);
+}
+
 // Observing again replaces; other parameters stand beside.
 static void test_again(void **state) {
     (void)state;
@@ -306,6 +332,7 @@ int main(void) {
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_observers),
         cmocka_unit_test(test_again),   cmocka_unit_test(test_missing),
         cmocka_unit_test(test_lossy),   cmocka_unit_test(test_missing_scores),
+        cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
