@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "analyses/observer.h"
 #include "db/att_internal.h"
 #include "model/core/mem.h"
 
@@ -145,6 +146,23 @@ static int unknown_query(const char *name) {
 
 // ---- what a named query needs -------------------------------------------------------------------
 
+// The value that was given for a parameter: the last one counts. NULL when there is none.
+static const char *given(const hs_query_opts *o, const char *name) {
+    size_t n = strlen(name);
+    for (int i = o->n_param - 1; i >= 0; i--)
+        if (strncmp(o->param[i], name, n) == 0 && o->param[i][n] == '=') return o->param[i] + n + 1;
+    return NULL;
+}
+
+// The declared fallback of a parameter; false when the query declares none of that name.
+static bool declared(const hs_query_info *info, const char *name, char *fallback, size_t n) {
+    char have[64], help[8];
+    for (int i = 0;
+         info && hs_query_param(info, i, have, sizeof have, fallback, n, help, sizeof help); i++)
+        if (strcmp(have, name) == 0) return true;
+    return false;
+}
+
 // Whether an observer has looked at the run (the prompt, when one is given).
 static int has_looked(hs_db *db, const char *name, size_t n, int64_t run, int64_t prompt,
                       bool *out) {
@@ -155,6 +173,56 @@ static int has_looked(hs_db *db, const char *name, size_t n, int64_t run, int64_
                       "JOIN analysis AS a ON a.id = r.analysis_id AND a.name = ?1 "
                       "WHERE p.run_id = ?2 AND ?3 IN (0, p.id) LIMIT 1",
                       v, 3, &one, out);
+}
+
+// The observer that gives a metric; NULL for a name that none has.
+static const char *giver_of(const char *metric) {
+    for (int i = 0; hs_observers[i]; i++)
+        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
+            if (strcmp(m->name, metric) == 0) return hs_observers[i]->name;
+    return NULL;
+}
+
+static int no_metric(hs_db *db, const char *metric, int64_t run) {
+    const char *giver = giver_of(metric);
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    hs_v v = hs_v_int(run);
+    if (giver)
+        return hs_fail(HS_ENOTFOUND,
+                       "run %" PRId64 " has no %s: record it with --observe %s, or run "
+                       "`headscope observe %s`",
+                       run, metric, giver, giver);
+    int rc = hs_sql_prepare(db, &s,
+                            "SELECT group_concat(metric, ', ') FROM (SELECT DISTINCT m.metric "
+                            "FROM prompt AS p JOIN head_metric AS m ON m.prompt_id = p.id "
+                            "WHERE p.run_id = ? ORDER BY 1)");
+    if (!rc) rc = hs_sql_bind(db, s, &v, 1);
+    if (!rc) rc = hs_sql_step(db, s, &row);
+    const char *all = row ? (const char *)sqlite3_column_text(s, 0) : NULL;
+    if (!rc)
+        rc = hs_fail(HS_ENOTFOUND, "run %" PRId64 " has no metric '%s': it has %s", run, metric,
+                     all ? all : "none");
+    sqlite3_finalize(s);
+    return rc;
+}
+
+// Whether the run has the metric that the parameter of this name says.
+static int check_metric(hs_db *db, const hs_query_info *info, const hs_query_opts *o, int64_t run,
+                        int64_t prompt) {
+    int64_t one;
+    bool found = false;
+    char fallback[128] = "";
+    const char *metric = given(o, "metric");
+    if (!metric && declared(info, "metric", fallback, sizeof fallback)) metric = fallback;
+    hs_v v[] = {hs_v_text(metric), hs_v_int(run), hs_v_int(prompt)};
+    int rc = hs_sql_int(db,
+                        "SELECT 1 FROM prompt AS p CROSS JOIN head_metric AS m "
+                        "ON m.prompt_id = p.id AND m.metric = ?1 "
+                        "WHERE p.run_id = ?2 AND ?3 IN (0, p.id) LIMIT 1",
+                        v, 3, &one, &found);
+    if (rc || found) return rc;
+    return no_metric(db, metric, run);
 }
 
 static int nobody_looked(const char *needs, size_t len, int64_t run, const char *prompt) {
@@ -184,6 +252,7 @@ static int check_needs(hs_db *db, const hs_query_info *info, const hs_query_opts
     if (!needs) return HS_OK;
     int rc = hs_db_run(db, o->run, &run);
     if (!rc && o->prompt) rc = hs_db_prompt(db, run, o->prompt, &prompt);
+    if (!rc && needs[0] == ':') return check_metric(db, info, o, run, prompt);
     for (size_t at = 0; at < len && !rc && !found; at += n + 1) {
         const char *bar = memchr(needs + at, '|', len - at);
         n = bar ? (size_t)(bar - needs) - at : len - at;
@@ -238,23 +307,12 @@ static int bind_text(hs_query *q, int at, const char *name, const char *fallback
     return rc ? hs_sql_fail(q->db, "binding a parameter") : HS_OK;
 }
 
-// The declared fallback of a parameter; false when the query declares none of that name.
-static bool declared(const hs_query_info *info, const char *name, char *fallback, size_t n) {
-    char have[64], help[8];
-    for (int i = 0;
-         info && hs_query_param(info, i, have, sizeof have, fallback, n, help, sizeof help); i++)
-        if (strcmp(have, name) == 0) return true;
-    return false;
-}
-
 static int bind_given(hs_query *q, int at, const char *name, const hs_query_info *info,
                       const hs_query_opts *o) {
     char fallback[128], first[128];
-    size_t n = strlen(name);
+    const char *value = given(o, name);
     bool has = declared(info, name, fallback, sizeof fallback);
-    for (int i = o->n_param - 1; i >= 0; i--) // the last one counts
-        if (strncmp(o->param[i], name, n) == 0 && o->param[i][n] == '=')
-            return bind_text(q, at, name, has ? fallback : NULL, o->param[i] + n + 1);
+    if (value) return bind_text(q, at, name, has ? fallback : NULL, value);
     if (!has || !fallback[0])
         return hs_fail(HS_EARG, "parameter %s is missing: give --param %s=...", name, name);
     snprintf(first, sizeof first, "%.*s", (int)strcspn(fallback, "|"), fallback);

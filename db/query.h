@@ -12,7 +12,8 @@
 //   -- param: rule = alphaN|abs : choices, the first is the default
 //   -- needs: sinks|hidden_sinks
 // A parameter whose default is a number takes numbers only. One of the observers that are needed has
-// to have looked at the run (and the prompt, when one is given).
+// to have looked at the run (and the prompt, when one is given); "needs: :metric" is the metric that
+// the parameter names.
 // Bound automatically when the text uses them: :run (row id), :prompt (row id or NULL = all).
 typedef struct hs_query_info {
     const char *name, *text;

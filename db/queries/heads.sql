@@ -1,5 +1,6 @@
 -- title: One metric of every head, averaged over the prompts
 -- param: metric = entropy_nats : which metric (see the query metrics)
+-- needs: :metric
 -- The newest analysis of a prompt counts: with max(), SQLite takes the row that has it.
 WITH newest AS (
   SELECT m.layer, m.head, m.value, m.reason, max(m.analysis_run_id)

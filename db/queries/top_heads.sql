@@ -1,6 +1,7 @@
 -- title: The heads with the highest mean of a metric
 -- param: metric = previous : which metric (see the query metrics)
 -- param: top = 10 : how many
+-- needs: :metric
 WITH newest AS (
   SELECT m.layer, m.head, m.value, max(m.analysis_run_id)
   FROM prompt AS p CROSS JOIN head_metric AS m ON m.prompt_id = p.id

@@ -431,6 +431,22 @@ static void test_needs(void **state) {
         assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 4}), HS_ENOTFOUND);
     }
     assert_int_equal(count_hidden(&f, none, 1, NULL, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        static const char *const metric[] = {"metric=massive", "metric=sink_alpha0"};
+        const char *name = i ? "heads" : "top_heads";
+        hs_query_opts o = {.run = 1, .param = metric, .n_param = 2};
+        assert_int_equal(run(&f, name, &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
+        assert_int_equal(run(&f, name, &o), HS_ENOTFOUND);
+        assert_non_null(
+            strstr(hs_errmsg(), "run 1 has no sink_alpha0: record it with --observe rows,"));
+        o.run = 2; // the last one that is given counts, and the first is nothing
+        assert_int_equal(run(&f, name, &(hs_query_opts){.run = 2}), HS_OK);
+        assert_int_equal(run(&f, name, &o), HS_OK);
+        o.n_param = 1;
+        assert_int_equal(run(&f, name, &o), HS_ENOTFOUND);
+        assert_non_null(strstr(hs_errmsg(), "run 2 has no metric 'massive': it has "));
+        assert_non_null(strstr(hs_errmsg(), ", sink_alpha0, "));
+    }
     // One prompt of the two.
     sqlite3 *raw;
     hs_db_close(f.db);
@@ -443,6 +459,7 @@ static void test_needs(void **state) {
     assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p0"}),
                      HS_ENOTFOUND);
     assert_non_null(strstr(hs_errmsg(), "run 2, prompt p0 has"));
+    assert_int_equal(run(&f, "heads", &(hs_query_opts){.run = 2, .prompt = "p0"}), HS_ENOTFOUND);
     assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p1"}), HS_OK);
     assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2}), HS_OK);
     hs_db_close(f.db);
