@@ -122,6 +122,7 @@ static int flush_stdout(int rc) {
 int main(int argc, char **argv) {
     // Readers die quietly when their pipe closes, whatever the parent made of the signal.
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN); // a file limit is a failed write like any other
     int rc = flush_stdout(dispatch(argc, argv));
     if (rc) fprintf(stderr, "headscope: %s\n", *hs_errmsg() ? hs_errmsg() : "failed");
     return hs_exit_of(rc);

@@ -97,7 +97,8 @@ int hs_arena_str(hs_arena *a, const char **out, const char *s, size_t n) {
 int hs_map_open(hs_map *out, const char *path) {
     *out = (hs_map){.data = (const uint8_t *)""};
     int rc = HS_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    // A pipe that nobody writes to would keep open() waiting; it is refused below.
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return hs_fail(HS_EIO, "%s: %s", path, strerror(errno));
     struct stat st;
     if (fstat(fd, &st)) {
