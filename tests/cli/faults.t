@@ -1,0 +1,194 @@
+# What the machine can do to a command: no room, no rights, no memory, a lock, files that are no
+# files. Each ends in one line and status 1 (3 for content that is not a model's or a database's),
+# leaves no half-written file, and what was committed before stays and can be gone on from.
+. tests/cli/lib.sh
+m=$DATA/llama_gqa.gguf
+f=$tmp/p.jsonl
+"$HEADSCOPE" dataset repeat:k=20,n=30 --n-vocab 40 -o "$f"
+db=$tmp/run.db
+hs record "$m" -f "$f" --maps all --acts logits -o "$db"
+
+record() { exits "$1" record "$m" -f "$f" --maps all --acts logits -o "$2"; }
+leaves() { # leaves PATTERN: no file of that pattern; an unfinished output is named .part
+    [ -z "$(find "$tmp" -name "$1" -o -name '*.part')" ]
+}
+sound() { # sound DB N: the database is sound and holds N prompts or more, and less than all
+    python3 - "$@" <<'END_PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+n, = db.execute("select count(*) from prompt").fetchone()
+sys.exit(not int(sys.argv[2]) <= n < 30)
+END_PY
+}
+
+# ---- no room --------------------------------------------------------------------------------
+within() { # within KB COMMAND...: no file grows past it, and a write fails as on a full disk
+    python3 -c 'import os, resource, sys # Python ignores SIGXFSZ, and so does what it becomes
+limit = int(sys.argv[1]) * 1000
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])' "$@"
+}
+beyond() { # the messages go through a pipe: a limit on files would cut the file they are in
+    text=$(within "$1" "$HEADSCOPE" record "$m" -f "$f" --maps all --acts logits -o "$2" 2>&1 >/dev/null)
+    rc=$?
+    printf '%s\n' "$text" >"$err"
+    [ $rc = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says "^headscope: .*$2"
+}
+within_dfl() { # the same where nobody ignores SIGXFSZ for it
+    python3 -c 'import resource, subprocess, sys
+limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+sys.exit(subprocess.run(sys.argv[1:], preexec_fn=limit, restore_signals=True, stderr=subprocess.PIPE).returncode != 1)' \
+        "$HEADSCOPE" record "$m" -f "$f" -o "$tmp/signal.db"
+}
+t "the signal of a file limit is no end" within_dfl
+tight() { beyond 8 "$tmp/tight.db" && record 0 "$tmp/tight.db"; }
+t "no room for a schema" tight
+halfway() {
+    beyond 1500 "$tmp/half.db" && sound "$tmp/half.db" 1 && exits 0 show --db "$tmp/half.db" &&
+        exits 0 record "$m" -f "$f" --maps all --acts logits -o "$tmp/half.db" --resume &&
+        exits 0 show --db "$tmp/half.db" --json && json 'd["run"] == 1 and d["prompts"] == 30 and d["status"] == "complete"'
+}
+t "no room halfway; then resumed" halfway
+output() {
+    text=$(within 4 "$HEADSCOPE" "$@" 2>&1 >/dev/null)
+    rc=$?
+    printf '%s\n' "$text" >"$err"
+    [ $rc = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says "^headscope: .*out\." && leaves 'out.*'
+}
+t "no room for an export" output export --db "$db" -o "$tmp/out.npz"
+t "nor for another" output export --db "$db" -o "$tmp/out.safetensors"
+t "no room for a picture" output heatmap --db "$db" --grid entropy_nats --dpi 200 -o "$tmp/out.png"
+kept() { # a file that is there stays as it was
+    exits 0 export --db "$db" --what tokens -o "$tmp/kept.npz" && cp "$tmp/kept.npz" "$tmp/was" &&
+        ! within 4 "$HEADSCOPE" export --db "$db" -o "$tmp/kept.npz" 2>"$err" && cmp "$tmp/was" "$tmp/kept.npz"
+}
+t "what an output would have replaced stays" kept
+full() {
+    "$HEADSCOPE" "$@" >/dev/full 2>"$err"
+    [ $? = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says 'cannot write' && ! says Success
+}
+if [ -c /dev/full ]; then
+    t "little to a full device" full runs --db "$db"
+    t "much to a full device" full query 'select * from token' --csv --db "$db"
+    t "JSON to a full device" full heads --metric entropy_nats --json --db "$db"
+    device() { "$HEADSCOPE" dataset repeat --n-vocab 40 -o /dev/full 2>"$err"; [ $? = 1 ] && [ -c /dev/full ]; }
+    [ "$(id -u)" = 0 ] || t "a device is written to, not replaced" device
+fi
+pipe() { # a reader who leaves is no failure to speak of
+    "$HEADSCOPE" query 'select a.*, b.* from token a, token b limit 20000' --csv --db "$db" 2>"$err" | head -n 1 >"$out"
+    [ ! -s "$err" ] && [ "$(wc -l <"$out")" = 1 ]
+}
+t "a closed pipe" pipe
+closed() { # and the database does not end up as file 1
+    "$HEADSCOPE" record "$m" -f "$f" -o "$tmp/closed.db" >&- 2>"$err"
+    [ $? = 1 ] && [ "$(wc -l <"$err")" = 1 ] && exits 0 show --db "$tmp/closed.db" --json && json 'd["prompts"] == 30'
+}
+t "standard output is closed" closed
+closed_png() {
+    "$HEADSCOPE" heatmap --db "$db" --grid entropy_nats -o "$tmp/closed.png" >&- 2>/dev/null
+    exits 0 heatmap --db "$db" --grid entropy_nats -o "$tmp/open.png" && cmp "$tmp/open.png" "$tmp/closed.png"
+}
+t "and nothing strays into a picture" closed_png
+
+# ---- no rights ------------------------------------------------------------------------------
+mkdir "$tmp/folder" "$tmp/ro"
+t "a folder as the database" record 1 "$tmp/folder"
+t "a device as the database" record 1 /dev/null
+t "a folder to read" exits 1 runs --db "$tmp/folder"
+mkdir "$tmp/out.png" "$tmp/out.npz"
+t "a folder as the picture" exits 1 heatmap --db "$db" --grid entropy_nats -o "$tmp/out.png"
+t "a folder as the export" exits 1 export --db "$db" -o "$tmp/out.npz"
+cp "$db" "$tmp/ro/run.db"
+chmod 444 "$tmp/ro/run.db"
+chmod 555 "$tmp/ro"
+if [ -w "$tmp/ro" ]; then
+    skip "files and folders without rights" "this user may write everywhere"
+else
+    t "a folder that is read only" record 1 "$tmp/ro/new.db"
+    t "a database that is read only" record 1 "$tmp/ro/run.db"
+    t "it can be read" exits 0 heads --metric entropy_nats --db "$tmp/ro/run.db"
+    t "a picture into it" exits 1 heatmap --db "$db" --grid entropy_nats -o "$tmp/ro/out.png"
+    : >"$tmp/secret.gguf" && chmod 0 "$tmp/secret.gguf"
+    t "a model that may not be read" exits 1 info "$tmp/secret.gguf"
+    t "prompts that may not be read" exits 1 record "$m" -f "$tmp/secret.gguf" -o "$tmp/no.db"
+fi
+chmod 755 "$tmp/ro"
+
+# ---- a lock ---------------------------------------------------------------------------------
+cp "$db" "$tmp/lock.db"
+mkfifo "$tmp/locked" "$tmp/go"
+python3 -c 'import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("begin exclusive")
+open(sys.argv[2], "w").write("locked")
+open(sys.argv[3]).read()' "$tmp/lock.db" "$tmp/locked" "$tmp/go" &
+cat "$tmp/locked" >"$out"
+locked() { record 1 "$tmp/lock.db" && says 'another process'; }
+t "a database that another process writes to" locked
+echo go >"$tmp/go"
+wait
+freed() { record 0 "$tmp/lock.db" && exits 0 runs --db "$tmp/lock.db" --json && json '[r["run"] for r in d["runs"]] == [2, 1] or [r["run"] for r in d["runs"]] == [1, 2]'; }
+t "and once it is done" freed
+
+# ---- no memory ------------------------------------------------------------------------------
+lean() { # lean COMMAND...: at every limit either done, or one line and status 1
+    python3 - "$HEADSCOPE" "$@" <<'END_PY'
+import resource, subprocess, sys
+ends = set()
+for mb in range(32, 116, 7):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
+    p = subprocess.run(sys.argv[1:], preexec_fn=limit, capture_output=True, text=True)
+    if p.returncode == 127: continue # the libraries themselves do not fit
+    ends.add(p.returncode)
+    if p.returncode and (p.returncode != 1 or p.stderr.count("\n") != 1 or not p.stderr.startswith("headscope: ")):
+        print("#  ", mb, "MiB:", p.returncode, repr(p.stderr[:300]))
+        sys.exit(1)
+sys.exit(0 not in ends)
+END_PY
+}
+if [ -n "${HS_SANITIZED-}" ]; then
+    skip "limits of memory" "sanitizers reserve more"
+else
+    once() { rm -f "$tmp/lean.db" && hs record "$m" -f "$f" -o "$tmp/lean.db" && lean "$@"; }
+    t "memory for recording" once record "$m" -f "$f" --maps all --observe sinks,massive,stripes --threads 2 -o "$tmp/lean.db"
+    t "and the database is sound" exits 0 runs --db "$tmp/lean.db"
+    t "memory for evaluating" lean eval "$m" -f "$f"
+    t "memory for decoding" lean generate "$m" -f "$f" -n 3
+    t "memory for queries" lean query 'select att_row(map_id, 1) from map_chunk' --db "$db"
+    t "memory for exports" lean export --db "$db" -o "$tmp/lean.npz"
+    t "memory for observers" lean observe 1 stripes --db "$tmp/lock.db"
+fi
+
+# ---- files that are none --------------------------------------------------------------------
+: >"$tmp/empty.gguf"
+: >"$tmp/empty.safetensors"
+: >"$tmp/empty.jsonl"
+: >"$tmp/empty.db"
+mkdir "$tmp/none" "$tmp/hollow"
+: >"$tmp/hollow/config.json"
+t "an empty GGUF" exits 3 info "$tmp/empty.gguf"
+t "an empty safetensors" exits 3 info "$tmp/empty.safetensors"
+t "an empty golden file" exits 3 verify "$m" --golden "$tmp/empty.safetensors"
+t "no prompts" exits 2 record "$m" -f "$tmp/empty.jsonl" -o "$tmp/no.db"
+t "an empty database" exits 3 runs --db "$tmp/empty.db"
+t "an empty folder" exits 1 info "$tmp/none"
+t "an empty config.json" exits 3 info "$tmp/hollow"
+t "a folder as prompts" exits 1 record "$m" -f "$tmp/none" -o "$tmp/no.db"
+t "a device as a model" exits 1 info /dev/zero
+t "a device without end as prompts" exits 3 record "$m" -f /dev/zero -o "$tmp/no.db"
+mkfifo "$tmp/fifo"
+waits() { # nobody writes to the FIFO: it is refused, not waited for
+    timeout -k 1 20 "$HEADSCOPE" "$@" >"$out" 2>"$err" </dev/null
+    [ $? = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says '^headscope: .*fifo'
+}
+t "a FIFO as a model" waits info "$tmp/fifo"
+t "a FIFO as a golden file" waits verify "$m" --golden "$tmp/fifo"
+t "a FIFO as the database" waits runs --db "$tmp/fifo"
+fed() { # prompts may come through one
+    cat "$f" >"$tmp/fifo" &
+    exits 0 record "$m" -f "$tmp/fifo" -o "$tmp/fed.db" --json && wait && json 'd["prompts"] == 30'
+}
+t "prompts through a FIFO" fed
+t "nothing was begun" leaves no.db
+finish
