@@ -123,8 +123,10 @@ typedef struct hs_bar {
     int64_t first;      // done when `what` began
     double began, last; // seconds
 } hs_bar;
+// Between open and close, Ctrl-C is left to the work's next progress step.
 void hs_bar_open(hs_bar *bar, const hs_call *call);
-void hs_bar_close(hs_bar *bar); // wipes the line
+void hs_bar_clear(hs_bar *bar); // wipes the line
+void hs_bar_close(hs_bar *bar);
 bool hs_interrupted(void);
 double hs_now(void); // seconds of a monotonic clock
 // A line on stderr for people, not with -q.

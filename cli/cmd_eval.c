@@ -109,7 +109,7 @@ static int score(work *w) {
         hs_context_set_tap(context, hs_hooks_tap(hooks));
         rc = run_all(w, context);
     }
-    hs_bar_close(&w->session.bar);
+    hs_bar_clear(&w->session.bar);
     hs_context_close(context);
     hs_hooks_close(hooks);
     free(points);

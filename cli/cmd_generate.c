@@ -109,7 +109,7 @@ static int generate_all(work *w) {
         const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
         int64_t n;
         rc = follow(w, p, i, &n);
-        hs_bar_close(&w->session.bar);
+        hs_bar_clear(&w->session.bar);
         if (!rc) rc = put_prompt(w, p, n, &j);
     }
     hs_jw_end(&j, ']');

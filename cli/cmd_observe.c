@@ -71,10 +71,10 @@ static int run(const hs_call *call, const void *options) {
     if (!rc) rc = hs_db_open(&db, hs_cli_db_path(&opt->db), HS_DB_WRITE);
     if (!rc) rc = hs_cli_run(call, call->n_arg, &which, db, &run_id);
     if (!rc && opt->model) rc = hs_cli_model_open(&model, opt->model, &opt->engine, &bar.progress);
-    if (!rc && !model && needs_weights(&list))
-        hs_note(call, "without --model, what needs weights stays undefined");
     if (!rc) rc = hs_db_observe(db, run_id, &list, model, &bar.progress);
     hs_bar_close(&bar);
+    if (!rc && !model && needs_weights(&list))
+        hs_note(call, "without --model, what needs weights stays undefined");
     if (!rc) rc = print(opt, &list, run_id, hs_db_path(db));
     hs_observe_free(&list);
     hs_model_close(model);

@@ -196,7 +196,7 @@ static int record_all(work *w) {
     int rc = open_context(w);
     while (!rc && w->done < w->n_prompt)
         rc = hs_interrupted() ? hs_fail(HS_ESTOP, "interrupted") : record_prompt(w, w->done);
-    hs_bar_close(&w->session.bar);
+    hs_bar_clear(&w->session.bar);
     return rc;
 }
 

@@ -5,6 +5,7 @@
 // state: a handler has nowhere else to write.
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -12,15 +13,15 @@
 
 #include "cli/cli.h"
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted; // the handler may run on any thread
 
 static void on_signal(int sig) {
-    interrupted = 1;
+    interrupted = true;
     signal(sig, SIG_DFL); // the second one ends the program
 }
 
 bool hs_interrupted(void) {
-    return interrupted != 0;
+    return interrupted;
 }
 
 double hs_now(void) {
@@ -87,9 +88,15 @@ void hs_bar_open(hs_bar *bar, const hs_call *call) {
     signal(SIGTERM, on_signal);
 }
 
-void hs_bar_close(hs_bar *bar) {
+void hs_bar_clear(hs_bar *bar) {
     wipe(bar);
     bar->what = NULL;
+}
+
+void hs_bar_close(hs_bar *bar) {
+    hs_bar_clear(bar);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
 }
 
 void hs_note(const hs_call *call, const char *fmt, ...) {

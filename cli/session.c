@@ -153,9 +153,11 @@ int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *
     hs_bar_open(&s->bar, call);
     rc = hs_cli_model_open(&s->model, path, model, &s->bar.progress);
     hs_bar_close(&s->bar);
+    // Nothing asks for Ctrl-C while prompts are read, perhaps from a pipe: it simply ends that.
     if (!rc)
         rc = hs_cli_prompts_open(&s->prompts, prompts, hs_model_tok(s->model),
                                  hs_model_config(s->model)->n_vocab);
+    if (!rc) hs_bar_open(&s->bar, call);
     return rc;
 }
 

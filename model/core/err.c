@@ -5,14 +5,27 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/core/utf8.h"
+
 enum { MSG_MAX = 1024 };
 
 static _Thread_local char message[MSG_MAX];
 
-// Keeps a message on one line whatever bytes a file smuggled into it.
+// Keeps a message on one line and harmless to a terminal, whatever bytes a file smuggled into it:
+// control characters (those of C1 too) and what is not UTF-8 become '?'.
 static void one_line(char *s) {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = '?';
+    size_t n = strlen(s), to = 0;
+    for (size_t i = 0, len; i < n; i += len) {
+        int32_t cp;
+        len = hs_utf8_decode(s + i, n - i, &cp);
+        if (cp == HS_UTF8_INVALID || cp < 0x20 || (cp >= 0x7f && cp < 0xa0)) {
+            s[to++] = '?';
+        } else {
+            memmove(s + to, s + i, len);
+            to += len;
+        }
+    }
+    s[to] = 0;
 }
 
 int hs_fail(int rc, const char *fmt, ...) {
@@ -34,9 +47,9 @@ int hs_prefix(int rc, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(head, sizeof head, fmt, ap);
     va_end(ap);
-    one_line(head);
     snprintf(text, sizeof text, "%s: %s", head, message);
     text[MSG_MAX - 1] = 0;
+    one_line(text);
     memcpy(message, text, MSG_MAX);
     return rc;
 }

@@ -34,6 +34,10 @@ static void a_message_is_one_short_line(void **state) {
     assert_int_equal(strlen(hs_errmsg()), 1023);
     hs_prefix(HS_E, "%s", text);
     assert_int_equal(strlen(hs_errmsg()), 1023);
+    // What a terminal might obey, and what is not UTF-8, does not get through; other text does.
+    hs_fail(HS_E, "a\xc2\x9b\x31m b\x9b c\xc3\xa9 \xe4\xb8\xad \xf0\x9f");
+    assert_string_equal(hs_errmsg(), "a?1m b? c\xc3\xa9 \xe4\xb8\xad ??");
+    hs_fail(HS_E, "%s", text);
     hs_fail(HS_E, "again: %s", hs_errmsg());
     assert_int_equal(strncmp(hs_errmsg(), "again: xxx", 10), 0);
 }
