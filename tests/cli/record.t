@@ -49,6 +49,29 @@ sys.exit(a != b or not a)
 END
 }
 t "and their maps do not depend on threads or packing" threads
+offline() { # every observer, on decoded rows too: online equals offline to the bit
+    all=sinks,hidden_sinks,massive,drains,stripes,echo,spread:from=2
+    exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --acts 'v,resid_post' --generate 3 --observe "$all" -o "$tmp/both.db" &&
+        exits 0 observe "rows,$all" --model "$m" --db "$tmp/both.db" && python3 - "$tmp/both.db" <<'END'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+runs = db.execute("select prompt_id, name, source, r.id from analysis_run r join analysis a on a.id = r.analysis_id").fetchall()
+pairs = {}
+for prompt, name, source, run in runs: pairs.setdefault((prompt, name), {})[source] = run
+tables = [t for t, in db.execute("select name from sqlite_schema where type = 'table'")
+          if any(c[1] == "analysis_run_id" for c in db.execute(f"pragma table_info({t})"))]
+n, bad = 0, []
+for key, pair in pairs.items():
+    for t in tables:
+        cols = ", ".join(c[1] for c in db.execute(f"pragma table_info({t})") if c[1] not in ("id", "analysis_run_id"))
+        rows = [db.execute(f"select {cols} from {t} where analysis_run_id = ? order by {cols}", (pair.get(s),)).fetchall() for s in ("online", "offline")]
+        n += len(rows[0])
+        if rows[0] != rows[1]: bad.append((key, t))
+if bad or n < 500 or len(pairs) != 16: print("#  ", n, len(pairs), bad)
+sys.exit(bool(bad) or n < 500 or len(pairs) != 16)
+END
+}
+t "observers see the same online and offline" offline
 plain() { exits 0 record "$m" -f "$tmp/p.jsonl" -o "$tmp/plain.db" && prints '^run 1 in .*: 2 prompts, 17 tokens' && prints 'next: headscope heads'; }
 t "record says what to do next" plain
 journal() { [ -z "$(ls "$tmp" | grep -E 'db-(wal|shm|journal)')" ]; }

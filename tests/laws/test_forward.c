@@ -98,6 +98,65 @@ static void points(void **state) {
     }
 }
 
+// ---- 11: a logit is the sum of what the parts of the model add to it ---------------------------
+
+// The final norm of one part of the residual, with the scale of the whole: linear in the part.
+static double attributed(const cap *c, const hs_model *m, const float *part, const float *unembed) {
+    const hs_config *cfg = c->cfg;
+    const float *gain = hs_model_vector(m, HS_W_LNF, -1);
+    const bool normed = cfg->norm != HS_NORM_NONE;
+    double mean = 0, sum = 0;
+    for (int64_t i = 0; cfg->norm == HS_NORM_LAYER && i < cfg->d_model; i++)
+        mean += (double)part[i] / (double)cfg->d_model;
+    const double scale = normed ? (double)law_row(c, (int)cfg->n_layer, HS_LNF_SCALE, LAW_T - 1)[0]
+                                : 1;
+    for (int64_t i = 0; i < cfg->d_model; i++)
+        sum += ((double)part[i] - mean) / scale * (gain ? (double)gain[i] : 1) * (double)unembed[i];
+    return sum;
+}
+
+// Embeddings, every head, every bias and every MLP, at the last position.
+static double attribution(const cap *c, const hs_model *m, const float *unembed) {
+    const hs_config *cfg = c->cfg;
+    const int end = LAW_T - 1, top = (int)cfg->n_layer;
+    double sum = attributed(c, m, law_row(c, top, HS_EMBED, end), unembed);
+    if (cfg->pos == HS_POS_LEARNED)
+        sum += attributed(c, m, law_row(c, top, HS_POS_EMBED, end), unembed);
+    for (int l = 0; l < top; l++) {
+        const float *heads = law_row(c, l, HS_RESULT, end), *bias = hs_model_vector(m, HS_B_O, l);
+        for (int64_t h = 0; h < cfg->n_head; h++)
+            sum += attributed(c, m, heads + h * cfg->d_model, unembed);
+        if (bias) sum += attributed(c, m, bias, unembed);
+        if (cfg->mlp != HS_MLP_NONE)
+            sum += attributed(c, m, law_row(c, l, HS_MLP_OUT, end), unembed);
+    }
+    return sum;
+}
+
+static void direct_attributions(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        cap c;
+        law_run(&c, m, (hs_context_opts){0}, 1, LAW_T);
+        const hs_config *cfg = c.cfg;
+        const float *logits = law_row(&c, (int)cfg->n_layer, HS_LOGITS, LAW_T - 1);
+        const float *shift = hs_model_vector(m, HS_B_LNF, -1);
+        const float *bias = hs_model_vector(m, HS_B_HEAD, -1);
+        float *unembed = calloc((size_t)cfg->d_model, sizeof *unembed);
+        for (int64_t v = 0; v < cfg->n_vocab; v++) {
+            assert_int_equal(hs_model_weight_row(m, HS_W_HEAD, -1, v, unembed), HS_OK);
+            double sum = attribution(&c, m, unembed) + (bias ? (double)bias[v] : 0);
+            for (int64_t k = 0; shift && k < cfg->d_model; k++)
+                sum += (double)shift[k] * (double)unembed[k];
+            assert_true(fabs(sum - (double)logits[v]) < 1e-4 * (1 + fabs(sum)));
+        }
+        free(unembed);
+        cap_close(&c);
+        hs_model_close(m);
+    }
+}
+
 // ---- 5: watching changes nothing ----------------------------------------------------------------
 
 static void watching(void **state) {
@@ -362,10 +421,15 @@ static void no_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps),          cmocka_unit_test(points),
-        cmocka_unit_test(watching),       cmocka_unit_test(edits),
-        cmocka_unit_test(scale_edit),     cmocka_unit_test(permuted_heads),
-        cmocka_unit_test(repeated_heads), cmocka_unit_test(containers),
+        cmocka_unit_test(steps),
+        cmocka_unit_test(points),
+        cmocka_unit_test(direct_attributions),
+        cmocka_unit_test(watching),
+        cmocka_unit_test(edits),
+        cmocka_unit_test(scale_edit),
+        cmocka_unit_test(permuted_heads),
+        cmocka_unit_test(repeated_heads),
+        cmocka_unit_test(containers),
         cmocka_unit_test(no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
