@@ -31,7 +31,7 @@ void hs_tokens_free(hs_tokens *);
 
 // HS_ENOTFOUND when the checkpoint has no tokenizer (a model still runs on given ids);
 // HS_EUNSUPPORTED for a tokenizer model, normalizer, pre-tokenizer, post-processor or option that
-// changes ids and is not implemented (named in the message); HS_EFORMAT when damaged.
+// changes ids in a way this build cannot follow (named in the message); HS_EFORMAT when damaged.
 // Keeps nothing of the checkpoint.
 int hs_tok_open(hs_tok **out, const hs_ckpt *ckpt) HS_MUST_USE;
 void hs_tok_close(hs_tok *);
