@@ -38,6 +38,7 @@ typedef struct hs_dtype_traits {
     // n numbers (a multiple of items) from src to dst; NULL where a conversion makes no sense.
     // src needs no alignment.
     void (*to_f32)(const void *src, float *dst, int64_t n);
+    const struct hs_quant *quant; // what a block format's numbers are made of, NULL for plain ones
 } hs_dtype_traits;
 
 extern const hs_dtype_traits hs_dtypes[HS_N_DTYPE];

@@ -1,6 +1,7 @@
-// GGUF's block formats to f32. A block holds 32 or 256 small integers q under shared scales; every
-// function below is one format's formula, in f32 and in ggml's order of operations, so that the
-// results are equal to ggml's to the bit.
+// GGUF's block formats. A block holds 32 or 256 small integers q under shared scales; every
+// function below splits one format's blocks into integers and the scale and minimum of each group,
+// and a number is q scale + min in f32. The product is exact in all of them (a scale has at most
+// 18 bits, an integer 6, or 11 and 8), so fused or not, the results are ggml's to the bit.
 //
 //   32 items:  d, m are binary16; a byte of qs holds item j in its low and item j + 16 in its
 //              high nibble; fifth bits are gathered in one 32-bit word qh.
@@ -8,6 +9,8 @@
 //   256 items: sub-blocks of 16 or 32 have small integer scales s (and minima t) of their own,
 //              under the block's d (and dmin):
 //              q2_k, q4_k, q5_k (d s) q - (dmin t)    q3_k, q6_k (d s) q with signed q
+//
+// Signed integers have their offset taken off already (q4_0 gives -8 .. 7).
 //
 // Layouts: ggml-common.h of ggml (block_q*). The inner loops have fixed lengths and restricted
 // pointers so that compilers vectorise them.
@@ -57,55 +60,61 @@ static inline uint32_t get_u32(const uint8_t b[4]) {
 
 // ---- 32 items ---------------------------------------------------------------------------------
 
-void hs_q4_0_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q4_0 *restrict b = src;
-    for (int64_t i = 0; i < n; i += 32, b++, y += 32) {
-        const float d = get(b->d);
-        for (int j = 0; j < 16; j++) y[j] = (float)((b->qs[j] & 15) - 8) * d;
-        for (int j = 0; j < 16; j++) y[j + 16] = (float)((b->qs[j] >> 4) - 8) * d;
+static void nibbles(const uint8_t *restrict qs, int8_t *restrict q, int offset) {
+    for (int j = 0; j < 16; j++) q[j] = (int8_t)((qs[j] & 15) - offset);
+    for (int j = 0; j < 16; j++) q[j + 16] = (int8_t)((qs[j] >> 4) - offset);
+}
+
+static void split_q4_0(const void *src, int8_t *q, float *scale, float *min, int64_t n) {
+    const struct q4_0 *b = src;
+    for (int64_t i = 0; i < n; i += 32, b++, q += 32) {
+        *scale++ = get(b->d);
+        *min++ = 0;
+        nibbles(b->qs, q, 8);
     }
 }
 
-void hs_q4_1_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q4_1 *restrict b = src;
-    for (int64_t i = 0; i < n; i += 32, b++, y += 32) {
-        const float d = get(b->d), m = get(b->m);
-        for (int j = 0; j < 16; j++) y[j] = (float)(b->qs[j] & 15) * d + m;
-        for (int j = 0; j < 16; j++) y[j + 16] = (float)(b->qs[j] >> 4) * d + m;
+static void split_q4_1(const void *src, int8_t *q, float *scale, float *min, int64_t n) {
+    const struct q4_1 *b = src;
+    for (int64_t i = 0; i < n; i += 32, b++, q += 32) {
+        *scale++ = get(b->d);
+        *min++ = get(b->m);
+        nibbles(b->qs, q, 0);
     }
 }
 
 // The 5-bit integers of a block: nibbles from qs, fifth bits from qh.
-static inline void join5(const uint8_t *restrict qs, uint32_t qh, int32_t *restrict q) {
-    for (int j = 0; j < 16; j++) q[j] = (int32_t)((qs[j] & 15u) | (qh >> j & 1) << 4);
-    for (int j = 0; j < 16; j++) q[j + 16] = (int32_t)(qs[j] >> 4 | (qh >> (j + 16) & 1) << 4);
+static void join5(const uint8_t *restrict qs, uint32_t qh, int8_t *restrict q, int offset) {
+    for (int j = 0; j < 16; j++)
+        q[j] = (int8_t)((int)((qs[j] & 15u) | (qh >> j & 1) << 4) - offset);
+    for (int j = 0; j < 16; j++)
+        q[j + 16] = (int8_t)((int)((uint32_t)qs[j] >> 4 | (qh >> (j + 16) & 1) << 4) - offset);
 }
 
-void hs_q5_0_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q5_0 *restrict b = src;
-    for (int64_t i = 0; i < n; i += 32, b++, y += 32) {
-        const float d = get(b->d);
-        int32_t q[32];
-        join5(b->qs, get_u32(b->qh), q);
-        for (int j = 0; j < 32; j++) y[j] = (float)(q[j] - 16) * d;
+static void split_q5_0(const void *src, int8_t *q, float *scale, float *min, int64_t n) {
+    const struct q5_0 *b = src;
+    for (int64_t i = 0; i < n; i += 32, b++, q += 32) {
+        *scale++ = get(b->d);
+        *min++ = 0;
+        join5(b->qs, get_u32(b->qh), q, 16);
     }
 }
 
-void hs_q5_1_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q5_1 *restrict b = src;
-    for (int64_t i = 0; i < n; i += 32, b++, y += 32) {
-        const float d = get(b->d), m = get(b->m);
-        int32_t q[32];
-        join5(b->qs, get_u32(b->qh), q);
-        for (int j = 0; j < 32; j++) y[j] = (float)q[j] * d + m;
+static void split_q5_1(const void *src, int8_t *q, float *scale, float *min, int64_t n) {
+    const struct q5_1 *b = src;
+    for (int64_t i = 0; i < n; i += 32, b++, q += 32) {
+        *scale++ = get(b->d);
+        *min++ = get(b->m);
+        join5(b->qs, get_u32(b->qh), q, 0);
     }
 }
 
-void hs_q8_0_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q8_0 *restrict b = src;
-    for (int64_t i = 0; i < n; i += 32, b++, y += 32) {
-        const float d = get(b->d);
-        for (int j = 0; j < 32; j++) y[j] = (float)b->qs[j] * d;
+static void split_q8_0(const void *src, int8_t *q, float *scale, float *min, int64_t n) {
+    const struct q8_0 *b = src;
+    for (int64_t i = 0; i < n; i += 32, b++, q += 32) {
+        *scale++ = get(b->d);
+        *min++ = 0;
+        memcpy(q, b->qs, 32);
     }
 }
 
@@ -113,96 +122,159 @@ void hs_q8_0_to_f32(const void *src, float *restrict y, int64_t n) {
 
 // Two bits an item: byte l of a half's 32 bytes holds items l, l + 32, l + 64 and l + 96 of 128.
 // Sub-blocks of 16 with a 4-bit scale (low) and a 4-bit minimum (high).
-void hs_q2_k_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q2_k *restrict b = src;
+static void split_q2_k(const void *src, int8_t *restrict q, float *scale, float *min, int64_t n) {
+    const struct q2_k *b = src;
     for (int64_t i = 0; i < n; i += 256, b++) {
         const float d = get(b->d), dmin = get(b->dmin);
-        for (int s = 0; s < 16; s++, y += 16) {
-            const uint8_t *q = b->qs + s / 8 * 32 + s % 2 * 16;
+        for (int s = 0; s < 16; s++, q += 16) {
+            const uint8_t *qs = b->qs + s / 8 * 32 + s % 2 * 16;
             const int shift = s % 8 / 2 * 2;
-            const float ds = d * (float)(b->scales[s] & 15), dt = dmin * (float)(b->scales[s] >> 4);
-            for (int j = 0; j < 16; j++) y[j] = ds * (float)(q[j] >> shift & 3) - dt;
+            *scale++ = d * (float)(b->scales[s] & 15);
+            *min++ = -(dmin * (float)(b->scales[s] >> 4));
+            for (int j = 0; j < 16; j++) q[j] = (int8_t)(qs[j] >> shift & 3);
         }
     }
 }
 
 // As q2_k with a third bit in hmask (bit s / 2 of byte l) that is set when 4 is NOT taken off, and
 // 6-bit scales less 32: low nibbles in bytes 0-7, upper two bits in bytes 8-11.
-void hs_q3_k_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q3_k *restrict b = src;
+static void split_q3_k(const void *src, int8_t *restrict q, float *scale, float *min, int64_t n) {
+    const struct q3_k *b = src;
     for (int64_t i = 0; i < n; i += 256, b++) {
         const float d = get(b->d);
-        for (int s = 0; s < 16; s++, y += 16) {
-            const uint8_t *q = b->qs + s / 8 * 32 + s % 2 * 16, *h = b->hmask + s % 2 * 16;
+        for (int s = 0; s < 16; s++, q += 16) {
+            const uint8_t *qs = b->qs + s / 8 * 32 + s % 2 * 16, *h = b->hmask + s % 2 * 16;
             const int shift = s % 8 / 2 * 2;
             const int low = b->scales[s % 8] >> s / 8 * 4 & 15;
             const int high = b->scales[8 + s % 4] >> s / 4 * 2 & 3;
-            const float ds = d * (float)((low | high << 4) - 32);
+            *scale++ = d * (float)((low | high << 4) - 32);
+            *min++ = 0;
             for (int j = 0; j < 16; j++)
-                y[j] = ds * (float)((q[j] >> shift & 3) + (h[j] >> s / 2 & 1) * 4 - 4);
+                q[j] = (int8_t)((qs[j] >> shift & 3) + (h[j] >> s / 2 & 1) * 4 - 4);
         }
     }
 }
 
 // Eight 6-bit scales and eight 6-bit minima in 12 bytes: the first four of each are the low bits
 // of bytes 0-3 and 4-7; the last four are nibbles of bytes 8-11 under those bytes' upper two bits.
-static inline void scale_min(const uint8_t *p, int s, float *scale, float *min) {
+static void scale_min(const uint8_t *p, int s, float d, float dmin, float *scale, float *min) {
+    int a, b;
     if (s < 4) {
-        *scale = (float)(p[s] & 63);
-        *min = (float)(p[s + 4] & 63);
+        a = p[s] & 63;
+        b = p[s + 4] & 63;
     } else {
-        *scale = (float)((p[s + 4] & 15) | p[s - 4] >> 6 << 4);
-        *min = (float)(p[s + 4] >> 4 | p[s] >> 6 << 4);
+        a = (p[s + 4] & 15) | p[s - 4] >> 6 << 4;
+        b = p[s + 4] >> 4 | p[s] >> 6 << 4;
     }
+    *scale = d * (float)a;
+    *min = -(dmin * (float)b);
 }
 
 // Sub-blocks of 32; 32 bytes hold two of them, in their low and their high nibbles.
-void hs_q4_k_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q4_k *restrict b = src;
+static void split_q4_k(const void *src, int8_t *restrict q, float *scale, float *min, int64_t n) {
+    const struct q4_k *b = src;
     for (int64_t i = 0; i < n; i += 256, b++) {
         const float d = get(b->d), dmin = get(b->dmin);
-        for (int s = 0; s < 8; s++, y += 32) {
-            const uint8_t *q = b->qs + s / 2 * 32;
+        for (int s = 0; s < 8; s++, q += 32) {
+            const uint8_t *qs = b->qs + s / 2 * 32;
             const int shift = s % 2 * 4;
-            float scale, min;
-            scale_min(b->scales, s, &scale, &min);
-            const float ds = d * scale, dt = dmin * min;
-            for (int j = 0; j < 32; j++) y[j] = ds * (float)(q[j] >> shift & 15) - dt;
+            scale_min(b->scales, s, d, dmin, scale++, min++);
+            for (int j = 0; j < 32; j++) q[j] = (int8_t)(qs[j] >> shift & 15);
         }
     }
 }
 
 // q4_k with a fifth bit: bit s of byte j of qh.
-void hs_q5_k_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q5_k *restrict b = src;
+static void split_q5_k(const void *src, int8_t *restrict q, float *scale, float *min, int64_t n) {
+    const struct q5_k *b = src;
     for (int64_t i = 0; i < n; i += 256, b++) {
         const float d = get(b->d), dmin = get(b->dmin);
-        for (int s = 0; s < 8; s++, y += 32) {
-            const uint8_t *q = b->qs + s / 2 * 32, *h = b->qh;
+        for (int s = 0; s < 8; s++, q += 32) {
+            const uint8_t *qs = b->qs + s / 2 * 32, *h = b->qh;
             const int shift = s % 2 * 4;
-            float scale, min;
-            scale_min(b->scales, s, &scale, &min);
-            const float ds = d * scale, dt = dmin * min;
+            scale_min(b->scales, s, d, dmin, scale++, min++);
             for (int j = 0; j < 32; j++)
-                y[j] = ds * (float)((q[j] >> shift & 15) | (h[j] >> s & 1) << 4) - dt;
+                q[j] = (int8_t)((qs[j] >> shift & 15) | (h[j] >> s & 1) << 4);
         }
     }
 }
 
 // Six bits less 32, in sub-blocks of 16 with signed 8-bit scales. Per 128 items: 64 bytes of ql
 // (low nibbles items 0-63, high nibbles 64-127) and 32 bytes of qh (two bits per 32 items).
-void hs_q6_k_to_f32(const void *src, float *restrict y, int64_t n) {
-    const struct q6_k *restrict b = src;
+static void split_q6_k(const void *src, int8_t *restrict q, float *scale, float *min, int64_t n) {
+    const struct q6_k *b = src;
     for (int64_t i = 0; i < n; i += 256, b++) {
         const float d = get(b->d);
-        for (int s = 0; s < 16; s++, y += 16) {
+        for (int s = 0; s < 16; s++, q += 16) {
             const int group = s % 8 / 2; // which 32 of the half's 128
             const uint8_t *l = b->ql + s / 8 * 64 + group % 2 * 32 + s % 2 * 16;
             const uint8_t *h = b->qh + s / 8 * 32 + s % 2 * 16;
             const int lshift = group / 2 * 4, hshift = group * 2;
-            const float ds = d * (float)b->scales[s];
+            *scale++ = d * (float)b->scales[s];
+            *min++ = 0;
             for (int j = 0; j < 16; j++)
-                y[j] = ds * (float)(((l[j] >> lshift & 15) | (h[j] >> hshift & 3) << 4) - 32);
+                q[j] = (int8_t)(((l[j] >> lshift & 15) | (h[j] >> hshift & 3) << 4) - 32);
         }
     }
+}
+
+// ---- all of them ------------------------------------------------------------------------------
+
+// clang-format off
+const hs_quant hs_quant_q4_0 = {32, 4, 8, false, split_q4_0};
+const hs_quant hs_quant_q4_1 = {32, 4, 0, true,  split_q4_1};
+const hs_quant hs_quant_q5_0 = {32, 8, 0, false, split_q5_0};
+const hs_quant hs_quant_q5_1 = {32, 8, 0, true,  split_q5_1};
+const hs_quant hs_quant_q8_0 = {32, 8, 0, false, split_q8_0};
+const hs_quant hs_quant_q2_k = {16, 4, 0, true,  split_q2_k};
+const hs_quant hs_quant_q3_k = {16, 4, 4, false, split_q3_k};
+const hs_quant hs_quant_q4_k = {32, 4, 0, true,  split_q4_k};
+const hs_quant hs_quant_q5_k = {32, 8, 0, true,  split_q5_k};
+const hs_quant hs_quant_q6_k = {16, 8, 0, false, split_q6_k};
+// clang-format on
+
+// A block at a time, so that the integers stay in the first cache.
+static void to_f32(const hs_quant *f, int items, size_t bytes, const void *src, float *restrict y,
+                   int64_t n) {
+    int8_t q[256];
+    float scale[16], min[16];
+    for (int64_t i = 0; i < n; i += items) {
+        f->split((const char *)src + (size_t)(i / items) * bytes, q, scale, min, items);
+        for (int g = 0; g < items / f->group; g++, y += f->group) {
+            const int8_t *restrict of = q + g * f->group;
+            for (int j = 0; j < f->group; j++) y[j] = (float)of[j] * scale[g];
+            for (int j = 0; f->has_min && j < f->group; j++) y[j] += min[g];
+        }
+    }
+}
+
+void hs_q4_0_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q4_0, 32, sizeof(struct q4_0), src, dst, n);
+}
+void hs_q4_1_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q4_1, 32, sizeof(struct q4_1), src, dst, n);
+}
+void hs_q5_0_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q5_0, 32, sizeof(struct q5_0), src, dst, n);
+}
+void hs_q5_1_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q5_1, 32, sizeof(struct q5_1), src, dst, n);
+}
+void hs_q8_0_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q8_0, 32, sizeof(struct q8_0), src, dst, n);
+}
+void hs_q2_k_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q2_k, 256, sizeof(struct q2_k), src, dst, n);
+}
+void hs_q3_k_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q3_k, 256, sizeof(struct q3_k), src, dst, n);
+}
+void hs_q4_k_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q4_k, 256, sizeof(struct q4_k), src, dst, n);
+}
+void hs_q5_k_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q5_k, 256, sizeof(struct q5_k), src, dst, n);
+}
+void hs_q6_k_to_f32(const void *src, float *dst, int64_t n) {
+    to_f32(&hs_quant_q6_k, 256, sizeof(struct q6_k), src, dst, n);
 }
