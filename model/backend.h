@@ -1,5 +1,7 @@
-// What a compute backend provides. Backends know nothing of models or hooks. All matrices are f32
-// row-major in memory from `alloc`; sizes are in elements.
+// What a compute backend provides. Backends know nothing of models or hooks. Matrices of
+// activations are row-major and hold numbers of the backend's own type (`dtype`: f32, or f64 for
+// the reference); sizes and strides are in elements. Vectors of weights and row summaries are f32,
+// and so is what a tap sees, whatever the type.
 //
 // Contract on bits: an output element is summed in an order that depends only on its own inputs'
 // length: not on the number of rows, the neighbours, the tile height or the thread count. So one
@@ -20,24 +22,41 @@ typedef struct hs_dev hs_dev;       // an open backend: pool, scratch, chosen ke
 typedef struct hs_weight hs_weight; // a matrix ready for `linear`
 typedef struct hs_kv hs_kv;         // keys and values of one sequence and layer
 
+enum hs_precision {
+    HS_PREC_EXACT, // f32, weights as stored
+    HS_PREC_BF16,  // products of numbers rounded to bf16, summed in f32: less exact, faster
+    HS_PREC_F64,   // f64 in plain loops: the reference
+    HS_N_PREC,
+};
+extern const char *const hs_precision_names[HS_N_PREC]; // "exact", "bf16", "f64"
+
 typedef struct hs_dev_opts {
     int threads;     // 0 = all cores
     const char *isa; // NULL or "auto": the best this CPU has; else "generic", "avx2", "avx512"
+    enum hs_precision precision;
 } hs_dev_opts;
 
 enum hs_weight_mode {
-    HS_WEIGHT_EXPAND, // f32 panels made once at load
+    HS_WEIGHT_EXPAND, // panels made once at load
     HS_WEIGHT_KEEP,   // left as stored in the map, unpacked a panel chunk at a time: same bits
 };
+
+// One of the products that share their input: y[n_rows, N] (ld_y) = x W^T (+ bias[N]).
+typedef struct hs_product {
+    void *y;
+    int64_t ld_y;
+    const hs_weight *w;
+    const float *bias; // NULL: none
+} hs_product;
 
 // Attention of n_q consecutive query rows of one sequence.
 typedef struct hs_attn {
     int layer, seq; // for tiles
     int64_t n_head, n_kv_head, d_head;
-    float scale;
-    const float *q; // [n_q, ld_q], head h at column h * d_head, after RoPE
+    double scale;
+    const void *q; // [n_q, ld_q], head h at column h * d_head, after RoPE
     int64_t ld_q;
-    float *z; // [n_q, ld_z], head h at column h * d_head
+    void *z; // [n_q, ld_z], head h at column h * d_head
     int64_t ld_z;
     int64_t pos0, n_q; // row r sees keys 0 .. pos0 + r
     // Keys and values: those of an optional shared prefix, then the sequence's own.
@@ -51,6 +70,7 @@ typedef struct hs_attn {
 
 typedef struct hs_backend {
     const char *name;
+    int dtype; // of activations: HS_F32 or HS_F64
     int (*open)(hs_dev **out, const hs_dev_opts *opts);
     void (*close)(hs_dev *);
     const char *(*isa)(const hs_dev *);
@@ -63,32 +83,31 @@ typedef struct hs_backend {
                 enum hs_weight_mode mode);
     void (*unpack)(hs_weight *); // frees it
 
-    // y[n_rows, N] (ld_y) = x[n_rows, K] (ld_x) W^T (+ bias[N] when not NULL).
-    int (*linear)(hs_dev *, float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t n_rows,
-                  const hs_weight *w, const float *bias);
+    // n_product products of x[n_rows, K] (ld_x), all of the same K; outputs do not overlap.
+    int (*linear)(hs_dev *, const hs_product *p, int n_product, const void *x, int64_t ld_x,
+                  int64_t n_rows);
     // y[i] = row ids[i] of table (any dtype); ids are checked by the caller.
-    int (*embed)(hs_dev *, float *y, const hs_view *table, const int32_t *ids, int64_t n);
+    int (*embed)(hs_dev *, void *y, const hs_view *table, const int32_t *ids, int64_t n);
     // Normalisation of n_rows rows of d numbers, in steps so that each can be hooked:
     // scale[r] = rms or sqrt(var + eps); normalized = (x - mean) / scale; y = normalized * w + b.
-    int (*norm_scale)(hs_dev *, float *scale, float *normalized, const float *x, int64_t n_rows,
+    int (*norm_scale)(hs_dev *, void *scale, void *normalized, const void *x, int64_t n_rows,
                       int64_t d, enum hs_norm kind, double eps);
-    int (*norm_gain)(hs_dev *, float *y, const float *normalized, int64_t n_rows, int64_t d,
+    int (*norm_gain)(hs_dev *, void *y, const void *normalized, int64_t n_rows, int64_t d,
                      const float *w, const float *b);
     // Rotates the first rope_dim numbers of each head in place, halves style. cos_sin holds
     // [n_rows][rope_dim] : rope_dim/2 cosines then rope_dim/2 sines.
-    int (*rope)(hs_dev *, float *x, int64_t ld, int64_t n_rows, int64_t n_head, int64_t d_head,
-                int64_t rope_dim, const float *cos_sin);
+    int (*rope)(hs_dev *, void *x, int64_t ld, int64_t n_rows, int64_t n_head, int64_t d_head,
+                int64_t rope_dim, const void *cos_sin);
     // y = act(pre), or act(pre) * linear when linear is not NULL; n numbers.
-    int (*act)(hs_dev *, float *y, const float *pre, const float *linear, int64_t n,
-               enum hs_act kind);
-    int (*add)(hs_dev *, float *y, const float *a, const float *b, int64_t n); // y = a + b
+    int (*act)(hs_dev *, void *y, const void *pre, const void *linear, int64_t n, enum hs_act kind);
+    int (*add)(hs_dev *, void *y, const void *a, const void *b, int64_t n); // y = a + b
 
     // Storage for up to `capacity` keys of n_kv_head heads.
     int (*kv_open)(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
     void (*kv_close)(hs_kv *);
     // Writes keys and values ([n, ld], head g at column g * d_head) at positions at .. at+n-1.
-    int (*kv_put)(hs_dev *, hs_kv *, int64_t at, int64_t n, const float *k, int64_t ld_k,
-                  const float *v, int64_t ld_v);
+    int (*kv_put)(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
+                  const void *v, int64_t ld_v);
     int (*attention)(hs_dev *, const hs_attn *);
 } hs_backend;
 

@@ -1,6 +1,6 @@
 // A context: slots with kept keys and values, the work buffers of forward.c, the tap.
 //
-// Memory for an evaluation of n tokens, f32: the residual and the rotations of all rows
+// Memory for an evaluation of n tokens, in numbers of the backend's type: the residual and the rotations of all rows
 // (n (d_model + rope_dim)), keys and values of the layer in work (2 n n_kv_head d_head) or, when
 // they are kept, of all layers and the slots' whole capacity; the buffers of one row block, which
 // do not grow with n. Everything is made here or grown in hs_context_reserve before the layers.
@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "model/elem.h"
 #include "model/model_internal.h"
 
 enum { ROW_BLOCK = 256, ROW_BLOCK_MAX = 1 << 16 };
@@ -26,7 +27,6 @@ static void buffer_widths(const hs_config *c, int64_t width[HS_N_BUF]) {
         [HS_BUF_K] = kv,
         [HS_BUF_V] = kv,
         [HS_BUF_Z] = q,
-        [HS_BUF_STATS] = c->n_head * HS_N_STAT,
         [HS_BUF_PRE] = c->mlp == HS_MLP_NONE ? 0 : c->d_ff,
         [HS_BUF_LINEAR] = gate,
         [HS_BUF_OUT] = c->d_model,
@@ -34,7 +34,7 @@ static void buffer_widths(const hs_config *c, int64_t width[HS_N_BUF]) {
     for (int i = 0; i < HS_N_BUF; i++) width[i] = widths[i];
 }
 
-static int64_t block_floats(const int64_t width[HS_N_BUF], int64_t rows) {
+static int64_t block_items(const int64_t width[HS_N_BUF], int64_t rows) {
     int64_t n = 0;
     for (int i = 0; i < HS_N_BUF; i++) n += (width[i] * rows + 15) / 16 * 16;
     return n;
@@ -62,18 +62,28 @@ int64_t hs_context_memory(const hs_model *m, const hs_context_opts *opts, int64_
     const int64_t kv = 2 * c->n_kv_head * c->d_head;
     const int64_t kept = o.kv_capacity ? c->n_layer * o.n_slot * o.kv_capacity : n_tokens;
     const int64_t rows = n_tokens * (c->d_model + c->rope_dim) + kept * kv;
-    const int64_t floats = block_floats(width, o.row_block) + rows + c->d_model + c->n_vocab;
-    return (int64_t)sizeof(float) * floats;
+    const int64_t ends = c->d_model + c->n_vocab; // of the last row
+    const int64_t stats = o.row_block * c->n_head * HS_N_STAT;
+    const int64_t items = block_items(width, o.row_block) + rows + ends;
+    const int64_t copies = m->be->dtype == HS_F32 ? 0 : n_tokens * c->d_model + ends;
+    return items * hs_dtypes[m->be->dtype].bytes + (stats + copies) * (int64_t)sizeof(float);
 }
 
 // ---- open and close -----------------------------------------------------------------------------
 
+static size_t item(const hs_context *x) {
+    return (size_t)hs_dtypes[x->dtype].bytes;
+}
+
 static int open_buffers(hs_context *x) {
     const int64_t rows = x->opts.row_block;
     buffer_widths(&x->model->cfg, x->width);
-    int rc = hs_alloc(&x->buf[0], (size_t)block_floats(x->width, rows), sizeof(float));
+    int rc = hs_alloc(&x->buf[0], (size_t)block_items(x->width, rows), item(x));
     for (int i = 1; i < HS_N_BUF && !rc; i++)
-        x->buf[i] = x->buf[i - 1] + (x->width[i - 1] * rows + 15) / 16 * 16;
+        x->buf[i] = hs_elem_at(x->dtype, x->buf[i - 1], (x->width[i - 1] * rows + 15) / 16 * 16);
+    if (!rc)
+        rc = hs_alloc(&x->stats, (size_t)(rows * x->model->cfg.n_head * HS_N_STAT),
+                      sizeof *x->stats);
     if (!rc) rc = hs_alloc(&x->pos, (size_t)rows, sizeof *x->pos);
     if (!rc) rc = hs_alloc(&x->piece, (size_t)rows, sizeof *x->piece);
     if (!rc && x->opts.kv_capacity)
@@ -87,6 +97,7 @@ int hs_context_open(hs_context **out, const hs_model *model, const hs_context_op
     int rc = hs_alloc(&x, 1, sizeof *x);
     if (rc) return rc;
     x->model = model;
+    x->dtype = model->be->dtype;
     rc = resolve_opts(opts, &x->opts);
     if (!rc) rc = open_buffers(x);
     if (rc)
@@ -106,18 +117,53 @@ void hs_context_close(hs_context *x) {
     }
     for (int64_t s = 0; s < x->cap_seq; s++)
         if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
-    void *const blocks[] = {x->buf[0], x->pos,     x->piece, x->slot,   x->seq,
-                            x->resid,  x->cos_sin, x->last,  x->logits, x->wide};
+    if (x->resid_f32 != x->resid) free(x->resid_f32);
+    if (x->logits_f32 != x->logits) free(x->logits_f32);
+    void *const blocks[] = {x->buf[0], x->stats,   x->pos,  x->piece,  x->slot, x->seq,
+                            x->resid,  x->cos_sin, x->last, x->logits, x->wide, x->shown};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(x);
 }
 
 // ---- growth -------------------------------------------------------------------------------------
 
-// Replaces a block of floats by a larger one; contents are not kept.
-static int regrow(float **block, int64_t floats) {
+// Replaces a block by a larger one, of n numbers; contents are not kept.
+static int regrow(const hs_context *x, void **block, int64_t n) {
     free(*block);
-    return hs_alloc(block, (size_t)floats, sizeof **block);
+    return hs_alloc(block, (size_t)n, item(x));
+}
+
+// The same for a block that others see as f32.
+static int regrow_seen(const hs_context *x, void **block, float **seen, int64_t n) {
+    if (*seen != *block) free(*seen);
+    *seen = NULL;
+    int rc = regrow(x, block, n);
+    if (rc) return rc;
+    if (x->dtype != HS_F32) return hs_alloc(seen, (size_t)n, sizeof **seen);
+    *seen = *block;
+    return HS_OK;
+}
+
+int hs_context_show(hs_context *x, void *p, int64_t n, float **out) {
+    int rc = HS_OK;
+    *out = p;
+    if (x->dtype == HS_F32) return HS_OK;
+    if (n > x->cap_shown) {
+        x->cap_shown = 0;
+        free(x->shown);
+        rc = hs_alloc(&x->shown, (size_t)n, sizeof *x->shown);
+        if (!rc) x->cap_shown = n;
+    }
+    if (!rc) hs_dtypes[x->dtype].to_f32(p, x->shown, n);
+    *out = x->shown;
+    return rc;
+}
+
+void hs_context_hand_out(hs_context *x, int64_t n_rows, int64_t n_logits) {
+    const hs_config *c = &x->model->cfg;
+    if (x->dtype == HS_F32) return;
+    hs_dtypes[x->dtype].to_f32(x->resid, x->resid_f32, n_rows * c->d_model);
+    hs_dtypes[x->dtype].to_f32(x->logits, x->logits_f32, n_logits * c->n_vocab);
 }
 
 int hs_context_reserve_seqs(hs_context *x, int64_t n) {
@@ -157,19 +203,19 @@ int hs_context_reserve(hs_context *x, const hs_need_room *need) {
     for (int64_t i = 0; i < need->n_seq && !rc; i++) rc = reserve_kv(x, &x->seq[i]);
     if (!rc && need->rows > x->cap_rows) {
         x->cap_rows = 0;
-        rc = regrow(&x->resid, need->rows * c->d_model);
-        if (!rc && c->pos == HS_POS_ROPE) rc = regrow(&x->cos_sin, need->rows * c->rope_dim);
+        rc = regrow_seen(x, &x->resid, &x->resid_f32, need->rows * c->d_model);
+        if (!rc && c->pos == HS_POS_ROPE) rc = regrow(x, &x->cos_sin, need->rows * c->rope_dim);
         if (!rc) x->cap_rows = need->rows;
     }
     if (!rc && need->last > x->cap_last) {
         x->cap_last = 0;
-        rc = regrow(&x->last, need->last * c->d_model);
-        if (!rc) rc = regrow(&x->logits, need->last * c->n_vocab);
+        rc = regrow(x, &x->last, need->last * c->d_model);
+        if (!rc) rc = regrow_seen(x, &x->logits, &x->logits_f32, need->last * c->n_vocab);
         if (!rc) x->cap_last = need->last;
     }
     if (!rc && need->wide > x->cap_wide) {
         x->cap_wide = 0;
-        rc = regrow(&x->wide, need->wide);
+        rc = regrow(x, &x->wide, need->wide);
         if (!rc) x->cap_wide = need->wide;
     }
     return rc;
@@ -186,11 +232,11 @@ void hs_context_set_tap(hs_context *x, const hs_tap *tap) {
 }
 
 const float *hs_context_resid(const hs_context *x) {
-    return x->n_rows ? x->resid : NULL;
+    return x->n_rows ? x->resid_f32 : NULL;
 }
 
 const float *hs_context_logits(const hs_context *x) {
-    return x->has_logits ? x->logits : NULL;
+    return x->has_logits ? x->logits_f32 : NULL;
 }
 
 int64_t hs_context_len(const hs_context *x, int slot) {

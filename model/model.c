@@ -8,6 +8,9 @@
 #include "model/model_internal.h"
 #include "model/rope.h"
 
+const char *const hs_precision_names[HS_N_PREC] = {
+    [HS_PREC_EXACT] = "exact", [HS_PREC_BF16] = "bf16", [HS_PREC_F64] = "f64"};
+
 // ---- open ---------------------------------------------------------------------------------------
 
 // A model runs on given ids when its tokenizer is absent or unknown; a damaged one is an error.
@@ -231,4 +234,8 @@ void hs_model_rope_row(const hs_model *m, int64_t pos, int64_t n_total, float *c
         freq = own;
     }
     hs_rope_row(c, freq, pos, cos_sin);
+}
+
+void hs_model_rotation(const hs_model *m, int64_t pos, int64_t n_total, void *cos_sin) {
+    hs_model_rope_row(m, pos, n_total, cos_sin);
 }

@@ -42,10 +42,12 @@ static inline hs_bound *hs_model_bound(const hs_model *m, enum hs_role role, int
 // m->dtype, and settles cfg.tied. Nothing is packed yet.
 int hs_bind(hs_model *m) HS_MUST_USE;
 bool hs_role_is_matrix(enum hs_role role); // one that `linear` multiplies by
+// As hs_model_rope_row, in numbers of the backend's type.
+void hs_model_rotation(const hs_model *m, int64_t pos, int64_t n_total, void *cos_sin);
 
 // ---- context ------------------------------------------------------------------------------------
 
-// Work buffers of one row block, by what a row of them holds.
+// Work buffers of one row block, by what a row of them holds: numbers of the backend's type.
 enum hs_buffer {
     HS_BUF_SCALE,
     HS_BUF_OLD_SCALE,
@@ -54,8 +56,7 @@ enum hs_buffer {
     HS_BUF_Q,
     HS_BUF_K,
     HS_BUF_V,
-    HS_BUF_Z,
-    HS_BUF_STATS, // attention
+    HS_BUF_Z, // attention
     HS_BUF_PRE,
     HS_BUF_LINEAR, // MLP; post lies in PRE
     HS_BUF_OUT,    // what is added
@@ -93,23 +94,29 @@ struct hs_context {
     const hs_model *model;
     const hs_tap *tap;
     hs_context_opts opts; // resolved
+    int dtype;            // the backend's: of what is void * here
     int64_t width[HS_N_BUF];
-    float *buf[HS_N_BUF]; // [row_block][width]; one block of memory at buf[0]
-    int32_t *pos;         // [row_block]
-    hs_piece *piece;      // [row_block]
-    hs_slot *slot;        // [n_slot], NULL when nothing is kept
+    void *buf[HS_N_BUF]; // [row_block][width]; one block of memory at buf[0]
+    float *stats;        // [row_block][n_head * HS_N_STAT]
+    int32_t *pos;        // [row_block]
+    hs_piece *piece;     // [row_block]
+    hs_slot *slot;       // [n_slot], NULL when nothing is kept
 
     // Grown before the layers, to the largest evaluation so far.
     hs_run_seq *seq;
     int64_t cap_seq;
-    float *resid;   // [rows][d_model]
-    float *cos_sin; // [rows][rope_dim]
+    void *resid;   // [rows][d_model]
+    void *cos_sin; // [rows][rope_dim]
     int64_t cap_rows;
-    float *last;   // [n_seq][d_model]: final rows on their way to the head
-    float *logits; // [n_seq][n_vocab]
+    void *last;   // [n_seq][d_model]: final rows on their way to the head
+    void *logits; // [n_seq][n_vocab]
     int64_t cap_last;
-    float *wide; // a few rows of [n_vocab] or [n_head][d_model]
+    void *wide; // a few rows of [n_vocab] or [n_head][d_model]
     int64_t cap_wide;
+    // As f32, for others: resid and logits themselves when they are of that type, else copies.
+    float *resid_f32, *logits_f32;
+    float *shown; // copies for the tap, NULL when they are never needed
+    int64_t cap_shown;
 
     uint64_t serial; // of the evaluation in work
     int64_t n_rows;  // of the last evaluation, 0 when it failed
@@ -120,18 +127,23 @@ struct hs_context {
 typedef struct hs_need_room {
     int64_t n_seq, rows;
     int64_t last; // sequences whose last row meets the head
-    int64_t wide; // floats
+    int64_t wide; // numbers
 } hs_need_room;
 // Both leave the context usable when they fail. `reserve` reads x->seq[0 .. n_seq).
 int hs_context_reserve_seqs(hs_context *x, int64_t n) HS_MUST_USE;
 int hs_context_reserve(hs_context *x, const hs_need_room *need) HS_MUST_USE;
+// n numbers of the backend's as f32: p itself when that is what it holds, else a copy that lives
+// until the next call.
+int hs_context_show(hs_context *x, void *p, int64_t n, float **out) HS_MUST_USE;
+// Makes resid_f32 of n_rows rows, and logits_f32 of n_logits, those of an evaluation that is over.
+void hs_context_hand_out(hs_context *x, int64_t n_rows, int64_t n_logits);
 
 // Checks a batch and fills x->seq with its sequences; *n_rows is their rows in all.
 int hs_batch_take(hs_context *x, const hs_batch *b, int64_t *n_rows) HS_MUST_USE;
 // The slots take in what was evaluated.
 void hs_batch_keep(hs_context *x, const hs_batch *b);
 
-// Floats that a wide buffer holds at most, unless one row is wider.
-enum { HS_WIDE_FLOATS = 1 << 22 };
+// Numbers that a wide buffer holds at most, unless one row is wider.
+enum { HS_WIDE_MOST = 1 << 22 };
 
 #endif

@@ -101,8 +101,8 @@ static int put_task(void *arg, int64_t head, int worker) {
     return HS_OK;
 }
 
-int hs_cpu_kv_put(hs_dev *dev, hs_kv *kv, int64_t at, int64_t n, const float *k, int64_t ld_k,
-                  const float *v, int64_t ld_v) {
+int hs_cpu_kv_put(hs_dev *dev, hs_kv *kv, int64_t at, int64_t n, const void *k, int64_t ld_k,
+                  const void *v, int64_t ld_v) {
     if (at < 0 || n < 0 || at > kv->capacity - n)
         return hs_fail(HS_ERANGE, "keys %lld..%lld do not fit into room for %lld", (long long)at,
                        (long long)(at + n - 1), (long long)kv->capacity);
@@ -142,13 +142,14 @@ struct tile {
 static void products(const struct attn_job *j, const struct tile *t) {
     const hs_attn *a = j->a;
     const hs_kern *kern = j->dev->kern;
+    const float *q = a->q;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
         int64_t end = min64(seg->n, t->pos + t->n - seg->first);
         for (int64_t k = 0; k < end; k += kern->nr) {
             int64_t r = max64(0, seg->first + k - t->pos); // the first row to see any of it
             kern->gemm(t->s + r * j->ld + seg->first + k, j->ld,
-                       a->q + (t->r0 + r) * a->ld_q + t->head * a->d_head, a->ld_q,
+                       q + (t->r0 + r) * a->ld_q + t->head * a->d_head, a->ld_q,
                        key_panel(seg->kv, t->kv_head, k / kern->nr), kern->nr, t->n - r, kern->nr,
                        a->d_head, false);
         }
@@ -169,6 +170,7 @@ static void weigh(const struct attn_job *j, const struct tile *t, const struct s
 static void mix_values(const struct attn_job *j, const struct tile *t) {
     const hs_attn *a = j->a;
     const int64_t mr = j->dev->kern->mr;
+    float *z = a->z;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
         int64_t end = min64(seg->first + seg->n, t->pos + t->n);
@@ -183,8 +185,8 @@ static void mix_values(const struct attn_job *j, const struct tile *t) {
         }
     }
     for (int64_t r = 0; r < t->n; r++)
-        memcpy(a->z + (t->r0 + r) * a->ld_z + t->head * a->d_head, t->z + r * j->seg[1].kv->d_pad,
-               (size_t)a->d_head * sizeof *a->z);
+        memcpy(z + (t->r0 + r) * a->ld_z + t->head * a->d_head, t->z + r * j->seg[1].kv->d_pad,
+               (size_t)a->d_head * sizeof *z);
 }
 
 // Puts x where a row has no key, for those who look at tiles.
@@ -258,7 +260,7 @@ static int run_tile(const struct attn_job *j, const struct tile *t, int want) {
     int rc;
     products(j, t);
     for (int64_t r = 0; r < t->n; r++)
-        t->max[r] = kern->scale_max(t->s + r * j->ld, t->pos + r + 1, j->a->scale);
+        t->max[r] = kern->scale_max(t->s + r * j->ld, t->pos + r + 1, (float)j->a->scale);
     if (want & (HS_TILE_WRITE_SCORES | HS_TILE_READ_SCORES) && (rc = score_hooks(j, t, want)))
         return rc;
     for (int64_t r = 0; r < t->n; r++)

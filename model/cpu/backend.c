@@ -71,6 +71,7 @@ static int cpu_open(hs_dev **out, const hs_dev_opts *opts) {
     if (!opts) opts = &defaults;
     int rc = hs_alloc(&dev, 1, sizeof *dev);
     if (rc) return rc;
+    dev->precision = opts->precision;
     if ((rc = choose(&dev->kern, opts->isa))) goto out;
     if ((rc = hs_pool_open(&dev->pool, opts->threads))) goto out;
     dev->n_worker = hs_pool_threads(dev->pool);
@@ -128,7 +129,7 @@ static void embed_rows(const struct row_job *j, int64_t r0, int64_t r1) {
     for (int64_t r = r0; r < r1; r++) hs_cpu_row(j->table, j->ids[r], 0, j->d, j->y + r * j->d);
 }
 
-static int cpu_embed(hs_dev *dev, float *y, const hs_view *table, const int32_t *ids, int64_t n) {
+static int cpu_embed(hs_dev *dev, void *y, const hs_view *table, const int32_t *ids, int64_t n) {
     int rc = hs_cpu_row_check(table);
     if (rc) return rc;
     return run_rows(&(struct row_job){.dev = dev,
@@ -146,8 +147,8 @@ static void norm_scale_rows(const struct row_job *j, int64_t r0, int64_t r1) {
                                                         j->eps);
 }
 
-static int cpu_norm_scale(hs_dev *dev, float *scale, float *normalized, const float *x,
-                          int64_t n_rows, int64_t d, enum hs_norm kind, double eps) {
+static int cpu_norm_scale(hs_dev *dev, void *scale, void *normalized, const void *x, int64_t n_rows,
+                          int64_t d, enum hs_norm kind, double eps) {
     if (kind != HS_NORM_RMS && kind != HS_NORM_LAYER)
         return hs_fail(HS_EARG, "this model has no normalisation to compute");
     return run_rows(&(struct row_job){.dev = dev,
@@ -166,7 +167,7 @@ static void norm_gain_rows(const struct row_job *j, int64_t r0, int64_t r1) {
         j->dev->kern->norm_gain(j->y + r * j->d, j->a + r * j->d, j->d, j->b, j->c);
 }
 
-static int cpu_norm_gain(hs_dev *dev, float *y, const float *normalized, int64_t n_rows, int64_t d,
+static int cpu_norm_gain(hs_dev *dev, void *y, const void *normalized, int64_t n_rows, int64_t d,
                          const float *w, const float *b) {
     return run_rows(&(struct row_job){.dev = dev,
                                       .rows = norm_gain_rows,
@@ -184,8 +185,8 @@ static void rope_rows(const struct row_job *j, int64_t r0, int64_t r1) {
                            j->a + r * j->rope_dim);
 }
 
-static int cpu_rope(hs_dev *dev, float *x, int64_t ld, int64_t n_rows, int64_t n_head,
-                    int64_t d_head, int64_t rope_dim, const float *cos_sin) {
+static int cpu_rope(hs_dev *dev, void *x, int64_t ld, int64_t n_rows, int64_t n_head,
+                    int64_t d_head, int64_t rope_dim, const void *cos_sin) {
     return run_rows(&(struct row_job){.dev = dev,
                                       .rows = rope_rows,
                                       .n_rows = n_rows,
@@ -202,7 +203,7 @@ static void act_rows(const struct row_job *j, int64_t r0, int64_t r1) {
     j->dev->kern->act[j->kind](j->y + r0, j->a + r0, j->b ? j->b + r0 : NULL, r1 - r0);
 }
 
-static int cpu_act(hs_dev *dev, float *y, const float *pre, const float *linear, int64_t n,
+static int cpu_act(hs_dev *dev, void *y, const void *pre, const void *linear, int64_t n,
                    enum hs_act kind) {
     return run_rows(&(struct row_job){.dev = dev,
                                       .rows = act_rows,
@@ -218,13 +219,14 @@ static void add_rows(const struct row_job *j, int64_t r0, int64_t r1) {
     j->dev->kern->add(j->y + r0, j->a + r0, j->b + r0, r1 - r0);
 }
 
-static int cpu_add(hs_dev *dev, float *y, const float *a, const float *b, int64_t n) {
+static int cpu_add(hs_dev *dev, void *y, const void *a, const void *b, int64_t n) {
     return run_rows(&(struct row_job){
         .dev = dev, .rows = add_rows, .n_rows = n, .d = 1, .y = y, .a = a, .b = b});
 }
 
 const hs_backend hs_backend_cpu = {
     .name = "cpu",
+    .dtype = HS_F32,
     .open = cpu_open,
     .close = cpu_close,
     .isa = cpu_isa,

@@ -16,6 +16,7 @@ typedef struct hs_cpu_block {
 
 struct hs_dev {
     const hs_kern *kern;
+    enum hs_precision precision; // HS_PREC_EXACT or HS_PREC_BF16
     hs_pool *pool;
     int n_worker;
     hs_cpu_block *scratch; // [n_worker]
@@ -40,13 +41,13 @@ int hs_cpu_row_check(const hs_view *m) HS_MUST_USE;
 int hs_cpu_pack(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
                 enum hs_weight_mode mode);
 void hs_cpu_unpack(hs_weight *);
-int hs_cpu_linear(hs_dev *, float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t n_rows,
-                  const hs_weight *w, const float *bias);
+int hs_cpu_linear(hs_dev *, const hs_product *p, int n_product, const void *x, int64_t ld_x,
+                  int64_t n_rows);
 
 int hs_cpu_kv_open(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
 void hs_cpu_kv_close(hs_kv *);
-int hs_cpu_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const float *k, int64_t ld_k,
-                  const float *v, int64_t ld_v);
+int hs_cpu_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
+                  const void *v, int64_t ld_v);
 int hs_cpu_attention(hs_dev *, const hs_attn *);
 
 #endif

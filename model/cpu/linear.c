@@ -186,10 +186,11 @@ static int linear_task(void *arg, int64_t task, int worker) {
     return HS_OK;
 }
 
-int hs_cpu_linear(hs_dev *dev, float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t n_rows,
-                  const hs_weight *w, const float *bias) {
-    struct linear_job j = {dev, w, y, ld_y, x, ld_x, n_rows, bias, ROWS, div_up(w->n, COLUMNS)};
-    if (n_rows < 1) return HS_OK;
+static int one_product(hs_dev *dev, const hs_product *p, const float *x, int64_t ld_x,
+                       int64_t n_rows) {
+    const hs_weight *w = p->w;
+    struct linear_job j = {dev,  w,      p->y,    p->ld_y, x,
+                           ld_x, n_rows, p->bias, ROWS,    div_up(w->n, COLUMNS)};
     if (!w->panels.p)
         j.rows = ROWS_KEEP;
     else
@@ -200,4 +201,12 @@ int hs_cpu_linear(hs_dev *dev, float *y, int64_t ld_y, const float *x, int64_t l
     if (rc) return rc;
     return hs_cpu_run(dev, j.col_tasks * div_up(n_rows, j.rows), linear_task, &j,
                       n_rows * w->n * w->k);
+}
+
+int hs_cpu_linear(hs_dev *dev, const hs_product *p, int n_product, const void *x, int64_t ld_x,
+                  int64_t n_rows) {
+    int rc = HS_OK;
+    for (int i = 0; n_rows > 0 && i < n_product && !rc; i++)
+        rc = one_product(dev, &p[i], x, ld_x, n_rows);
+    return rc;
 }

@@ -90,7 +90,7 @@ struct linear {
 };
 static void linear_call(void *arg) {
     struct linear *l = arg;
-    must(be->linear(l->dev, l->y, l->n, l->x, l->k, l->m, l->w, NULL));
+    must(be->linear(l->dev, &(hs_product){l->y, l->n, l->w, NULL}, 1, l->x, l->k, l->m));
 }
 
 static void linears(hs_dev *dev, double peak, enum hs_weight_mode mode, hs_dtype type) {

@@ -68,7 +68,7 @@ static void chain(hs_dev *dev, enum hs_weight_mode mode, int64_t r0, int64_t n, 
     assert_int_equal(be->act(dev, u, t, x + r0 * K, n * K, HS_ACT_GELU), 0);
     assert_int_equal(be->act(dev, t, u, NULL, n * K, HS_ACT_SILU), 0);
     assert_int_equal(be->add(dev, t, t, x + r0 * K, n * K), 0);
-    assert_int_equal(be->linear(dev, y, N, t, K, n, packed, b), 0);
+    assert_int_equal(be->linear(dev, &(hs_product){y, N, packed, b}, 1, t, K, n), 0);
     assert_int_equal(be->rope(dev, y, N, n, 5, 40, 20, cs + r0 * 20), 0);
     be->unpack(packed);
     free(x), free(w), free(b), free(cs), free(t);
@@ -112,7 +112,8 @@ static void columns_stand_alone(const char *isa) {
             hs_view v = hs_view_f32(w + c0 * K, c1 - c0, K);
             hs_weight *packed;
             assert_int_equal(be->pack(dev, &packed, &v, NULL, HS_WEIGHT_EXPAND), 0);
-            assert_int_equal(be->linear(dev, to + c0, N, x, K, 7, packed, NULL), 0);
+            assert_int_equal(be->linear(dev, &(hs_product){to + c0, N, packed, NULL}, 1, x, K, 7),
+                             0);
             be->unpack(packed);
         }
         same(y, to, 7 * N);

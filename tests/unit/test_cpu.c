@@ -78,7 +78,7 @@ static void check_weight(hs_dev *dev, const hs_view *view, const int32_t *row_of
         for (int64_t i = 0; i < m * ld_y; i++) y[i] = 12345;
         hs_weight *packed;
         assert_int_equal(be->pack(dev, &packed, view, row_of, (enum hs_weight_mode)mode), 0);
-        assert_int_equal(be->linear(dev, y, ld_y, x, ld_x, m, packed, bias), 0);
+        assert_int_equal(be->linear(dev, &(hs_product){y, ld_y, packed, bias}, 1, x, ld_x, m), 0);
         check_product(y, ld_y, x, ld_x, m, w, n, k, bias);
         for (int64_t r = 0; r < m; r++)
             for (int64_t c = n; c < ld_y; c++) assert_true(y[r * ld_y + c] == 12345);
