@@ -42,10 +42,11 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
 # One kernel source, one object per instruction set, chosen at run time.
 X86      := $(filter x86_64%,$(shell $(CC) -dumpmachine))
-ISAS     := generic $(if $(X86),avx2 avx512)
+ISAS     := generic $(if $(X86),avx2 avx512 avx512bf16)
 ISA_generic :=
 ISA_avx2    := -mavx2 -mfma -mf16c
 ISA_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
 KERN_FLAGS  := -O3 -fno-math-errno -fno-trapping-math
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) \

@@ -425,7 +425,7 @@ static int one_thread(const lab *b) {
     hs_model_options one = *b->again;
     hs_model *model;
     one.threads = 1;
-    one.weights = HS_WEIGHT_KEEP;
+    one.weights = HS_WEIGHT_EXPAND;
     int rc = hs_cli_model_open(&model, b->path, &one, NULL);
     if (rc) return rc;
     rc = same_bits(b, "one thread and packed weights = all threads and f32 weights",

@@ -12,8 +12,9 @@ const hs_opt hs_opts_model[] = {
      "threads to use (default: all cores)"},
     {"ctx", 0, HS_OPT_INT, offsetof(hs_model_options, ctx), "N", NULL,
      "context length (default: the model's own)"},
-    {"weights", 0, HS_OPT_ENUM, offsetof(hs_model_options, weights), "expand|keep", "expand",
-     "expand to f32 at load, or keep as stored: less memory, slower, same results"},
+    {"weights", 0, HS_OPT_ENUM, offsetof(hs_model_options, weights), "keep|expand", "keep",
+     "keep weights in the numbers of the file, or expand them to f32 at load: more memory, "
+     "same results"},
     {"isa", 0, HS_OPT_TEXT, offsetof(hs_model_options, isa), "NAME", NULL,
      "kernels: generic, avx2 or avx512 (default: the best this machine has)"},
     {0},
@@ -51,7 +52,7 @@ int hs_cli_model_open(hs_model **out, const char *path, const hs_model_options *
                       const hs_progress *progress) {
     *out = NULL;
     hs_model_opts opts = {
-        .weights = options->weights ? HS_WEIGHT_KEEP : HS_WEIGHT_EXPAND,
+        .weights = (enum hs_weight_mode)options->weights,
         .n_ctx = options->ctx,
         .progress = progress,
     };

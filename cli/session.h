@@ -14,7 +14,7 @@
 typedef struct hs_model_options {
     int64_t threads, ctx;
     const char *isa;
-    int weights; // index into expand|keep
+    int weights; // enum hs_weight_mode
 } hs_model_options;
 extern const hs_opt hs_opts_model[];
 

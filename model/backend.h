@@ -36,9 +36,10 @@ typedef struct hs_dev_opts {
     enum hs_precision precision;
 } hs_dev_opts;
 
+// Both give the same bits.
 enum hs_weight_mode {
-    HS_WEIGHT_EXPAND, // panels made once at load
-    HS_WEIGHT_KEEP,   // left as stored in the map, unpacked a panel chunk at a time: same bits
+    HS_WEIGHT_KEEP,   // packed in the numbers of the file, widened where they are multiplied
+    HS_WEIGHT_EXPAND, // packed as f32
 };
 
 // One of the products that share their input: y[n_rows, N] (ld_y) = x W^T (+ bias[N]).
@@ -77,11 +78,13 @@ typedef struct hs_backend {
     hs_pool *(*pool)(hs_dev *);
 
     // Makes `out` from w, logically [out, in] with any strides (block formats: whole rows).
-    // row_of: row n of the weight is stored row row_of[n]; NULL = the identity. KEEP borrows the
-    // map and row_of, which must outlive the weight.
+    // row_of: row n of the weight is stored row row_of[n]; NULL = the identity. Nothing is
+    // borrowed. HS_EFORMAT names the first number that is not finite.
     int (*pack)(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
                 enum hs_weight_mode mode);
     void (*unpack)(hs_weight *); // frees it
+    // Bytes that `pack` would take, 0 for a view that it would refuse.
+    int64_t (*weight_bytes)(const hs_dev *, const hs_view *w, enum hs_weight_mode mode);
 
     // n_product products of x[n_rows, K] (ld_x), all of the same K; outputs do not overlap.
     int (*linear)(hs_dev *, const hs_product *p, int n_product, const void *x, int64_t ld_x,

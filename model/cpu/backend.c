@@ -24,6 +24,9 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+static bool has_avx512bf16(void) {
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 // Best first.
@@ -32,6 +35,7 @@ static const struct {
     bool (*has)(void);
 } isas[] = {
 #if defined __x86_64__
+    {&hs_kern_avx512bf16, has_avx512bf16},
     {&hs_kern_avx512, has_avx512},
     {&hs_kern_avx2, has_avx2},
 #endif
@@ -60,6 +64,7 @@ static void cpu_close(hs_dev *dev) {
     if (!dev) return;
     for (int i = 0; dev->scratch && i < dev->n_worker; i++) hs_cpu_block_free(&dev->scratch[i]);
     free(dev->scratch);
+    hs_cpu_block_free(&dev->pairs);
     hs_pool_close(dev->pool);
     free(dev);
 }
@@ -233,6 +238,7 @@ const hs_backend hs_backend_cpu = {
     .pool = cpu_pool,
     .pack = hs_cpu_pack,
     .unpack = hs_cpu_unpack,
+    .weight_bytes = hs_cpu_weight_bytes,
     .linear = hs_cpu_linear,
     .embed = cpu_embed,
     .norm_scale = cpu_norm_scale,

@@ -38,16 +38,17 @@ void hs_cpu_block_free(hs_cpu_block *b) {
     *b = (hs_cpu_block){0};
 }
 
+int hs_cpu_block_need(hs_cpu_block *b, int64_t n) {
+    if (b->bytes / sizeof(float) >= (size_t)n) return HS_OK;
+    hs_cpu_block_free(b);
+    // A quarter to spare: decoding asks for a little more at every token.
+    return hs_cpu_block_get(b, n + n / 4, 1);
+}
+
 int hs_cpu_scratch(hs_dev *dev, int64_t n) {
-    for (int i = 0; i < dev->n_worker; i++) {
-        hs_cpu_block *s = &dev->scratch[i];
-        if (s->bytes / sizeof(float) >= (size_t)n) continue;
-        hs_cpu_block_free(s);
-        // A quarter to spare: decoding asks for a little more at every token.
-        int rc = hs_cpu_block_get(s, n + n / 4, 1);
-        if (rc) return rc;
-    }
-    return HS_OK;
+    int rc = HS_OK;
+    for (int i = 0; i < dev->n_worker && !rc; i++) rc = hs_cpu_block_need(&dev->scratch[i], n);
+    return rc;
 }
 
 // ---- tasks --------------------------------------------------------------------------------------

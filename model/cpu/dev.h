@@ -20,11 +20,14 @@ struct hs_dev {
     hs_pool *pool;
     int n_worker;
     hs_cpu_block *scratch; // [n_worker]
+    hs_cpu_block pairs;    // rows rounded to bf16, on their way into a product
 };
 
 // rows * cols zeroed floats straight from the kernel. HS_ENOMEM leaves *out empty.
 int hs_cpu_block_get(hs_cpu_block *out, int64_t rows, int64_t cols) HS_MUST_USE;
 void hs_cpu_block_free(hs_cpu_block *);
+// At least n floats, contents lost when it grows.
+int hs_cpu_block_need(hs_cpu_block *, int64_t n) HS_MUST_USE;
 
 // Makes every worker's scratch hold at least n floats; contents are lost. Not inside a task.
 int hs_cpu_scratch(hs_dev *, int64_t n) HS_MUST_USE;
@@ -41,6 +44,7 @@ int hs_cpu_row_check(const hs_view *m) HS_MUST_USE;
 int hs_cpu_pack(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
                 enum hs_weight_mode mode);
 void hs_cpu_unpack(hs_weight *);
+int64_t hs_cpu_weight_bytes(const hs_dev *, const hs_view *w, enum hs_weight_mode mode);
 int hs_cpu_linear(hs_dev *, const hs_product *p, int n_product, const void *x, int64_t ld_x,
                   int64_t n_rows);
 

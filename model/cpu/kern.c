@@ -5,6 +5,7 @@
 
 #include "model/cpu/kern_gemm.h"
 #include "model/cpu/kern_ops.h"
+#include "model/cpu/kern_panel.h"
 #include "model/cpu/kern_softmax.h"
 
 #define JOIN(a, b) a##b
@@ -18,6 +19,12 @@ const hs_kern TABLE(HS_ISA) = {
     .mr = GEMM_MR,
     .nr = GEMM_NV * W,
     .gemm = gemm,
+    .gemm_pairs = gemm_pairs,
+    .pairs = pairs,
+    .panel = {[HS_PANEL_F16] = panel_f16,
+              [HS_PANEL_BF16] = panel_bf16,
+              [HS_PANEL_Q8] = panel_q8,
+              [HS_PANEL_Q4] = panel_q4},
     .transpose = transpose,
     .scale_max = scale_max,
     .softmax = softmax,

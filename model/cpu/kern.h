@@ -14,6 +14,29 @@
 
 typedef void hs_act_fn(float *y, const float *pre, const float *linear, int64_t n);
 
+// How the numbers of a packed weight are stored; see kern_panel.h.
+enum hs_panel_format {
+    HS_PANEL_F32,
+    HS_PANEL_F16,
+    HS_PANEL_BF16,
+    HS_PANEL_Q8,
+    HS_PANEL_Q4,
+    HS_N_PANEL,
+};
+enum { HS_PANEL_FEW = 4 }; // rows of x that are multiplied by a panel as it is
+
+// nr rows of a weight from some column on, in words of 32 bits.
+typedef struct hs_panel {
+    const int32_t *word;      // [k / numbers of a word][nr]
+    const float *scale, *min; // [k / group][nr], integers only
+    int group;
+} hs_panel;
+
+// m = 0: the panel's columns as f32 to c, [k][nr]. m = 1 .. HS_PANEL_FEW: c[m, nr] = x[m, k] times
+// them, on top of c's numbers when `add`, summed as `gemm` does.
+typedef void hs_panel_fn(float *c, int64_t ld_c, const float *x, int64_t ld_x, int64_t m,
+                         const hs_panel *panel, int64_t k, bool add);
+
 typedef struct hs_kern {
     const char *name;
     int width; // floats of a vector
@@ -25,7 +48,13 @@ typedef struct hs_kern {
     // `add` has the same bits.
     void (*gemm)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b, int64_t ld_b,
                  int64_t m, int64_t n, int64_t k, bool add);
-    // dst[c][r] = src[r][c].
+    // The same for numbers rounded to bf16, two in a word of a and b: k counts the pairs. Sums are
+    // f32, a pair at a time.
+    void (*gemm_pairs)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
+                       int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
+    void (*pairs)(float *dst, const float *x, int64_t n); // rounds n numbers to bf16, in pairs
+    hs_panel_fn *panel[HS_N_PANEL];                       // NULL for f32, which `gemm` takes
+    // dst[c][r] = src[r][c], words of any meaning.
     void (*transpose)(float *dst, int64_t ld_dst, const float *src, int64_t ld_src, int64_t rows,
                       int64_t cols);
     // One row of attention scores: multiplies them in place and returns the largest, -inf when
@@ -46,7 +75,7 @@ typedef struct hs_kern {
 
 extern const hs_kern hs_kern_generic;
 #if defined __x86_64__
-extern const hs_kern hs_kern_avx2, hs_kern_avx512;
+extern const hs_kern hs_kern_avx2, hs_kern_avx512, hs_kern_avx512bf16;
 #endif
 
 #endif

@@ -1,5 +1,5 @@
-// One set of vector names for three instruction sets; included by kern.c only, which is compiled
-// once for each of them (HS_ISA_generic, HS_ISA_avx2 or HS_ISA_avx512).
+// One set of vector names for four instruction sets; included by kern.c only, which is compiled
+// once for each of them (HS_ISA_generic, HS_ISA_avx2, HS_ISA_avx512, HS_ISA_avx512bf16).
 //
 //     vf        W floats, a GCC vector: + - * / work on it
 //     vi        W int32
@@ -12,6 +12,10 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined HS_ISA_avx512bf16
+#define HS_ISA_avx512
+#endif
 
 #if defined HS_ISA_avx512
 #include <immintrin.h>
@@ -39,6 +43,8 @@ typedef int32_t vi __attribute__((vector_size(W * sizeof(float))));
 // v_fma(a, b, c) = a * b + c, rounded once where the set can. v_max(a, b) = a > b ? a : b, so b
 // where either is a NaN. v_if_lt(a, b, x, y) = a < b ? x : y.
 // v_equal_bits: bit i tells whether lane i is equal.
+// v_nibble(x, j): bits 4j .. 4j + 3 of each lane, as a number. v_dot(a, b, c) = c + a b, where the
+// lanes of a and b are pairs of bf16.
 // v_load_n takes the first n (0..W) lanes from memory and the rest from fill.
 
 // One line a primitive, so that the sets can be held side by side.
@@ -62,6 +68,11 @@ HS_INLINE vf v_if_lt(vf a, vf b, vf x, vf y) {
 HS_INLINE uint32_t v_equal_bits(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 // p * 2^n for whole n within +-150.
 HS_INLINE vf v_scale2(vf p, vf n) { return _mm512_scalef_ps(p, n); }
+// The look-up takes the lowest four bits of an index only.
+HS_INLINE vf v_nibble(vi x, const int j) {
+    const vf digit = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return _mm512_permutexvar_ps((__m512i)(x >> 4 * j), digit);
+}
 
 #elif defined HS_ISA_avx2
 
@@ -121,6 +132,20 @@ HS_INLINE vf v_min(vf a, vf b) { return v_if_lt(a, b, a, b); }
 HS_INLINE vf v_scale2(vf p, vf n) {
     vi k = __builtin_convertvector(n, vi), half = k >> 1;
     return p * (vf)((half + 127) << 23) * (vf)((k - half + 127) << 23);
+}
+#endif
+
+#if !defined HS_ISA_avx512
+HS_INLINE vf v_nibble(vi x, const int j) { return __builtin_convertvector(x >> 4 * j & 15, vf); }
+#endif
+
+#if defined HS_ISA_avx512bf16
+HS_INLINE vf v_dot(vf a, vf b, vf c) { return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b); }
+#else
+HS_INLINE vf v_dot(vf a, vf b, vf c) {
+    const int32_t high = (int32_t)0xffff0000;
+    c = v_fma((vf)((vi)a << 16), (vf)((vi)b << 16), c);
+    return v_fma((vf)((vi)a & high), (vf)((vi)b & high), c);
 }
 #endif
 

@@ -73,7 +73,7 @@ static void check_weight(hs_dev *dev, const hs_view *view, const int32_t *row_of
     hs_prng g = hs_prng_seed((uint64_t)(m + view->shape[0] * 31 + view->shape[1]));
     int64_t n = view->shape[0], k = view->shape[1], ld_x = k + 3, ld_y = n + 2;
     float *x = randoms(&g, m * ld_x), *bias = with_bias ? randoms(&g, n) : NULL;
-    for (int mode = HS_WEIGHT_EXPAND; mode <= HS_WEIGHT_KEEP; mode++) {
+    for (int mode = HS_WEIGHT_KEEP; mode <= HS_WEIGHT_EXPAND; mode++) {
         float *y = get((size_t)(m * ld_y), sizeof *y);
         for (int64_t i = 0; i < m * ld_y; i++) y[i] = 12345;
         hs_weight *packed;
