@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,18 +20,23 @@ static const hs_backend *const be = &hs_backend_cpu;
 // ---- scaffolding --------------------------------------------------------------------------------
 
 // Runs a check on every set of kernels this CPU has, with two threads.
-static void on_each_isa(void (*check)(hs_dev *)) {
-    static const char *const names[] = {"generic", "avx2", "avx512"};
+static void on_each_isa_at(enum hs_precision precision, void (*check)(hs_dev *)) {
+    static const char *const names[] = {"generic", "avx2", "avx512", "avx512bf16"};
     int ran = 0;
     for (int i = 0; i < COUNT(names); i++) {
         hs_dev *dev;
-        if (be->open(&dev, &(hs_dev_opts){.threads = 2, .isa = names[i]})) continue;
+        const hs_dev_opts opts = {.threads = 2, .isa = names[i], .precision = precision};
+        if (be->open(&dev, &opts)) continue;
         assert_string_equal(be->isa(dev), names[i]);
         check(dev);
         be->close(dev);
         ran++;
     }
     assert_true(ran > 0);
+}
+
+static void on_each_isa(void (*check)(hs_dev *)) {
+    on_each_isa_at(HS_PREC_EXACT, check);
 }
 
 static void *get(size_t n, size_t size) {
@@ -67,12 +73,14 @@ static void check_product(const float *y, int64_t ld_y, const float *x, int64_t 
         }
 }
 
-// Multiplies with `view` in both modes and checks against its rows W; y has guard columns.
+// Multiplies with `view` in both modes, which give the same bits, and checks against its rows W; y
+// has guard columns.
 static void check_weight(hs_dev *dev, const hs_view *view, const int32_t *row_of, const float *w,
                          int64_t m, bool with_bias) {
     hs_prng g = hs_prng_seed((uint64_t)(m + view->shape[0] * 31 + view->shape[1]));
     int64_t n = view->shape[0], k = view->shape[1], ld_x = k + 3, ld_y = n + 2;
     float *x = randoms(&g, m * ld_x), *bias = with_bias ? randoms(&g, n) : NULL;
+    float *kept = NULL;
     for (int mode = HS_WEIGHT_KEEP; mode <= HS_WEIGHT_EXPAND; mode++) {
         float *y = get((size_t)(m * ld_y), sizeof *y);
         for (int64_t i = 0; i < m * ld_y; i++) y[i] = 12345;
@@ -83,8 +91,11 @@ static void check_weight(hs_dev *dev, const hs_view *view, const int32_t *row_of
         for (int64_t r = 0; r < m; r++)
             for (int64_t c = n; c < ld_y; c++) assert_true(y[r * ld_y + c] == 12345);
         be->unpack(packed);
-        free(y);
+        if (kept) assert_memory_equal(kept, y, (size_t)(m * ld_y) * sizeof *y);
+        free(kept);
+        kept = y;
     }
+    free(kept);
     free(x);
     free(bias);
 }
@@ -123,7 +134,7 @@ static void every_dtype(hs_dev *dev) {
     hs_prng g = hs_prng_seed(2);
     for (int d = 0; d < HS_N_DTYPE; d++) {
         const hs_dtype_traits *t = &hs_dtypes[d];
-        int64_t n = 70, k = t->items == 1 ? 300 : 1024, row = k / t->items * t->bytes;
+        int64_t n = 70, k = t->items == 1 ? 801 : 1024, row = k / t->items * t->bytes;
         uint8_t *bytes = random_blocks(&g, (size_t)(n * row));
         hs_view v = {bytes, (hs_dtype)d, 2, {n, k}, {k, 1}};
         if (!t->to_f32) {
@@ -135,7 +146,8 @@ static void every_dtype(hs_dev *dev) {
         }
         float *w = get((size_t)(n * k), sizeof *w);
         for (int64_t r = 0; r < n; r++) t->to_f32(bytes + r * row, w + r * k, k);
-        check_weight(dev, &v, NULL, w, 7, false);
+        for (int64_t m = 1; m <= 7; m++) check_weight(dev, &v, NULL, w, m, m == 3);
+        check_weight(dev, &v, NULL, w, 300, false); // several row blocks
 
         int32_t ids[] = {69, 0, 33, 0};
         float *y = get((size_t)(COUNT(ids) * k), sizeof *y);
@@ -192,6 +204,115 @@ static void strides(hs_dev *dev) {
 static void test_strides(void **state) {
     (void)state;
     on_each_isa(strides);
+}
+
+// Products that share their input are those of each alone, whatever their formats.
+static void shared_input(hs_dev *dev) {
+    enum { K = 96, M = 9 };
+    static const int64_t ns[] = {130, 40, 64};
+    hs_prng g = hs_prng_seed(4);
+    float *x = randoms(&g, M * K), *w = randoms(&g, 130 * K), *bias = randoms(&g, 130);
+    uint8_t *q = random_blocks(&g, 130 * K / 32 * 20);
+    const hs_view views[] = {
+        hs_view_f32(w, ns[0], K), {q, HS_Q4_1, 2, {ns[1], K}, {K, 1}}, hs_view_f32(w, ns[2], K)};
+    hs_weight *packed[3];
+    hs_product all[3], one;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(be->pack(dev, &packed[i], &views[i], NULL, HS_WEIGHT_KEEP), 0);
+        all[i] = (hs_product){get((size_t)(M * ns[i]), sizeof *x), ns[i], packed[i],
+                              i ? bias : NULL};
+    }
+    assert_int_equal(be->linear(dev, all, 3, x, K, M), 0);
+    for (int i = 0; i < 3; i++) {
+        one = all[i];
+        one.y = get((size_t)(M * ns[i]), sizeof *x);
+        assert_int_equal(be->linear(dev, &one, 1, x, K, M), 0);
+        assert_memory_equal(one.y, all[i].y, (size_t)(M * ns[i]) * sizeof *x);
+        be->unpack(packed[i]);
+        free(one.y);
+        free(all[i].y);
+    }
+    free(x), free(w), free(bias), free(q);
+}
+static void test_shared_input(void **state) {
+    (void)state;
+    on_each_isa(shared_input);
+}
+
+static void round_all(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = hs_bf16_to_f32(hs_bf16_of_f32(x[i]));
+}
+
+// In bf16 the product is that of the rounded numbers, to the error of an f32 sum.
+static void bf16_products(hs_dev *dev) {
+    static const struct {
+        int64_t m, n, k;
+        hs_dtype type;
+    } cases[] = {{1, 64, 64, HS_F32},   {5, 70, 801, HS_F32},   {300, 33, 1601, HS_F32},
+                 {3, 130, 2, HS_F32},   {2, 7, 1, HS_F32},      {6, 65, 1024, HS_Q4_1},
+                 {13, 70, 768, HS_F16}, {13, 70, 769, HS_BF16}, {7, 64, 256, HS_Q6_K}};
+    hs_prng g = hs_prng_seed(5);
+    for (int i = 0; i < COUNT(cases); i++) {
+        const int64_t m = cases[i].m, n = cases[i].n, k = cases[i].k;
+        const hs_dtype_traits *t = &hs_dtypes[cases[i].type];
+        float *x = randoms(&g, m * k), *w = randoms(&g, n * k);
+        float *y = get((size_t)(m * n), sizeof *y);
+        uint8_t *bytes = random_blocks(&g, (size_t)(n * k / t->items * t->bytes));
+        if (cases[i].type == HS_F32) memcpy(bytes, w, (size_t)(n * k) * sizeof *w);
+        t->to_f32(bytes, w, n * k);
+        hs_weight *packed;
+        hs_view v = {bytes, cases[i].type, 2, {n, k}, {k, 1}};
+        assert_int_equal(be->pack(dev, &packed, &v, NULL, HS_WEIGHT_KEEP), 0);
+        assert_int_equal(be->linear(dev, &(hs_product){y, n, packed, NULL}, 1, x, k, m), 0);
+        round_all(x, m * k);
+        round_all(w, n * k);
+        check_product(y, n, x, k, m, w, n, k, NULL);
+        be->unpack(packed);
+        free(x), free(w), free(y), free(bytes);
+    }
+}
+static void test_bf16_products(void **state) {
+    (void)state;
+    on_each_isa_at(HS_PREC_BF16, bf16_products);
+}
+
+// A number that is not finite is refused, and named by its place, in every format.
+static void refuse_infinite(hs_dev *dev) {
+    enum { N = 70, K = 1024, ROW = 67 };
+    hs_prng g = hs_prng_seed(6);
+    for (int d = 0; d < HS_N_DTYPE; d++) {
+        const hs_dtype_traits *t = &hs_dtypes[d];
+        if (!t->to_f32) continue;
+        const size_t row = K / t->items * (size_t)t->bytes, at = ROW * row;
+        uint8_t *bytes = random_blocks(&g, N * row);
+        // The second block of a row: its scale, or the second number; -infinity in any format.
+        static const struct {
+            hs_dtype type;
+            size_t at; // of the upper byte of a half, or the number's last two bytes
+        } scales[] = {{HS_Q2_K, 81}, {HS_Q3_K, 109}, {HS_Q6_K, 209}};
+        size_t high = t->quant ? 1 : (size_t)t->bytes - 1;
+        for (int i = 0; i < COUNT(scales); i++)
+            if ((int)scales[i].type == d) high = scales[i].at;
+        uint8_t *p = bytes + at + (size_t)t->bytes + high;
+        p[0] = d == HS_F16 || t->quant ? 0xfc : 0xff;
+        p[-1] = d == HS_F16 || t->quant ? 0 : d == HS_F64 ? 0xf0 : 0x80;
+        for (size_t i = 2; !t->quant && i < (size_t)t->bytes; i++) p[-(ptrdiff_t)i] = 0;
+        for (int mode = HS_WEIGHT_KEEP; mode <= HS_WEIGHT_EXPAND; mode++) {
+            hs_weight *packed;
+            char want[64];
+            hs_view v = {bytes, (hs_dtype)d, 2, {N, K}, {K, 1}};
+            assert_int_equal(be->pack(dev, &packed, &v, NULL, (enum hs_weight_mode)mode),
+                             HS_EFORMAT);
+            assert_null(packed);
+            snprintf(want, sizeof want, "row %d, column %d is", ROW, t->items);
+            if (!strstr(hs_errmsg(), want)) fail_msg("%s: %s", t->name, hs_errmsg());
+        }
+        free(bytes);
+    }
+}
+static void test_refuse_infinite(void **state) {
+    (void)state;
+    on_each_isa(refuse_infinite);
 }
 
 // ---- rows and elements --------------------------------------------------------------------------
@@ -715,13 +836,14 @@ static void test_wrong_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear_shapes),   cmocka_unit_test(test_every_dtype),
-        cmocka_unit_test(test_strides),         cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_rotation),        cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_attention),       cmocka_unit_test(test_exponential),
-        cmocka_unit_test(test_tiles),           cmocka_unit_test(test_failing_hook),
-        cmocka_unit_test(test_poison),          cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_linear_shapes), cmocka_unit_test(test_every_dtype),
+        cmocka_unit_test(test_strides),       cmocka_unit_test(test_shared_input),
+        cmocka_unit_test(test_bf16_products), cmocka_unit_test(test_refuse_infinite),
+        cmocka_unit_test(test_norms),         cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_activations),   cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_exponential),   cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_failing_hook),  cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_ties),          cmocka_unit_test(test_wrong_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
