@@ -32,7 +32,7 @@ say = $(if $(V),,@echo "  $(1) $(patsubst $(BUILD)/%,%,$(2))";)
 
 # ---- sources ------------------------------------------------------------------------------------
 
-ROOMS    := model/core model model/arch model/cpu hooks analyses analyses/observers \
+ROOMS    := model/core model model/arch model/cpu model/ref hooks analyses analyses/observers \
             analyses/experiments analyses/datasets db viz
 LIB_SRC  := $(filter-out model/cpu/kern.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
 CLI_SRC  := $(wildcard cli/*.c)

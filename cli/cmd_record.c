@@ -178,7 +178,7 @@ static int open_recorder(work *w, bool *complete) {
         .bos = hs_bos_names[w->opt->prompt.bos],
         .n_ctx = hs_cli_n_ctx(w->session.model),
         .seed = (uint64_t)w->opt->seed,
-        .precision = "exact",
+        .precision = hs_precision_names[hs_model_precision(w->session.model)],
     };
     if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
     if (!rc) rc = hs_rec_open(&w->rec, w->db, &info, w->opt->resume, &w->done, complete);

@@ -107,6 +107,7 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
     key_str(&w, "bos", hs_bos_names[plan->ask.bos]);
     key_int(&w, "n_ctx", hs_cli_n_ctx(model));
     key_str(&w, "isa", hs_model_backend(model)->isa(hs_model_dev(model)));
+    key_str(&w, "precision", hs_precision_names[hs_model_precision(model)]);
     key_str(&w, "maps", plan->ask.maps ? plan->ask.maps : "none");
     key_str(&w, "acts", plan->ask.acts ? plan->ask.acts : "");
     key_str(&w, "store", store[plan->ask.store]);

@@ -17,6 +17,9 @@ const hs_opt hs_opts_model[] = {
      "same results"},
     {"isa", 0, HS_OPT_TEXT, offsetof(hs_model_options, isa), "NAME", NULL,
      "kernels: generic, avx2 or avx512 (default: the best this machine has)"},
+    {"precision", 0, HS_OPT_ENUM, offsetof(hs_model_options, precision), "exact|bf16|f64", "exact",
+     "exact: f32 sums of weights as stored; bf16: products of rounded numbers, faster; f64: the "
+     "slow reference. verify tells how far they are apart"},
     {0},
 };
 
@@ -38,7 +41,9 @@ int hs_cli_dev(const hs_model_options *options, hs_dev_opts *out) {
         int rc = hs_parse_int("HS_THREADS", env, 0, 4096, &threads);
         if (rc) return rc;
     }
-    *out = (hs_dev_opts){.threads = (int)threads, .isa = options->isa};
+    *out = (hs_dev_opts){.threads = (int)threads,
+                         .isa = options->isa,
+                         .precision = (enum hs_precision)options->precision};
     if (!out->isa && isa && *isa) out->isa = isa;
     return HS_OK;
 }

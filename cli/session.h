@@ -14,7 +14,8 @@
 typedef struct hs_model_options {
     int64_t threads, ctx;
     const char *isa;
-    int weights; // enum hs_weight_mode
+    int weights;   // enum hs_weight_mode
+    int precision; // enum hs_precision
 } hs_model_options;
 extern const hs_opt hs_opts_model[];
 

@@ -79,7 +79,8 @@ typedef struct hs_backend {
 
     // Makes `out` from w, logically [out, in] with any strides (block formats: whole rows).
     // row_of: row n of the weight is stored row row_of[n]; NULL = the identity. Nothing is
-    // borrowed. HS_EFORMAT names the first number that is not finite.
+    // borrowed, but by the reference, which reads the map and row_of as long as the weight lives.
+    // HS_EFORMAT names the first number that is not finite.
     int (*pack)(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
                 enum hs_weight_mode mode);
     void (*unpack)(hs_weight *); // frees it
@@ -115,5 +116,6 @@ typedef struct hs_backend {
 } hs_backend;
 
 extern const hs_backend hs_backend_cpu;
+extern const hs_backend hs_backend_ref; // f64, plain loops
 
 #endif

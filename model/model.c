@@ -27,9 +27,15 @@ static int make_rope(hs_model *m) {
     if (m->cfg.pos != HS_POS_ROPE) return HS_OK;
     int rc = hs_arena_get(m->arena, &m->rope_freq, (size_t)half, sizeof *m->rope_freq);
     if (rc) return rc;
+    rc = hs_arena_get(m->arena, &m->rope_freq_f64, (size_t)half, sizeof *m->rope_freq_f64);
+    if (rc) return rc;
     hs_rope_freqs(&m->cfg, 0, m->rope_freq);
+    hs_rope_freqs_f64(&m->cfg, 0, m->rope_freq_f64);
     const float *divisor = hs_model_vector(m, HS_W_ROPE_FREQS, -1);
-    for (int64_t i = 0; divisor && i < half; i++) m->rope_freq[i] /= divisor[i];
+    for (int64_t i = 0; divisor && i < half; i++) {
+        m->rope_freq[i] /= divisor[i];
+        m->rope_freq_f64[i] /= (double)divisor[i];
+    }
     return HS_OK;
 }
 
@@ -68,6 +74,13 @@ static int pack_all(hs_model *m, const hs_progress *progress) {
                                  m->cfg.n_layer + 1);
 }
 
+// Who computes in which precision.
+static const hs_backend *const backends[HS_N_PREC] = {
+    [HS_PREC_EXACT] = &hs_backend_cpu,
+    [HS_PREC_BF16] = &hs_backend_cpu,
+    [HS_PREC_F64] = &hs_backend_ref,
+};
+
 int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
     static const hs_model_opts defaults;
     const hs_model_opts *o = opts ? opts : &defaults;
@@ -75,7 +88,8 @@ int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
     *out = NULL;
     int rc = hs_alloc(&m, 1, sizeof *m);
     if (rc) return rc;
-    m->be = &hs_backend_cpu;
+    m->precision = o->dev.precision;
+    m->be = backends[m->precision];
     m->weights = o->weights;
     rc = hs_arena_open(&m->arena);
     if (!rc) rc = hs_ckpt_open(&m->ckpt, path, true);
@@ -161,6 +175,10 @@ enum hs_weight_mode hs_model_weights(const hs_model *m) {
     return m->weights;
 }
 
+enum hs_precision hs_model_precision(const hs_model *m) {
+    return m->precision;
+}
+
 bool hs_model_has_point(const hs_model *m, enum hs_point point, const char **why) {
     const hs_config *c = &m->cfg;
     const bool norm = c->norm != HS_NORM_NONE, mlp = c->mlp != HS_MLP_NONE;
@@ -236,6 +254,20 @@ void hs_model_rope_row(const hs_model *m, int64_t pos, int64_t n_total, float *c
     hs_rope_row(c, freq, pos, cos_sin);
 }
 
+static void rope_row_f64(const hs_model *m, int64_t pos, int64_t n_total, double *cos_sin) {
+    const hs_config *c = &m->cfg;
+    const double *freq = m->rope_freq_f64;
+    if (c->rope_scaling == HS_ROPE_DYNAMIC && n_total > c->rope_orig_ctx) {
+        double *own = cos_sin + c->rope_dim / 2;
+        hs_rope_freqs_f64(c, n_total, own);
+        freq = own;
+    }
+    hs_rope_row_f64(c, freq, pos, cos_sin);
+}
+
 void hs_model_rotation(const hs_model *m, int64_t pos, int64_t n_total, void *cos_sin) {
-    hs_model_rope_row(m, pos, n_total, cos_sin);
+    if (m->be->dtype == HS_F64)
+        rope_row_f64(m, pos, n_total, cos_sin);
+    else
+        hs_model_rope_row(m, pos, n_total, cos_sin);
 }

@@ -37,6 +37,7 @@ const hs_backend *hs_model_backend(const hs_model *);
 int64_t hs_model_n_params(const hs_model *);
 const char *hs_model_dtype(const hs_model *); // the dtype of most weights, "q4_1"
 enum hs_weight_mode hs_model_weights(const hs_model *);
+enum hs_precision hs_model_precision(const hs_model *);
 // Whether the model ever fires a point. When not, *why (NULL allowed) gets one clause, static.
 bool hs_model_has_point(const hs_model *, enum hs_point point, const char **why);
 

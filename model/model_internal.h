@@ -27,8 +27,11 @@ struct hs_model {
     const hs_backend *be;
     hs_dev *dev;
     hs_arena *arena;
-    hs_bound *bound;  // [n_layer + 1][HS_N_ROLE], entry n_layer holds the model's own
-    float *rope_freq; // [rope_dim / 2], NULL without RoPE
+    hs_bound *bound; // [n_layer + 1][HS_N_ROLE], entry n_layer holds the model's own
+    enum hs_precision precision;
+    // [rope_dim / 2], NULL without RoPE; the second for models that run in double.
+    float *rope_freq;
+    double *rope_freq_f64;
     int64_t n_params;
     int dtype; // hs_dtype of most weights
     enum hs_weight_mode weights;

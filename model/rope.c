@@ -44,16 +44,23 @@ static double yarn_dim(const hs_config *c, double turns) {
            (2.0 * log(c->rope_theta));
 }
 
+// Where the ramp between fast and slow dimensions starts and ends.
+static void yarn_ramp(const hs_config *c, double *from, double *to) {
+    *from = yarn_dim(c, c->rope_beta_fast);
+    *to = yarn_dim(c, c->rope_beta_slow);
+    if (c->rope_truncate) {
+        *from = floor(*from);
+        *to = ceil(*to);
+    }
+    *from = fmax(*from, 0);
+    *to = fmin(*to, (double)(c->rope_dim - 1));
+    if (*from == *to) *to += 0.001;
+}
+
 // Fast dimensions keep their frequency, slow ones are interpolated, a linear ramp between.
 static void freqs_yarn(const hs_config *c, float *freq) {
-    double from = yarn_dim(c, c->rope_beta_fast), to = yarn_dim(c, c->rope_beta_slow);
-    if (c->rope_truncate) {
-        from = floor(from);
-        to = ceil(to);
-    }
-    from = fmax(from, 0);
-    to = fmin(to, (double)(c->rope_dim - 1));
-    if (from == to) to += 0.001;
+    double from, to;
+    yarn_ramp(c, &from, &to);
     for (int64_t i = 0; i < c->rope_dim / 2; i++) {
         const float wave = period((float)c->rope_theta, i, c->rope_dim);
         const float kept = 1.0f / wave, stretched = 1.0f / ((float)c->rope_factor * wave);
@@ -96,6 +103,48 @@ void hs_rope_row(const hs_config *c, const float *freq, int64_t pos, float *cos_
         const float angle = (float)pos * freq[i];
         cos_sin[i] = (float)cos((double)angle) * gain;
         cos_sin[half + i] = (float)sin((double)angle) * gain;
+    }
+}
+
+// ---- in double -------------------------------------------------------------------------------
+
+static double theta_f64(const hs_config *c, int64_t n_total) {
+    const double f = c->rope_factor, d = (double)c->rope_dim;
+    if (c->rope_scaling != HS_ROPE_DYNAMIC || n_total <= c->rope_orig_ctx) return c->rope_theta;
+    return c->rope_theta *
+           pow(f * (double)n_total / (double)c->rope_orig_ctx - (f - 1), d / (d - 2));
+}
+
+static double scale_llama3_f64(const hs_config *c, double freq) {
+    const double turns = (double)c->rope_orig_ctx * freq / TWO_PI; // over the trained context
+    const double keep = (turns - c->rope_low_freq) / (c->rope_high_freq - c->rope_low_freq);
+    const double share = fmin(fmax(keep, 0), 1);
+    return share * freq + (1 - share) * freq / c->rope_factor;
+}
+
+static double scale_yarn_f64(const hs_config *c, double freq, int64_t i) {
+    double from, to;
+    yarn_ramp(c, &from, &to);
+    const double stretch = fmin(fmax(((double)i - from) / (to - from), 0), 1);
+    return stretch * freq / c->rope_factor + (1 - stretch) * freq;
+}
+
+void hs_rope_freqs_f64(const hs_config *c, int64_t n_total, double *freq) {
+    const double theta = theta_f64(c, n_total);
+    for (int64_t i = 0; i < c->rope_dim / 2; i++) {
+        freq[i] = pow(theta, -2 * (double)i / (double)c->rope_dim);
+        if (c->rope_scaling == HS_ROPE_LINEAR) freq[i] /= c->rope_factor;
+        if (c->rope_scaling == HS_ROPE_LLAMA3) freq[i] = scale_llama3_f64(c, freq[i]);
+        if (c->rope_scaling == HS_ROPE_YARN) freq[i] = scale_yarn_f64(c, freq[i], i);
+    }
+}
+
+void hs_rope_row_f64(const hs_config *c, const double *freq, int64_t pos, double *cos_sin) {
+    const int64_t half = c->rope_dim / 2;
+    for (int64_t i = 0; i < half; i++) {
+        const double angle = (double)pos * freq[i];
+        cos_sin[i] = cos(angle) * c->rope_attn_factor;
+        cos_sin[half + i] = sin(angle) * c->rope_attn_factor;
     }
 }
 

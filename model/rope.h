@@ -14,4 +14,8 @@ void hs_rope_freqs(const hs_config *cfg, int64_t n_total, float *freq);
 // cos_sin.
 void hs_rope_row(const hs_config *cfg, const float *freq, int64_t pos, float *cos_sin);
 
+// The same by the formulas as they are written, in double: for the reference.
+void hs_rope_freqs_f64(const hs_config *cfg, int64_t n_total, double *freq);
+void hs_rope_row_f64(const hs_config *cfg, const double *freq, int64_t pos, double *cos_sin);
+
 #endif

@@ -1,0 +1,36 @@
+// Private to the reference backend: the open device, stored rows, and the entries of the table
+// that live in linear.c and attn.c. Their contracts are the members' in model/backend.h.
+#ifndef HS_REF_REF_H
+#define HS_REF_REF_H
+
+#include "model/backend.h"
+
+struct hs_dev {
+    hs_pool *pool;
+    int n_worker;
+    double **scratch; // [n_worker]
+    int64_t cap;      // numbers in each
+};
+
+// Makes every worker's scratch hold at least n numbers; contents are lost. Not inside a task.
+int hs_ref_scratch(hs_dev *, int64_t n) HS_MUST_USE;
+
+// HS_EUNSUPPORTED or HS_EARG unless hs_ref_row can read m.
+int hs_ref_row_check(const hs_view *m) HS_MUST_USE;
+// A whole row of a stored matrix. Formats other than f64 are read as the f32 that they stand for.
+void hs_ref_row(const hs_view *m, int64_t row, double *out);
+
+int64_t hs_ref_weight_bytes(const hs_dev *, const hs_view *w, enum hs_weight_mode mode);
+int hs_ref_pack(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
+                enum hs_weight_mode mode);
+void hs_ref_unpack(hs_weight *);
+int hs_ref_linear(hs_dev *, const hs_product *p, int n_product, const void *x, int64_t ld_x,
+                  int64_t n_rows);
+
+int hs_ref_kv_open(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+void hs_ref_kv_close(hs_kv *);
+int hs_ref_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
+                  const void *v, int64_t ld_v);
+int hs_ref_attention(hs_dev *, const hs_attn *);
+
+#endif
