@@ -207,12 +207,12 @@ static int close_recorder(work *w, int rc) {
     snprintf(first, sizeof first, "%s", hs_errmsg());
     int closed = hs_rec_close(w->rec, status);
     w->rec = NULL;
-    if (rc == HS_ESTOP)
+    if (rc == HS_ESTOP && !closed)
         return hs_fail(rc,
                        "interrupted: %" PRId64 " of %" PRId64 " prompts are in %s; the same "
                        "command with --resume goes on",
                        w->done, w->n_prompt, hs_db_path(w->db));
-    return rc ? hs_fail(rc, "%s", first) : closed;
+    return rc && rc != HS_ESTOP ? hs_fail(rc, "%s", first) : closed;
 }
 
 // ---- what is printed ------------------------------------------------------------------------

@@ -46,7 +46,8 @@ int hs_rec_keep(hs_rec *, const hs_heads *maps, const uint64_t *acts,
                 enum hs_store store) HS_MUST_USE;
 
 // One prompt: begin, run the model with the recorder's hook in the set, observers' finish into the
-// emitters, end (commits). ord: 0-based number in the run.
+// emitters, end. The commit goes on while the next prompt runs; should it fail, a call that follows
+// tells, hs_rec_close at the latest. ord: 0-based number in the run.
 int hs_rec_prompt(hs_rec *, int64_t ord, const hs_prompt *prompt) HS_MUST_USE;
 int hs_rec_hook(hs_rec *, hs_hooks *hooks) HS_MUST_USE; // adds the read hooks for the above
 // Tokens decoded after the prompt (recorded with generate), appended to the prompt's tokens.

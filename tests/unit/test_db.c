@@ -281,12 +281,16 @@ static void test_writer(void **state) {
     int rc = put_key(w, 1000);
     for (int i = 0; i < 300 && !rc; i++) rc = put_key(w, i); // there already
     if (!rc) rc = hs_writer_commit(w);
+    if (!rc) rc = hs_writer_wait(w);
     assert_int_equal(rc, HS_EDB);
     assert_int_equal(hs_writer_commit(w), HS_EDB);
+    assert_int_equal(hs_writer_wait(w), HS_EDB);
     hs_writer_rollback(w);
     must(hs_writer_begin(w));
     must(put_key(w, 2000));
     must(hs_writer_commit(w));
+    must(hs_writer_wait(w));
+    assert_int_equal(rows_of_meta(path), 501);
     // A row larger than the queue passes; what is open at the end is rolled back.
     must(hs_writer_begin(w));
     char *big = malloc(100000);
@@ -296,6 +300,38 @@ static void test_writer(void **state) {
     must(hs_writer_close(w));
     hs_db_close(db);
     assert_int_equal(rows_of_meta(path), 501);
+    dbrun_remove(path);
+}
+
+// A commit that fails unheard is told after the rollback of what came next, not forgotten.
+static void test_unheard(void **state) {
+    (void)state;
+    char path[256];
+    hs_db *db;
+    hs_writer *w;
+    dbrun_path(path, sizeof path, "unheard");
+    must(hs_db_open(&db, path, HS_DB_CREATE));
+    must(hs_writer_open(&w, db, 1 << 20));
+    must(hs_writer_begin(w));
+    must(put_key(w, 0));
+    must(put_key(w, 0));
+    hs_writer_rollback(w); // drops the rows before they were sent: nothing failed
+    must(hs_writer_begin(w));
+    must(put_key(w, 1));
+    must(hs_writer_commit(w));
+    must(hs_writer_begin(w));
+    must(put_key(w, 1));
+    int rc = hs_writer_commit(w); // fails, now or later
+    hs_writer_rollback(w);
+    if (!rc) rc = hs_writer_begin(w);
+    assert_int_equal(rc, HS_EDB);
+    hs_writer_rollback(w);
+    must(hs_writer_begin(w));
+    must(put_key(w, 2));
+    must(hs_writer_commit(w));
+    must(hs_writer_close(w));
+    hs_db_close(db);
+    assert_int_equal(rows_of_meta(path), 2);
     dbrun_remove(path);
 }
 
@@ -374,7 +410,8 @@ static void test_busy(void **state) {
     sqlite3_open(path, &other);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     must(hs_writer_open(&w, db, 1000));
-    assert_int_equal(hs_writer_begin(w), HS_EDB);
+    must(hs_writer_begin(w));
+    assert_int_equal(hs_writer_wait(w), HS_EDB);
     assert_non_null(strstr(hs_errmsg(), "another process"));
     hs_writer_rollback(w);
     sqlite3_exec(other, "COMMIT", NULL, NULL, NULL);
@@ -394,6 +431,7 @@ int main(void) {
         cmocka_unit_test(test_triggers),  cmocka_unit_test(test_lookups),
         cmocka_unit_test(test_readable),  cmocka_unit_test(test_writer),
         cmocka_unit_test(test_busy),      cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_unheard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
