@@ -206,13 +206,11 @@ run-fuzz: $(FUZZERS:%=$(BUILD)/tests/fuzz/%.fuzzer)
 $(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TLIB_OBJ) $(LIB)
 	$(call say,LD,$@)$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
-# Kernels against the machine's peak; tests/bench/SPEED.md keeps the figures.
-BENCH := $(BUILD)/tests/bench/bench_cpu
-$(BENCH): $(BUILD)/tests/bench/bench_cpu.o $(LIB)
-	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(LDLIBS)
+# The machine's ceilings and what the default model's work reaches of them; tests/bench/SPEED.md
+# keeps the figures.
 .PHONY: bench
-bench: $(BENCH)
-	@$(BENCH)
+bench: $(BIN) $(MODEL)
+	@$(BIN) bench $(MODEL) --dir $(BUILD)
 
 # ---- install ------------------------------------------------------------------------------------
 
@@ -233,7 +231,7 @@ help:
 	@echo "make check        lint, include arrows, format, headers that compile alone"
 	@echo "make asan, tsan   the tests under sanitizers"
 	@echo "make fuzz         libFuzzer on every parser (FUZZ_SECONDS=60 each)"
-	@echo "make bench        kernels against the machine's peak"
+	@echo "make bench        speed, as a share of what the machine can do"
 	@echo "make install      into PREFIX (/usr/local), under DESTDIR; make uninstall undoes it"
 	@echo "make format       clang-format every source"
 	@echo "make clean        remove $(BUILD), but for the fetched models"

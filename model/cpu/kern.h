@@ -71,6 +71,14 @@ typedef struct hs_kern {
     void (*rope)(float *x, int64_t n_head, int64_t d_head, int64_t rope_dim, const float *cos_sin);
     void (*add)(float *y, const float *a, const float *b, int64_t n);
     hs_act_fn *act[HS_ACT_N];
+
+    // Ceilings of one core, for `bench`; see model/cpu/probe.h.
+    struct {
+        int64_t flops;                            // of a step of `fma`; `dot` has twice as many
+        float (*fma)(int64_t steps);              // multiply-adds in registers
+        float (*dot)(int64_t steps);              // of pairs of bf16
+        float (*read)(const float *x, int64_t n); // loads; n is a multiple of 8 * width
+    } probe;
 } hs_kern;
 
 extern const hs_kern hs_kern_generic;
