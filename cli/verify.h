@@ -1,4 +1,5 @@
-// What `headscope verify` finds: laws that hold for every model, and agreement with other tools.
+// What `headscope verify` finds: laws that hold for every model, its rounding, and agreement with
+// other tools.
 #ifndef HS_CLI_VERIFY_H
 #define HS_CLI_VERIFY_H
 
@@ -8,7 +9,7 @@ typedef struct hs_check {
     char name[96];
     double difference; // largest absolute one; NaN fails
     double magnitude;  // largest |number| that it is measured against; 0: not measured
-    double limit;      // of the difference; 0: equal to the bit
+    double limit;      // of the difference; 0: equal to the bit, NaN: told, not judged
     bool passed;
 } hs_check;
 
@@ -17,7 +18,7 @@ typedef struct hs_checks {
     int n, failed;
 } hs_checks;
 
-// Adds a check that passes when difference <= limit.
+// Adds a check that passes when difference <= limit, or when there is no limit.
 int hs_checks_add(hs_checks *, const char *name, double difference, double magnitude,
                   double limit) HS_MUST_USE;
 // max(seen, |a - b|), NaN once a difference is no number.
@@ -27,6 +28,10 @@ double hs_worse(double seen, double a, double b);
 // time, for the law that the number of threads changes nothing.
 int hs_verify_laws(hs_checks *out, const hs_model *model, const char *path,
                    const hs_model_options *again, const hs_progress *progress) HS_MUST_USE;
+// Runs a passage of text in double precision too, and adds for every hook point how far it is off
+// in its worst layer: judged when the model runs in exact precision. `asked`: how to open it again.
+int hs_verify_rounding(hs_checks *out, const hs_model *model, const char *path,
+                       const hs_model_options *asked, const hs_progress *progress) HS_MUST_USE;
 // Compares with the activations in a safetensors file: `tokens` [T], and hooks by name. atol 0:
 // 5e-5 of each tensor's largest magnitude, 1e-5 for patterns.
 int hs_verify_golden(hs_checks *out, const hs_model *model, const char *path,
