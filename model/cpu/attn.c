@@ -1,7 +1,7 @@
 // Attention: storage of keys and values, and softmax(scale q k) v as tiles of query rows.
 //
 // Keys of a head are packed as a weight is, [panel][d_head][nr], and values lie as rows padded to
-// whole vectors, [key][d_pad]; so both products are the one matrix kernel. A tile is up to 64
+// whole vectors, [key][d_pad]; so both products run on the matrix kernel's tile. A tile is up to 64
 // query rows against all keys its last row sees, small enough to stay in L2; it exists whether
 // or not somebody watches, so plain, watched and edited runs take one path:
 //
@@ -130,63 +130,49 @@ struct tile {
     int64_t r0, n; // query rows
     int64_t pos;   // position of the first; row r sees pos + r + 1 keys
     float *s;      // [n, ld] scores, then pattern
-    float *max;    // [n] largest score
+    float *most;   // [n, width] largest scores, a lane each
     float *z;      // [n, d_pad]
     float *stats;  // stat k of row r at stats[k * stats_ld + r]; NULL: not wanted
     int64_t stats_ld;
     int worker;
 };
 
-// Raw products of queries and keys, up to the diagonal's panel. The last panel of a segment
-// writes a few columns too many: the next segment overwrites them or nobody sees them.
+// Scaled scores, each row up to its own position. A segment's last panel writes a few columns too
+// many: the next segment overwrites them or nobody sees them.
 static void products(const struct attn_job *j, const struct tile *t) {
     const hs_attn *a = j->a;
     const hs_kern *kern = j->dev->kern;
-    const float *q = a->q;
+    const float *q = (const float *)a->q + t->r0 * a->ld_q + t->head * a->d_head;
+    for (int64_t i = 0; i < t->n * kern->width; i++) t->most[i] = -INFINITY;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
         int64_t end = min64(seg->n, t->pos + t->n - seg->first);
         for (int64_t k = 0; k < end; k += kern->nr) {
-            int64_t r = max64(0, seg->first + k - t->pos); // the first row to see any of it
-            kern->gemm(t->s + r * j->ld + seg->first + k, j->ld,
-                       q + (t->r0 + r) * a->ld_q + t->head * a->d_head, a->ld_q,
-                       key_panel(seg->kv, t->kv_head, k / kern->nr), kern->nr, t->n - r, kern->nr,
-                       a->d_head, false);
+            int64_t at = seg->first + k, r = max64(0, at - t->pos); // the first row to see any
+            kern->scores(t->s + r * j->ld + at, j->ld, t->most + r * kern->width, q + r * a->ld_q,
+                         a->ld_q, key_panel(seg->kv, t->kv_head, k / kern->nr), t->n - r,
+                         t->pos + r + 1 - at, min64(kern->nr, seg->n - k), a->d_head,
+                         (float)a->scale);
         }
     }
 }
 
-// z of rows r .. r+n-1 over the keys k0 .. k1-1 of a segment.
-static void weigh(const struct attn_job *j, const struct tile *t, const struct segment *seg,
-                  int64_t r, int64_t n, int64_t k0, int64_t k1) {
-    if (k0 >= k1) return;
-    const int64_t pad = seg->kv->d_pad;
-    j->dev->kern->gemm(t->z + r * pad, pad, t->s + r * j->ld + k0, j->ld,
-                       value_row(seg->kv, t->kv_head, k0 - seg->first), pad, n, pad, k1 - k0,
-                       k0 > 0);
-}
-
-// Rows go in register tiles over the keys all of them see, then one by one over the rest.
 static void mix_values(const struct attn_job *j, const struct tile *t) {
     const hs_attn *a = j->a;
-    const int64_t mr = j->dev->kern->mr;
-    float *z = a->z;
+    const int64_t pad = j->seg[1].kv->d_pad;
+    float *z = (float *)a->z + t->r0 * a->ld_z + t->head * a->d_head;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
         int64_t end = min64(seg->first + seg->n, t->pos + t->n);
-        for (int64_t k0 = seg->first; k0 < end; k0 += KEY_CHUNK) {
-            int64_t k1 = min64(k0 + KEY_CHUNK, end);
-            for (int64_t r = 0; r < t->n; r += mr) {
-                int64_t n = min64(mr, t->n - r), common = min64(k1, t->pos + r + 1);
-                weigh(j, t, seg, r, n, k0, common);
-                for (int64_t b = 1; b < n; b++)
-                    weigh(j, t, seg, r + b, 1, max64(k0, common), min64(k1, t->pos + r + b + 1));
-            }
+        for (int64_t k = seg->first; k < end; k += KEY_CHUNK) {
+            int64_t r = max64(0, k - t->pos);
+            j->dev->kern->mix(t->z + r * pad, pad, t->s + r * j->ld + k, j->ld,
+                              value_row(seg->kv, t->kv_head, k - seg->first), pad, t->n - r, pad,
+                              t->pos + r + 1 - k, min64(KEY_CHUNK, end - k), k > 0);
         }
     }
     for (int64_t r = 0; r < t->n; r++)
-        memcpy(z + (t->r0 + r) * a->ld_z + t->head * a->d_head, t->z + r * j->seg[1].kv->d_pad,
-               (size_t)a->d_head * sizeof *z);
+        memcpy(z + r * a->ld_z, t->z + r * pad, (size_t)a->d_head * sizeof *z);
 }
 
 // Puts x where a row has no key, for those who look at tiles.
@@ -236,8 +222,7 @@ static int score_hooks(const struct attn_job *j, const struct tile *t, int want)
     fill_masked(j, t, -INFINITY);
     if (want & HS_TILE_WRITE_SCORES) {
         if ((rc = show(j, t, HS_SCORES, true))) return rc;
-        for (int64_t r = 0; r < t->n; r++)
-            t->max[r] = j->dev->kern->scale_max(t->s + r * j->ld, t->pos + r + 1, 1);
+        j->dev->kern->largest(t->s, j->ld, t->most, t->n, t->pos + 1, t->pos + t->n);
     }
     if (want & HS_TILE_READ_SCORES) rc = show(j, t, HS_SCORES, false);
     return rc;
@@ -259,13 +244,9 @@ static int run_tile(const struct attn_job *j, const struct tile *t, int want) {
     const hs_kern *kern = j->dev->kern;
     int rc;
     products(j, t);
-    for (int64_t r = 0; r < t->n; r++)
-        t->max[r] = kern->scale_max(t->s + r * j->ld, t->pos + r + 1, (float)j->a->scale);
     if (want & (HS_TILE_WRITE_SCORES | HS_TILE_READ_SCORES) && (rc = score_hooks(j, t, want)))
         return rc;
-    for (int64_t r = 0; r < t->n; r++)
-        kern->softmax(t->s + r * j->ld, t->pos + r + 1, t->max[r], t->stats ? t->stats + r : NULL,
-                      t->stats_ld);
+    kern->softmax(t->s, j->ld, t->most, t->n, t->pos + 1, t->pos + t->n, t->stats, t->stats_ld);
     if (want & (HS_TILE_WRITE_PATTERN | HS_TILE_READ_PATTERN) && (rc = pattern_hooks(j, t, want)))
         return rc;
     mix_values(j, t);
@@ -276,7 +257,7 @@ static int run_tile(const struct attn_job *j, const struct tile *t, int want) {
 
 // Worker scratch of a tile: scores, largest scores, z, summaries.
 static int64_t scratch_size(const struct attn_job *j) {
-    return j->rows * (j->ld + 1 + j->seg[1].kv->d_pad + HS_N_STAT);
+    return j->rows * (j->ld + j->dev->kern->width + j->seg[1].kv->d_pad + HS_N_STAT);
 }
 
 static int attn_task(void *arg, int64_t task, int worker) {
@@ -291,8 +272,8 @@ static int attn_task(void *arg, int64_t task, int worker) {
     struct tile t = {.head = head, .kv_head = head / (a->n_head / a->n_kv_head), .worker = worker};
     t.s = j->dev->scratch[worker].p;
     t.z = t.s + j->rows * j->ld;
-    t.max = t.z + j->rows * j->seg[1].kv->d_pad;
-    float *own_stats = t.max + j->rows;
+    t.most = t.z + j->rows * j->seg[1].kv->d_pad;
+    float *own_stats = t.most + j->rows * j->dev->kern->width;
     for (int64_t i = first; i <= last; i++) {
         t.r0 = i * j->rows;
         t.n = min64(j->rows, a->n_q - t.r0);

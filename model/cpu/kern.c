@@ -3,6 +3,7 @@
 
 #include "model/cpu/vec.h"
 
+#include "model/cpu/kern_attn.h"
 #include "model/cpu/kern_gemm.h"
 #include "model/cpu/kern_ops.h"
 #include "model/cpu/kern_panel.h"
@@ -27,8 +28,10 @@ const hs_kern TABLE(HS_ISA) = {
               [HS_PANEL_Q8] = panel_q8,
               [HS_PANEL_Q4] = panel_q4},
     .transpose = transpose,
-    .scale_max = scale_max,
+    .scores = scores,
+    .largest = largest,
     .softmax = softmax,
+    .mix = mix,
     .norm_scale = {[HS_NORM_RMS] = norm_rms, [HS_NORM_LAYER] = norm_layer},
     .norm_gain = norm_gain,
     .rope = rope,

@@ -57,12 +57,23 @@ typedef struct hs_kern {
     // dst[c][r] = src[r][c], words of any meaning.
     void (*transpose)(float *dst, int64_t ld_dst, const float *src, int64_t ld_src, int64_t rows,
                       int64_t cols);
-    // One row of attention scores: multiplies them in place and returns the largest, -inf when
-    // all are.
-    float (*scale_max)(float *s, int64_t n, float scale);
-    // One row of scores, in place, to its softmax; `max` is their largest. The last entry is the
-    // row's own position. All -inf gives all 0. The summary goes to stats[s * ld] when not NULL.
-    void (*softmax)(float *s, int64_t n, float max, float *stats, int64_t ld);
+    // Attention, rows of consecutive queries: row r takes the first min(seen + r, n) keys; seen is
+    // 1 or more. Sums are as in gemm.
+    //
+    // s[m, n] = scale q[m, d] panel[d, n], n <= nr, in whole vectors; most[r, width] becomes the
+    // larger of itself and the row's scores. NaN is never the largest.
+    void (*scores)(float *s, int64_t ld_s, float *most, const float *q, int64_t ld_q,
+                   const float *panel, int64_t m, int64_t seen, int64_t n, int64_t d, float scale);
+    // `most` of the same rows from their scores.
+    void (*largest)(const float *s, int64_t ld_s, float *most, int64_t m, int64_t seen, int64_t n);
+    // Scores to their softmax in place, filled up with 0 to whole vectors. A row's last entry is
+    // its own position. All -inf gives all 0. The summaries go to stats[s * ld + r] when not NULL.
+    void (*softmax)(float *s, int64_t ld_s, const float *most, int64_t m, int64_t seen, int64_t n,
+                    float *stats, int64_t ld);
+    // z[m, n_col] = p[m, n] value[n, n_col], on top of z's numbers when `add`; n_col is a multiple
+    // of width.
+    void (*mix)(float *z, int64_t ld_z, const float *p, int64_t ld_p, const float *value,
+                int64_t ld_v, int64_t m, int64_t n_col, int64_t seen, int64_t n, bool add);
 
     // See the members of the same names in model/backend.h, here for one row.
     float (*norm_scale[HS_NORM_LAYER + 1])(float *normalized, const float *x, int64_t d,

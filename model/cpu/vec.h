@@ -174,23 +174,6 @@ HS_INLINE vf v_lane(void) {
     return x;
 }
 
-// The lanes' sum, halves first: lane i + lane i + W/2, and so on.
-HS_INLINE float v_sum(vf x) {
-    float t[W];
-    v_store(t, x);
-    for (int h = W / 2; h > 0; h /= 2)
-        for (int i = 0; i < h; i++) t[i] += t[i + h];
-    return t[0];
-}
-
-HS_INLINE float v_largest(vf x) {
-    float t[W];
-    v_store(t, x);
-    for (int h = W / 2; h > 0; h /= 2)
-        for (int i = 0; i < h; i++) t[i] = t[i] > t[i + h] ? t[i] : t[i + h];
-    return t[0];
-}
-
 // e^x within 2 ulp; exactly 0 below -87, exactly 1 at 0, inf from 88.73 on, NaN for a NaN.
 // x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a minimax polynomial (fitted with Remez' method to
 // 3e-9 relative); ln 2 in two parts, the first short enough for n times it to be exact.
@@ -207,6 +190,23 @@ HS_INLINE vf v_exp(vf x) {
     p = v_fma(p, r, v_set(4.999999341e-1f));
     vf e = v_scale2(v_fma(p, r * r, r) + v_set(1), n);
     return v_if_lt(x, v_set(-87), v_zero(), e);
+}
+
+// e^x for -88 <= x <= 0, the softmax's case: as v_exp with fewer steps. Exactly 0 from -87.69 on
+// down (n = -127, whose biased exponent is 0), NaN for a NaN.
+HS_INLINE vf v_exp_neg(vf x) {
+    const vf magic = v_set(12582912.0f + 127); // leaves n + 127 in the sum's low bits
+    vf shifted = v_fma(x, v_set(1.44269504f), magic), n = shifted - magic;
+    vf r = v_fma(n, v_set(-0.693359375f), x);
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    vf p = v_set(1.381446767e-3f);
+    p = v_fma(p, r, v_set(8.368780348e-3f));
+    p = v_fma(p, r, v_set(4.166839419e-2f));
+    p = v_fma(p, r, v_set(1.666652011e-1f));
+    p = v_fma(p, r, v_set(4.999999341e-1f));
+    p = v_fma(p, r, v_set(1));
+    p = v_fma(p, r, v_set(1));
+    return p * (vf)((vi)shifted << 23);
 }
 
 // Transposes the W x W block in r: stage s swaps the lanes whose bit s differs from the row's.
@@ -250,6 +250,27 @@ HS_INLINE void v_transpose(vf r[W]) {
 #if defined HS_ISA_avx512
     v_stage_8(r);
 #endif
+}
+
+// Lane i and lane i ^ s, for every s below W from W/2 down: the lanes' sum, halves first, and the
+// largest lane.
+#define SWAP(l, s) ((l) ^ (s))
+#if defined HS_ISA_avx512
+#define HALVES(step) step(8) step(4) step(2) step(1)
+#elif defined HS_ISA_avx2
+#define HALVES(step) step(4) step(2) step(1)
+#else
+#define HALVES(step) step(2) step(1)
+#endif
+#define ADD_STEP(s) x = x + __builtin_shufflevector(x, x, LANES(SWAP, s));
+#define MAX_STEP(s) x = v_max(x, __builtin_shufflevector(x, x, LANES(SWAP, s)));
+HS_INLINE float v_sum(vf x) {
+    HALVES(ADD_STEP)
+    return x[0];
+}
+HS_INLINE float v_largest(vf x) {
+    HALVES(MAX_STEP)
+    return x[0];
 }
 
 #endif
