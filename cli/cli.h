@@ -26,12 +26,13 @@ int hs_exit_of(int rc); // the status for an hs_rc
 // ---- options --------------------------------------------------------------------------------
 
 enum hs_opt_type {
-    HS_OPT_FLAG, // bool
-    HS_OPT_TEXT, // const char *
-    HS_OPT_INT,  // int64_t
-    HS_OPT_NUM,  // double
-    HS_OPT_LIST, // hs_opt_list: may be repeated
-    HS_OPT_ENUM, // int: index into choices "a|b|c"
+    HS_OPT_FLAG,  // bool
+    HS_OPT_TEXT,  // const char *
+    HS_OPT_INT,   // int64_t
+    HS_OPT_COUNT, // int64_t, at least 1; 0: absent
+    HS_OPT_NUM,   // double
+    HS_OPT_LIST,  // hs_opt_list: may be repeated
+    HS_OPT_ENUM,  // int: index into choices "a|b|c"
 };
 
 typedef struct hs_opt_list {

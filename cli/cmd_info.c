@@ -153,11 +153,10 @@ static int run(const hs_call *call, const void *options) {
     hs_model *model = NULL;
     hs_table *tensors = NULL;
     const char *path;
-    if (opt->tokens < 0) return hs_fail(HS_EARG, "--tokens takes a positive number");
+    if (opt->tokens > INT32_MAX)
+        return hs_fail(HS_EARG, "--tokens must lie in 1..%d, not %" PRId64, INT32_MAX, opt->tokens);
     int rc = hs_cli_model_path(call, 0, &path);
-    hs_model_options keep = opt->model;
-    keep.weights = HS_WEIGHT_KEEP;
-    if (!rc) rc = hs_cli_model_open(&model, path, &keep, NULL);
+    if (!rc) rc = hs_cli_model_look(&model, path, &opt->model);
     if (!rc) rc = tensor_table(&tensors, hs_model_ckpt(model));
     if (rc) goto out;
     hs_buf json = {0};
@@ -184,7 +183,7 @@ out:
 }
 
 static const hs_opt own[] = {
-    {"tokens", 0, HS_OPT_INT, offsetof(struct options, tokens), "N", NULL,
+    {"tokens", 0, HS_OPT_COUNT, offsetof(struct options, tokens), "N", NULL,
      "estimate memory for N tokens (default: 2048, or the context length)"},
     {"tensors", 0, HS_OPT_FLAG, offsetof(struct options, tensors), NULL, NULL, "list every tensor"},
     {0},

@@ -46,7 +46,7 @@ static int list_hooks(hs_table *t, const char *path) {
     };
     hs_model *model = NULL;
     int rc = HS_OK;
-    if (path) rc = hs_cli_model_open(&model, path, &(hs_model_options){.weights = 1}, NULL);
+    if (path) rc = hs_cli_model_look(&model, path, &(hs_model_options){0});
     for (int p = 0; !rc && p < HS_N_POINT; p++) {
         const hs_point_info *info = &hs_point_infos[p];
         if (model && !hs_model_has_point(model, (enum hs_point)p, NULL)) continue;

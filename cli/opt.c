@@ -141,6 +141,14 @@ static int set(target t, const char *text) {
         return HS_OK;
     case HS_OPT_INT:
         return hs_parse_int(what, text, INT64_MIN, INT64_MAX, at);
+    case HS_OPT_COUNT: {
+        int rc = hs_parse_int(what, text, INT64_MIN, INT64_MAX, at);
+        if (rc || *(int64_t *)at > 0) return rc;
+        return hs_fail(HS_EARG,
+                       "%s takes a number of at least 1, not %s: leave it out for the "
+                       "default",
+                       what, text);
+    }
     case HS_OPT_NUM: {
         char *end;
         double v = strtod(text, &end);

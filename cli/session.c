@@ -4,13 +4,16 @@
 
 #include "cli/session.h"
 #include "model/core/outfile.h"
+#include "model/core/room.h"
 
 // ---- the model ------------------------------------------------------------------------------
 
+enum { MAX_THREADS = 1024 };
+
 const hs_opt hs_opts_model[] = {
-    {"threads", 0, HS_OPT_INT, offsetof(hs_model_options, threads), "N", NULL,
+    {"threads", 0, HS_OPT_COUNT, offsetof(hs_model_options, threads), "N", NULL,
      "threads to use (default: all cores)"},
-    {"ctx", 0, HS_OPT_INT, offsetof(hs_model_options, ctx), "N", NULL,
+    {"ctx", 0, HS_OPT_COUNT, offsetof(hs_model_options, ctx), "N", NULL,
      "context length (default: the model's own)"},
     {"weights", 0, HS_OPT_ENUM, offsetof(hs_model_options, weights), "keep|expand", "keep",
      "keep weights in the numbers of the file, or expand them to f32 at load: more memory, "
@@ -35,10 +38,11 @@ int hs_cli_model_path(const hs_call *call, int i, const char **path) {
 int hs_cli_dev(const hs_model_options *options, hs_dev_opts *out) {
     int64_t threads = options->threads;
     const char *env = getenv("HS_THREADS"), *isa = getenv("HS_ISA");
-    if (threads < 0 || threads > 4096)
-        return hs_fail(HS_EARG, "--threads must lie in 1..4096 (0: all cores)");
+    if (threads > MAX_THREADS)
+        return hs_fail(HS_EARG, "--threads must lie in 1..%d, not %lld", MAX_THREADS,
+                       (long long)threads);
     if (!threads && env && *env) {
-        int rc = hs_parse_int("HS_THREADS", env, 0, 4096, &threads);
+        int rc = hs_parse_int("HS_THREADS (unset: all cores)", env, 1, MAX_THREADS, &threads);
         if (rc) return rc;
     }
     *out = (hs_dev_opts){.threads = (int)threads,
@@ -53,17 +57,24 @@ static int open_failed(int rc) {
     return rc == HS_ENOTFOUND ? HS_EIO : rc;
 }
 
+static int open_model(hs_model **out, const char *path, const hs_model_options *options,
+                      hs_model_opts *opts) {
+    *out = NULL;
+    opts->weights = (enum hs_weight_mode)options->weights;
+    opts->n_ctx = options->ctx;
+    int rc = hs_cli_dev(options, &opts->dev);
+    return rc ? rc : open_failed(hs_model_open(out, path, opts));
+}
+
 int hs_cli_model_open(hs_model **out, const char *path, const hs_model_options *options,
                       const hs_progress *progress) {
-    *out = NULL;
-    hs_model_opts opts = {
-        .weights = (enum hs_weight_mode)options->weights,
-        .n_ctx = options->ctx,
-        .progress = progress,
-    };
-    if (options->ctx < 0) return hs_fail(HS_EARG, "--ctx takes a positive number");
-    int rc = hs_cli_dev(options, &opts.dev);
-    return rc ? rc : open_failed(hs_model_open(out, path, &opts));
+    hs_model_opts opts = {.room = hs_room_available(), .progress = progress};
+    return open_model(out, path, options, &opts);
+}
+
+int hs_cli_model_look(hs_model **out, const char *path, const hs_model_options *options) {
+    hs_model_opts opts = {.no_weights = true};
+    return open_model(out, path, options, &opts);
 }
 
 int hs_cli_tok_open(hs_ckpt **ckpt, hs_tok **tok, const char *path) {
@@ -149,6 +160,15 @@ int hs_cli_prompts_check(const hs_prompts *prompts, int64_t extra, int64_t n_ctx
     return HS_OK;
 }
 
+// Results do not depend on threads, so more than cores is allowed.
+static void note_threads(const hs_call *call, const hs_model *model) {
+    const int threads = hs_pool_threads(hs_model_backend(model)->pool(hs_model_dev(model)));
+    const int cores = hs_pool_cores();
+    if (threads > cores)
+        hs_note(call, "%d threads on %d core%s: more threads than cores do not help", threads,
+                cores, cores == 1 ? "" : "s");
+}
+
 // ---- sessions -------------------------------------------------------------------------------
 
 int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *model,
@@ -159,6 +179,7 @@ int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *
     hs_bar_open(&s->bar, call);
     rc = hs_cli_model_open(&s->model, path, model, &s->bar.progress);
     hs_bar_close(&s->bar);
+    if (!rc) note_threads(call, s->model);
     // Nothing asks for Ctrl-C while prompts are read, perhaps from a pipe: it simply ends that.
     if (!rc)
         rc = hs_cli_prompts_open(&s->prompts, prompts, hs_model_tok(s->model),

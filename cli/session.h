@@ -23,9 +23,12 @@ extern const hs_opt hs_opts_model[];
 int hs_cli_model_path(const hs_call *call, int i, const char **path) HS_MUST_USE;
 // The engine's options, with $HS_ISA and $HS_THREADS where no option was given.
 int hs_cli_dev(const hs_model_options *options, hs_dev_opts *out) HS_MUST_USE;
-// Opens it; nothing at that path is HS_EIO.
+// Opens it, when its weights fit in memory; nothing at that path is HS_EIO.
 int hs_cli_model_open(hs_model **out, const char *path, const hs_model_options *options,
                       const hs_progress *progress) HS_MUST_USE;
+// Opens it to ask about it: no weight is read, and it cannot run.
+int hs_cli_model_look(hs_model **out, const char *path,
+                      const hs_model_options *options) HS_MUST_USE;
 // The tokenizer of a checkpoint whose weights are not needed. *tok is NULL and the result HS_OK
 // when it has none.
 int hs_cli_tok_open(hs_ckpt **ckpt, hs_tok **tok, const char *path) HS_MUST_USE;

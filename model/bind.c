@@ -5,6 +5,7 @@
 // Cost: (tensors x rules) name comparisons and one copy of the norms and biases; matrices stay in
 // the map.
 #include <fnmatch.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,13 @@ static void *element(const hs_view *v, int64_t at) {
     return (char *)v->data + at / t->items * t->bytes;
 }
 
+// The first number that is infinite or none at all; n when there is no such.
+static int64_t find_infinite(const float *v, int64_t n) {
+    int64_t i = 0;
+    while (i < n && isfinite(v[i])) i++;
+    return i;
+}
+
 static int bind_vector(hs_model *m, hs_bound *b, const hs_tensor *t, int64_t at, int64_t n) {
     float *all = NULL;
     const int64_t total = t->view.shape[0];
@@ -158,6 +166,10 @@ static int bind_vector(hs_model *m, hs_bound *b, const hs_tensor *t, int64_t at,
         for (int64_t i = 0; i < n; i++) b->vector[i] = all[at + (b->row_of ? b->row_of[i] : i)];
         b->view = hs_view_f32(b->vector, n, 1);
         b->view.ndim = 1;
+        const int64_t bad = find_infinite(all, total);
+        if (bad < total)
+            rc = hs_fail(HS_EFORMAT, "tensor %s: number %lld is not finite", t->name,
+                         (long long)bad);
     }
     free(all);
     return rc;
@@ -187,6 +199,7 @@ static int bind_tensor(struct binder *b, const hs_tensor_rule *r, const hs_tenso
         return hs_fail(HS_EUNSUPPORTED, "tensor %s: %s blocks cannot be read across", t->name,
                        hs_dtypes[v->dtype].name);
 
+    to->name = t->name;
     if (layout == HS_ROPE_PAIRS) {
         const bool q = r->role == HS_W_Q || r->role == HS_B_Q;
         rc = pair_rows(m, q ? &b->q_rows : &b->kv_rows, q ? m->cfg.n_head : m->cfg.n_kv_head);
@@ -199,6 +212,43 @@ static int bind_tensor(struct binder *b, const hs_tensor_rule *r, const hs_tenso
     const int64_t down = turned ? 1 : in, across = turned ? total : 1;
     to->view = (hs_view){first, v->dtype, 2, {out, in}, {down, across}};
     return HS_OK;
+}
+
+// Rows of a table of embeddings, which nobody packs, checked as packing checks a weight.
+struct table_job {
+    const hs_bound *table;
+    int64_t rows; // of a task
+    float *row;   // [threads][columns]
+};
+
+static int check_rows(void *arg, int64_t task, int worker) {
+    const struct table_job *job = arg;
+    const hs_view *v = &job->table->view;
+    const hs_dtype_traits *t = &hs_dtypes[v->dtype];
+    const int64_t n = v->shape[1], end = (task + 1) * job->rows;
+    float *row = job->row + worker * n;
+    for (int64_t r = task * job->rows; r < end && r < v->shape[0]; r++) {
+        for (int64_t k = 0; v->stride[1] != 1 && k < n; k++)
+            t->to_f32(element(v, r * v->stride[0] + k * v->stride[1]), row + k, 1);
+        if (v->stride[1] == 1) t->to_f32(element(v, r * v->stride[0]), row, n);
+        const int64_t bad = find_infinite(row, n);
+        if (bad < n)
+            return hs_fail(HS_EFORMAT, "the weight at row %lld, column %lld is not a finite number",
+                           (long long)r, (long long)bad);
+    }
+    return HS_OK;
+}
+
+int hs_bind_check_table(const hs_model *m, enum hs_role role) {
+    const hs_bound *b = hs_model_bound(m, role, -1);
+    hs_pool *pool = m->be->pool(m->dev);
+    struct table_job job = {b, 256, NULL};
+    if (!b->view.data) return HS_OK;
+    int rc = hs_alloc(&job.row, (size_t)hs_pool_threads(pool),
+                      (size_t)b->view.shape[1] * sizeof *job.row);
+    if (!rc) rc = hs_pool_run(pool, (b->view.shape[0] + job.rows - 1) / job.rows, check_rows, &job);
+    free(job.row);
+    return hs_prefix(rc, "tensor %s", b->name);
 }
 
 // ---- all tensors --------------------------------------------------------------------------------
@@ -284,7 +334,10 @@ static int settle_head(hs_model *m) {
         m->cfg.tied = same_bytes(&head->view, &embed->view);
         if (m->cfg.tied) m->n_params -= hs_view_count(&head->view);
     }
-    if (m->cfg.tied) head->view = embed->view;
+    if (m->cfg.tied) {
+        head->view = embed->view;
+        head->name = embed->name;
+    }
     return HS_OK;
 }
 

@@ -94,6 +94,7 @@ static int open_buffers(hs_context *x) {
 int hs_context_open(hs_context **out, const hs_model *model, const hs_context_opts *opts) {
     hs_context *x;
     *out = NULL;
+    if (!model->can_run) return hs_fail(HS_EARG, "a model opened without its weights cannot run");
     int rc = hs_alloc(&x, 1, sizeof *x);
     if (rc) return rc;
     x->model = model;

@@ -52,15 +52,57 @@ static int set_context(hs_model *m, int64_t n_ctx) {
     return HS_OK;
 }
 
+// The head is as large as many layers and often runs on one row: it is never expanded.
+static enum hs_weight_mode mode_of(const hs_model *m, enum hs_role role) {
+    return role == HS_W_HEAD ? HS_WEIGHT_KEEP : m->weights;
+}
+
+// Of a matrix that `linear` multiplies by; NULL for other roles.
+static const hs_view *matrix(const hs_model *m, enum hs_role role, int64_t layer) {
+    const hs_view *v = &hs_model_bound(m, role, layer)->view;
+    return hs_role_is_matrix(role) && v->data ? v : NULL;
+}
+
 static int pack_layer(hs_model *m, int64_t layer) {
     for (int role = 0; role < HS_N_ROLE; role++) {
         hs_bound *b = hs_model_bound(m, (enum hs_role)role, layer);
-        if (!hs_role_is_matrix((enum hs_role)role) || !b->view.data) continue;
-        const enum hs_weight_mode mode = role == HS_W_HEAD ? HS_WEIGHT_KEEP : m->weights;
-        int rc = m->be->pack(m->dev, &b->weight, &b->view, b->row_of, mode);
-        if (rc) return rc;
+        const hs_view *v = matrix(m, (enum hs_role)role, layer);
+        if (!v) continue;
+        int rc = m->be->pack(m->dev, &b->weight, v, b->row_of, mode_of(m, (enum hs_role)role));
+        if (rc) return hs_prefix(rc, "%s: tensor %s", hs_ckpt_path(m->ckpt), b->name);
     }
     return HS_OK;
+}
+
+// What was packed is not read from the file again.
+static void forget_layer(const hs_model *m, int64_t layer) {
+    for (int role = 0; role < HS_N_ROLE; role++) {
+        const hs_view *v = matrix(m, (enum hs_role)role, layer);
+        const hs_dtype_traits *t = v ? &hs_dtypes[v->dtype] : NULL;
+        // Rows of a fused or transposed tensor lie apart: from the first number to the last.
+        if (v)
+            hs_map_forget(v->data, (size_t)(((v->shape[0] - 1) * v->stride[0] +
+                                             (v->shape[1] - 1) * v->stride[1] + 1) /
+                                            t->items * t->bytes));
+    }
+}
+
+int64_t hs_model_weight_bytes(const hs_model *m) {
+    int64_t sum = 0;
+    for (int64_t l = 0; l <= m->cfg.n_layer; l++)
+        for (int role = 0; role < HS_N_ROLE; role++) {
+            const hs_view *v = matrix(m, (enum hs_role)role, l);
+            if (v) sum += m->be->weight_bytes(m->dev, v, mode_of(m, (enum hs_role)role));
+        }
+    return sum;
+}
+
+static int check_room(const hs_model *m, int64_t room) {
+    const double need = (double)hs_model_weight_bytes(m), gb = 1e9;
+    if (!room || need <= (double)room) return HS_OK;
+    return hs_fail(HS_ENOMEM, "%s: its weights take %.1f GB of memory, %.1f GB are available%s",
+                   hs_ckpt_path(m->ckpt), need / gb, (double)room / gb,
+                   m->weights == HS_WEIGHT_EXPAND ? ": leave --weights expand out" : "");
 }
 
 static int pack_all(hs_model *m, const hs_progress *progress) {
@@ -68,7 +110,10 @@ static int pack_all(hs_model *m, const hs_progress *progress) {
     for (int64_t l = 0; l <= m->cfg.n_layer && !rc; l++) {
         rc = hs_progress_step(progress, "loading weights", l, m->cfg.n_layer + 1);
         if (!rc) rc = pack_layer(m, l);
+        if (!rc) forget_layer(m, l);
     }
+    if (!rc && !m->cfg.tied) rc = hs_bind_check_table(m, HS_W_EMBED); // else it is the head
+    if (!rc) rc = hs_bind_check_table(m, HS_W_POS);
     return rc ? rc
               : hs_progress_step(progress, "loading weights", m->cfg.n_layer + 1,
                                  m->cfg.n_layer + 1);
@@ -105,7 +150,9 @@ int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
         goto out;
     }
     rc = m->be->open(&m->dev, &o->dev);
-    if (!rc) rc = pack_all(m, o->progress);
+    if (!rc && !o->no_weights) rc = check_room(m, o->room);
+    if (!rc && !o->no_weights) rc = pack_all(m, o->progress);
+    m->can_run = !rc && !o->no_weights;
 out:
     if (rc)
         hs_model_close(m);

@@ -13,12 +13,15 @@ typedef struct hs_model_opts {
     hs_dev_opts dev;
     enum hs_weight_mode weights;
     int64_t n_ctx;               // 0 = the model's own; larger is allowed (stored with the run)
+    bool no_weights;             // nothing is packed: the model answers questions, cannot run
+    int64_t room;                // bytes that packed weights may take; 0 = any
     const hs_progress *progress; // NULL = silent
 } hs_model_opts;
 
 // Opens the checkpoint, resolves the family, binds every tensor by the family's rules (each one
 // consumed, skipped by name, or HS_EFORMAT naming it; none left unset; shapes checked) and packs
-// the weights. opts NULL = defaults. The LM head is kept as stored.
+// the weights: HS_EFORMAT names one that is not finite, HS_ENOMEM says how much room they take.
+// opts NULL = defaults. The LM head is kept as stored.
 int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) HS_MUST_USE;
 void hs_model_close(hs_model *);
 
@@ -37,6 +40,7 @@ const hs_backend *hs_model_backend(const hs_model *);
 int64_t hs_model_n_params(const hs_model *);
 const char *hs_model_dtype(const hs_model *); // the dtype of most weights, "q4_1"
 enum hs_weight_mode hs_model_weights(const hs_model *);
+int64_t hs_model_weight_bytes(const hs_model *); // of packed weights, packed already or not
 enum hs_precision hs_model_precision(const hs_model *);
 // Whether the model ever fires a point. When not, *why (NULL allowed) gets one clause, static.
 bool hs_model_has_point(const hs_model *, enum hs_point point, const char **why);

@@ -10,6 +10,7 @@
 
 // The tensor of one role and layer. A role that the checkpoint lacks has view.data NULL.
 typedef struct hs_bound {
+    const char *name;      // as the checkpoint calls it
     hs_view view;          // logical: [out, in] or [n], strides as stored
     const int32_t *row_of; // logical row n is stored row row_of[n]; NULL = the identity
     hs_weight *weight;     // matrices that `linear` multiplies by
@@ -35,6 +36,7 @@ struct hs_model {
     int64_t n_params;
     int dtype; // hs_dtype of most weights
     enum hs_weight_mode weights;
+    bool can_run; // the weights are packed
 };
 
 static inline hs_bound *hs_model_bound(const hs_model *m, enum hs_role role, int64_t layer) {
@@ -44,6 +46,8 @@ static inline hs_bound *hs_model_bound(const hs_model *m, enum hs_role role, int
 // Fills m->bound's views and vectors from the checkpoint by the family's rules, m->n_params,
 // m->dtype, and settles cfg.tied. Nothing is packed yet.
 int hs_bind(hs_model *m) HS_MUST_USE;
+// HS_EFORMAT naming the first number of an embedding table that is not finite.
+int hs_bind_check_table(const hs_model *m, enum hs_role role) HS_MUST_USE;
 bool hs_role_is_matrix(enum hs_role role); // one that `linear` multiplies by
 // As hs_model_rope_row, in numbers of the backend's type.
 void hs_model_rotation(const hs_model *m, int64_t pos, int64_t n_total, void *cos_sin);

@@ -121,6 +121,12 @@ out:
     return rc;
 }
 
+void hs_map_forget(const void *at, size_t n) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)at;
+    const uintptr_t from = (start + page - 1) / page * page, to = (start + n) / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); // a hint: failure is no harm
+}
+
 void hs_map_close(hs_map *m) {
     if (m->base) munmap(m->base, m->size);
     *m = (hs_map){.data = (const uint8_t *)""};

@@ -42,5 +42,7 @@ typedef struct hs_map {
 // the path.
 int hs_map_open(hs_map *out, const char *path) HS_MUST_USE;
 void hs_map_close(hs_map *);
+// Gives back the pages that lie wholly within n bytes of a map: they are read anew when touched.
+void hs_map_forget(const void *at, size_t n);
 
 #endif

@@ -96,7 +96,7 @@ static int quota_cores(void) {
     return best;
 }
 
-static int usable_cores(void) {
+int hs_pool_cores(void) {
     int cores = affinity_cores(), quota = quota_cores();
     return cores < quota ? cores : quota;
 }
@@ -218,7 +218,7 @@ int hs_pool_open(hs_pool **out, int n_threads) {
     if (n_threads < 0 || n_threads > MAX_THREADS)
         return hs_fail(HS_EARG, "%d threads: ask for 1 to %d, or 0 for all cores", n_threads,
                        MAX_THREADS);
-    if (n_threads == 0) n_threads = usable_cores();
+    if (n_threads == 0) n_threads = hs_pool_cores();
     hs_pool *p;
     int rc = hs_alloc(&p, 1, sizeof *p);
     if (rc) return rc;

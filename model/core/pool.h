@@ -18,6 +18,7 @@ typedef int (*hs_task)(void *arg, int64_t task, int worker);
 int hs_pool_open(hs_pool **out, int n_threads) HS_MUST_USE;
 void hs_pool_close(hs_pool *);
 int hs_pool_threads(const hs_pool *);
+int hs_pool_cores(void); // that this process may use: its affinity, its control groups' quota
 
 // Runs tasks 0..n-1, each once, handed out in increasing order; returns when all are done. Not
 // re-entrant: one caller at a time, and never from inside a task.
