@@ -80,6 +80,14 @@ int hs_bench_tokens(const hs_bench *b, int32_t **out, int64_t n) {
     return rc;
 }
 
+int hs_bench_lengths(const hs_bench *b, int n_usual, const int64_t *usual, int64_t *out) {
+    const int64_t n_ctx = hs_cli_n_ctx(b->model);
+    int n = 0;
+    out[0] = b->tokens ? b->tokens : n_ctx;
+    for (int i = 0; !b->tokens && i < n_usual && usual[i] <= n_ctx; i++) out[n++] = usual[i];
+    return n ? n : 1;
+}
+
 // ---- results ------------------------------------------------------------------------------------
 
 enum { N_COLUMN = 14 };
@@ -184,7 +192,7 @@ static void json_machine(const hs_bench *b, hs_jw *j, const char *cpu) {
     hs_jw_key(j, "threads");
     hs_jw_int(j, hs_pool_threads(be->pool(dev)));
     for (int i = 0; i < N_FIGURE; i++) {
-        if (f[i].one != 0) {
+        if (f[i].one != 0) { // NaN too
             snprintf(key, sizeof key, "%s_1", f[i].key);
             hs_jw_key(j, key);
             hs_jw_num(j, f[i].one * f[i].scale);
@@ -241,8 +249,11 @@ int hs_bench_put(hs_bench *b, const hs_out_options *out) {
     cpu_name(cpu, sizeof cpu);
     if (out->json) return put_json(b, cpu);
     int rc = put_machine(b, cpu, out);
-    putchar('\n');
-    if (!rc) rc = hs_table_put(b->ops, b->call, out);
-    putchar('\n');
-    return rc ? rc : hs_table_put(b->jobs, b->call, out);
+    const hs_table *const tables[] = {b->ops, b->jobs};
+    for (int i = 0; i < 2 && !rc; i++) {
+        if (!hs_table_rows(tables[i])) continue;
+        putchar('\n');
+        rc = hs_table_put(tables[i], b->call, out);
+    }
+    return rc;
 }

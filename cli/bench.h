@@ -6,7 +6,7 @@
 #include "cli/out.h"
 #include "cli/session.h"
 
-// Ceilings of the machine, in units a second.
+// Ceilings of the machine, in units a second; NaN: not measured.
 typedef struct hs_ceilings {
     double f32[2], bf16[2];  // flops on one thread, on all
     double read[2], copy[2]; // bytes of memory; a copied byte is read and written
@@ -19,7 +19,9 @@ typedef struct hs_bench {
     const hs_model_options *options;
     const char *path;
     bool quick;
-    int least; // repetitions of everything
+    bool alone;     // one stage only: with weights as asked for, not the other way too
+    int least;      // repetitions of everything
+    int64_t tokens; // of prompts, 0 = the usual lengths
     char dir[4096];
     hs_model *model; // NULL until it is open
     hs_bar bar;
@@ -75,14 +77,15 @@ int hs_bench_put(hs_bench *b, const hs_out_options *out) HS_MUST_USE;
 
 // ---- what is measured -------------------------------------------------------------------------
 
-int hs_bench_machine(hs_bench *b, const hs_dev_opts *opts) HS_MUST_USE;
-int hs_bench_load(hs_bench *b) HS_MUST_USE; // opens and closes models of its own
-int hs_bench_linear(hs_bench *b) HS_MUST_USE;
-int hs_bench_ops(hs_bench *b) HS_MUST_USE;
-int hs_bench_jobs(hs_bench *b) HS_MUST_USE;
+// Each adds its rows. All but the first two need the model.
+typedef int hs_bench_stage_fn(hs_bench *b);
+hs_bench_stage_fn hs_bench_load, hs_bench_machine, hs_bench_linear, hs_bench_attention,
+    hs_bench_rows, hs_bench_prefill, hs_bench_decode, hs_bench_batch, hs_bench_maps;
 
 // Seconds of one layer's attention over n rows, without and with row summaries.
-int hs_bench_attention(hs_bench *b, int64_t n, double seconds[2]) HS_MUST_USE;
+int hs_bench_attend(hs_bench *b, int64_t n, double seconds[2]) HS_MUST_USE;
+// The lengths of prompts to measure, of `usual` or as asked for, as far as the context goes.
+int hs_bench_lengths(const hs_bench *b, int n_usual, const int64_t *usual, int64_t *out);
 // Bytes in memory of an [n, k] matrix of weights: of a layer's, or of the LM head.
 double hs_bench_bytes(const hs_model *m, bool head, int64_t n, int64_t k);
 // All matrices of a model: its weights, and its bytes in memory.

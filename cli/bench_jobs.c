@@ -73,6 +73,7 @@ int hs_bench_load(hs_bench *b) {
     hs_bench_stage(b, "loading", n_load);
     for (int i = 0; i < n_load && !rc; i++) {
         hs_model_options options = *b->options;
+        if (b->alone && loads[i].weights != options.weights) continue;
         options.weights = loads[i].weights;
         loading l = {b, &options, loads[i].first_token, 0};
         hs_bench_row row = {.name = loads[i].name, .detail = loads[i].detail};
@@ -141,16 +142,15 @@ static int prefill(hs_bench *b, hs_context *x, const int32_t *tokens, int64_t n)
     return rc;
 }
 
-static int prefills(hs_bench *b) {
-    const int64_t n_ctx = hs_cli_n_ctx(b->model);
+int hs_bench_prefill(hs_bench *b) {
+    int64_t length[N_LENGTH];
     int32_t *tokens = NULL;
     hs_context *x = NULL;
-    int rc = hs_bench_tokens(b, &tokens, lengths[N_LENGTH - 1]);
+    const int n = hs_bench_lengths(b, b->quick ? N_QUICK : N_LENGTH, lengths, length);
+    int rc = hs_bench_tokens(b, &tokens, length[n - 1]);
+    hs_bench_stage(b, "measuring prefill", n);
     if (!rc) rc = hs_context_open(&x, b->model, NULL);
-    for (int i = 0; i < (b->quick ? N_QUICK : N_LENGTH) && !rc; i++) {
-        if (i && lengths[i] > n_ctx) break;
-        rc = prefill(b, x, tokens, least(lengths[i], n_ctx));
-    }
+    for (int i = 0; i < n && !rc; i++) rc = prefill(b, x, tokens, length[i]);
     hs_context_close(x);
     free(tokens);
     return rc;
@@ -210,12 +210,14 @@ static int decode_with(hs_bench *b, const hs_model *model) {
 }
 
 // With the weights as they are, and the other way.
-static int decodings(hs_bench *b) {
+int hs_bench_decode(hs_bench *b) {
     hs_model_options options = *b->options;
     hs_model *other = NULL;
     options.weights = !options.weights;
+    hs_bench_stage(b, "measuring decoding", 2);
     int rc = decode_with(b, b->model);
-    if (!rc) rc = hs_cli_model_open(&other, b->path, &options, &b->bar.progress);
+    if (rc || b->alone) return rc;
+    rc = hs_cli_model_open(&other, b->path, &options, &b->bar.progress);
     if (!rc) rc = decode_with(b, other);
     hs_model_close(other);
     return rc;
@@ -234,7 +236,7 @@ static void short_prompts(hs_seq seq[BATCH], const int32_t *tokens, int64_t mean
 
 // The batch against one prompt of as many tokens, a token, with attention and without: that of the
 // long prompt is longer by nature.
-static int ragged(hs_bench *b) {
+int hs_bench_batch(hs_bench *b) {
     const double n_layer = (double)hs_model_config(b->model)->n_layer;
     const int64_t one = least(LONG_PROMPT, hs_cli_n_ctx(b->model));
     const int64_t mean = one < BATCH ? 1 : one / BATCH;
@@ -243,6 +245,7 @@ static int ragged(hs_bench *b) {
     hs_context *x = NULL;
     double attention[2][2];
     int rc = hs_bench_tokens(b, &tokens, LONG_PROMPT);
+    hs_bench_stage(b, "measuring a batch", 3);
     if (!rc) rc = hs_context_open(&x, b->model, NULL);
     if (rc) goto out;
     whole.tokens = tokens;
@@ -251,8 +254,8 @@ static int ragged(hs_bench *b) {
                        {b, x, {.seq = &whole, .n_seq = 1}}};
     hs_thing things[2] = {{evaluate, &e[0], 0}, {evaluate, &e[1], 0}};
     rc = hs_bench_best(b, 2, things);
-    if (!rc) rc = hs_bench_attention(b, mean, attention[0]);
-    if (!rc) rc = hs_bench_attention(b, one, attention[1]);
+    if (!rc) rc = hs_bench_attend(b, mean, attention[0]);
+    if (!rc) rc = hs_bench_attend(b, one, attention[1]);
     if (rc) goto out;
     const double n = (double)(BATCH * mean), seconds[2] = {things[0].seconds, things[1].seconds};
     const double aside[2] = {seconds[0] - n_layer * BATCH * attention[0][0],
@@ -286,8 +289,11 @@ out:
 // ---- maps ---------------------------------------------------------------------------------------
 
 // All maps of a prompt to the disk, and the same without maps.
-static int maps(hs_bench *b) {
-    const int64_t n = least(MAP_PROMPT, hs_cli_n_ctx(b->model));
+int hs_bench_maps(hs_bench *b) {
+    static const int64_t usual = MAP_PROMPT;
+    int64_t n;
+    hs_bench_lengths(b, 1, &usual, &n);
+    hs_bench_stage(b, "measuring maps", 1);
     hs_bench_recording r[2] = {{.b = b, .n = n, .maps = "none"}, {.b = b, .n = n, .maps = "all"}};
     hs_thing things[2] = {{hs_bench_record, &r[0], 0}, {hs_bench_record, &r[1], 0}};
     int32_t *tokens = NULL;
@@ -312,12 +318,4 @@ static int maps(hs_bench *b) {
     hs_context_close(x);
     free(tokens);
     return rc;
-}
-
-int hs_bench_jobs(hs_bench *b) {
-    hs_bench_stage(b, "measuring jobs", (b->quick ? N_QUICK : N_LENGTH) + 6);
-    int rc = prefills(b);
-    if (!rc) rc = decodings(b);
-    if (!rc) rc = ragged(b);
-    return rc ? rc : maps(b);
 }

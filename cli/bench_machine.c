@@ -130,12 +130,14 @@ static int disk(hs_bench *b) {
     return rc;
 }
 
-int hs_bench_machine(hs_bench *b, const hs_dev_opts *opts) {
+int hs_bench_machine(hs_bench *b) {
     const hs_backend *be = &hs_backend_cpu;
     const int64_t bytes = memory_bytes();
+    hs_dev_opts opts;
     hs_dev *dev;
     probing p = {.n = bytes / (int64_t)sizeof(float)};
-    int rc = be->open(&dev, opts);
+    int rc = hs_cli_dev(b->options, &opts);
+    if (!rc) rc = be->open(&dev, &opts);
     if (rc) return rc;
     p.isa = be->isa(dev);
     p.pool = be->pool(dev);

@@ -12,7 +12,7 @@
 enum { BLOCK_ROWS = 256 };
 
 static const int64_t lengths[] = {128, 1024, 4096};
-enum { N_LENGTH = 3 };
+enum { N_LENGTH = 3, N_QUICK = 2 };
 
 // ---- attention ----------------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ static int attend(void *arg, double *seconds) {
     return a->be->attention(a->dev, &a->attn);
 }
 
-int hs_bench_attention(hs_bench *b, int64_t n, double seconds[2]) {
+int hs_bench_attend(hs_bench *b, int64_t n, double seconds[2]) {
     const hs_config *c = hs_model_config(b->model);
     const int64_t w_q = c->n_head * c->d_head, w_kv = c->n_kv_head * c->d_head;
     attending a = {.be = hs_model_backend(b->model), .dev = hs_model_dev(b->model)};
@@ -66,15 +66,16 @@ out:
     return rc;
 }
 
-static int bench_attention(hs_bench *b) {
+int hs_bench_attention(hs_bench *b) {
     const hs_config *c = hs_model_config(b->model);
-    int rc = HS_OK;
-    for (int i = 0; i < N_LENGTH && !rc; i++) {
-        const int64_t n = lengths[i];
+    int64_t length[N_LENGTH];
+    int rc = HS_OK, n_length = hs_bench_lengths(b, b->quick ? N_QUICK : N_LENGTH, lengths, length);
+    hs_bench_stage(b, "measuring attention", n_length);
+    for (int i = 0; i < n_length && !rc; i++) {
+        const int64_t n = length[i];
         const double flops = 2.0 * (double)(c->n_head * c->d_head) * (double)n * (double)(n + 1);
         double seconds[2];
-        if (b->quick && i == N_LENGTH - 1) break;
-        rc = hs_bench_attention(b, n, seconds);
+        rc = hs_bench_attend(b, n, seconds);
         for (int watched = 0; watched < 2 && !rc; watched++) {
             hs_bench_row row = {.name = "attention",
                                 .detail = watched ? "with statistics" : "plain",
@@ -159,7 +160,7 @@ static int make_rotations(rows *r) {
 
 // Numbers read and written are counted once each, so a step that goes over its rows twice is
 // counted twice.
-static int bench_on_rows(hs_bench *b) {
+int hs_bench_rows(hs_bench *b) {
     const hs_config *c = hs_model_config(b->model);
     const int64_t q = c->n_head * c->d_head;
     const struct {
@@ -182,6 +183,7 @@ static int bench_on_rows(hs_bench *b) {
     int rc = HS_OK;
     for (int i = 0; i < n_step; i++)
         if (steps[i].there && steps[i].width > widest) widest = steps[i].width;
+    hs_bench_stage(b, "measuring rows", n_step);
     rc = hs_bench_numbers(b, &r.a, BLOCK_ROWS * widest);
     if (!rc) rc = hs_bench_numbers(b, &r.b, BLOCK_ROWS * widest);
     if (!rc) rc = hs_bench_numbers(b, &r.scale, BLOCK_ROWS);
@@ -198,10 +200,4 @@ static int bench_on_rows(hs_bench *b) {
     free(r.scale);
     free(r.cos_sin);
     return rc;
-}
-
-int hs_bench_ops(hs_bench *b) {
-    hs_bench_stage(b, "measuring operations", N_LENGTH + 4);
-    int rc = bench_attention(b);
-    return rc ? rc : bench_on_rows(b);
 }

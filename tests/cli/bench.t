@@ -53,6 +53,27 @@ t "a model without norms, rotation and MLPs, in double precision" no_mlp
 gpt2() { bench "$DATA/gpt2_masks" --precision bf16 && json 'any(r["detail"].startswith("up, ") for r in d["ops"])'; }
 t "a model whose MLPs are not gated, in bf16" gpt2
 
+only() {
+    exits 0 bench "$m" --only prefill --tokens 20 --reps 1 --dir "$dir" --json && json '
+[(r["job"], r["tokens"]) for r in d["jobs"]] == [("prefill", 20), ("record", 20)] and d["ops"] == [] and
+d["machine"]["f32_gflops"] is None and d["machine"]["read_gbs_1"] is None and d["repetitions"] == 1 and
+all(r["share"] is None and r["of"] is None and r["rate"] > 0 for r in d["jobs"])'
+}
+t "one thing alone, at one length" only
+for stage in load machine linear attention rows decode batch maps; do
+    one() { exits 0 bench "$m" --only $stage --quick --dir "$dir" && prints '^ceiling'; }
+    t "$stage alone" one
+done
+as_asked() {
+    exits 0 bench "$m" --only decode --weights expand --quick --dir "$dir" --json &&
+        json '[r["detail"] for r in d["jobs"]] == ["weights expanded"]'
+}
+t "with weights as asked for" as_asked
+long() { exits 2 bench "$m" --tokens 100000 --only prefill --dir "$dir" && says '100000.* --ctx' && nothing_left; }
+t "prompts longer than the context" long
+further() { exits 0 bench "$m" --tokens 200 --ctx 200 --only maps --quick --dir "$dir"; }
+t "unless it is raised" further
+
 home() { # beside the database that recordings go to
     (cd "$dir" && HEADSCOPE_DB=none/x.db exits 1 bench "$m" --quick) && says 'none' && says -- '--dir' &&
         (cd "$dir" && exits 0 bench "$m" --quick) && nothing_left
@@ -67,6 +88,9 @@ t "a damaged model" exits 3 bench "$tmp/cut.gguf" --dir "$dir"
 t "no such folder" exits 1 bench "$m" --dir "$tmp/none"
 t "no such kernels" exits 2 bench "$m" --isa sse9 --dir "$dir"
 t "no such option" exits 2 bench "$m" --fast
+t "no such thing" exits 2 bench "$m" --only everything
+t "a negative number of repetitions" exits 2 bench "$m" --reps -1
+t "a negative length" exits 2 bench "$m" --tokens -1
 t "two models" exits 2 bench "$m" "$m"
 t "no file stays after a failure" nothing_left
 
