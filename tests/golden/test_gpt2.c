@@ -12,6 +12,8 @@
 static void check(const char *model, const char *golden) {
     golden_check(model, golden, HS_WEIGHT_EXPAND, 0, 0);
     golden_check(model, golden, HS_WEIGHT_KEEP, 5, 0);
+    golden_check_as(model, golden,
+                    &(hs_model_opts){.dev = {.threads = 1, .precision = HS_PREC_F64}}, 7);
 }
 
 // Names with "transformer.", mask buffers, no head of its own.

@@ -12,6 +12,9 @@
 static void check(const char *model, const char *golden, int64_t n_ctx) {
     golden_check(model, golden, HS_WEIGHT_EXPAND, 0, n_ctx);
     golden_check(model, golden, HS_WEIGHT_KEEP, 5, n_ctx);
+    golden_check_as(
+        model, golden,
+        &(hs_model_opts){.dev = {.threads = 1, .precision = HS_PREC_F64}, .n_ctx = n_ctx}, 7);
 }
 
 static void grouped_heads(void **state) {

@@ -152,7 +152,7 @@ static void cuts(void **state) {
         for (int threads = 1; threads < 5; threads += 3)
             for (int keep = 0; keep < 2; keep++) {
                 hs_model *other = law_open(
-                    &s, &(hs_model_opts){.dev = {.threads = threads},
+                    &s, &(hs_model_opts){.dev = {.threads = threads, .precision = law_precision(i)},
                                          .weights = keep ? HS_WEIGHT_KEEP : HS_WEIGHT_EXPAND});
                 cap c;
                 law_run(&c, other, (hs_context_opts){0}, 1, 90);

@@ -114,13 +114,19 @@ static int32_t *read_tokens(const hs_ckpt *file, int64_t *n) {
 
 void golden_check(const char *model, const char *golden, enum hs_weight_mode weights,
                   int64_t row_block, int64_t n_ctx) {
+    golden_check_as(model, golden,
+                    &(hs_model_opts){.dev = {.threads = 1}, .weights = weights, .n_ctx = n_ctx},
+                    row_block);
+}
+
+void golden_check_as(const char *model, const char *golden, const hs_model_opts *opts,
+                     int64_t row_block) {
     hs_model *m;
     hs_context *x;
     hs_ckpt *file;
     int64_t n;
-    const hs_model_opts mo = {.dev = {.threads = 1}, .weights = weights, .n_ctx = n_ctx};
     if (hs_ckpt_open(&file, golden, true)) fail_msg("%s", hs_errmsg());
-    if (hs_model_open(&m, model, &mo)) fail_msg("%s", hs_errmsg());
+    if (hs_model_open(&m, model, opts)) fail_msg("%s", hs_errmsg());
     if (hs_context_open(&x, m, &(hs_context_opts){.row_block = row_block}))
         fail_msg("%s", hs_errmsg());
     const hs_config *c = hs_model_config(m);

@@ -10,5 +10,8 @@
 // tensor must have been seen. n_ctx 0 = the model's own.
 void golden_check(const char *model, const char *golden, enum hs_weight_mode weights,
                   int64_t row_block, int64_t n_ctx);
+// The same for a model opened in any way, on one thread.
+void golden_check_as(const char *model, const char *golden, const hs_model_opts *opts,
+                     int64_t row_block);
 
 #endif

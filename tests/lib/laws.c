@@ -12,7 +12,7 @@
 #include "model/core/prng.h"
 
 rand_spec law_spec(int i) {
-    rand_spec specs[LAW_N_MODEL] = {
+    rand_spec specs[LAW_N_SPEC] = {
         rand_default("llama", false),     rand_default("llama", true),
         rand_default("gpt2", false),      rand_default("gpt2", true),
         rand_default("attn_only", false), rand_default("attn_only", false),
@@ -23,7 +23,11 @@ rand_spec law_spec(int i) {
     specs[4].bias = true;
     specs[5].no_positions = true;
     specs[5].n_kv_head = 1;
-    return specs[i];
+    return specs[i % LAW_N_SPEC];
+}
+
+enum hs_precision law_precision(int i) {
+    return i < LAW_N_SPEC ? HS_PREC_EXACT : HS_PREC_F64;
 }
 
 hs_model *law_open(const rand_spec *s, const hs_model_opts *opts) {
@@ -38,7 +42,7 @@ hs_model *law_open(const rand_spec *s, const hs_model_opts *opts) {
 
 hs_model *law_model(int i) {
     const rand_spec s = law_spec(i);
-    return law_open(&s, &(hs_model_opts){.dev = {.threads = 2}});
+    return law_open(&s, &(hs_model_opts){.dev = {.threads = 2, .precision = law_precision(i)}});
 }
 
 hs_context *law_context(const hs_model *m, hs_context_opts opts, const hs_tap *tap) {
