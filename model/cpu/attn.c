@@ -1,34 +1,35 @@
-// Attention: storage of keys and values, and softmax(scale q k) v as tiles of query rows.
+// Attention: softmax(scale q k) v as tiles of query rows over the keys of a kv.h.
 //
-// Keys of a head are packed as a weight is, [panel][d_head][nr], and values lie as rows padded to
-// whole vectors, [key][d_pad]; so both products run on the matrix kernel's tile. A tile is up to 64
-// query rows against all keys its last row sees, small enough to stay in L2; it exists whether
-// or not somebody watches, so plain, watched and edited runs take one path:
+// A tile is up to 64 query rows of a head against all keys its last row sees, small enough to stay
+// in L2; it exists whether or not somebody watches, so plain, watched and edited runs take one
+// path:
 //
 //     scores -> write, read hooks -> softmax and summary -> write, read hooks -> z
 //
+// A single query, as in decoding, makes a tile of the heads that share its keys and values, which
+// are then read once.
+//
 // Each row reads its own visible keys only (even 0 times a later key's infinity would show), in
 // order of key. So a row's bits are the same in any tile, alone, or over a split store.
-// Tasks are (head, tile); a watched head is one task, since its tiles must come in order.
+//
+// Tasks are tiles. A watched head's tiles show themselves in order of rows: whoever comes early
+// waits for its turn. Several heads go side by side, so that hardly anybody has to.
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/core/mem.h"
-#include "model/cpu/dev.h"
+#include "model/cpu/kv.h"
 
 enum {
     TILE_ROWS = 64,
     TILE_ROWS_MIN = 16,
     TILE_FLOATS = 1 << 18, // 1 MiB: above 4,096 keys tiles get lower
+    ENOUGH_TASKS = 16,     // else tiles get lower too
     KEY_CHUNK = 1024,      // value rows that pass all rows of a tile before the next ones
-};
-
-struct hs_kv {
-    const hs_kern *kern;
-    int64_t n_head, d_head, d_pad, capacity, n_panel;
-    hs_cpu_block keys;   // [n_head][n_panel][d_head][nr]
-    hs_cpu_block values; // [n_head][capacity][d_pad]
+    SIDE_MAX = 64,         // heads side by side
+    TURN_FAILED = -1,
 };
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -39,75 +40,6 @@ static int64_t max64(int64_t a, int64_t b) {
 }
 static int64_t div_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
-}
-
-// ---- keys and values ----------------------------------------------------------------------------
-
-int hs_cpu_kv_open(hs_dev *dev, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity) {
-    hs_kv *kv = NULL;
-    *out = NULL;
-    int rc = hs_alloc(&kv, 1, sizeof *kv);
-    if (rc) return rc;
-    kv->kern = dev->kern;
-    kv->n_head = n_kv_head;
-    kv->d_head = d_head;
-    kv->d_pad = div_up(d_head, dev->kern->width) * dev->kern->width;
-    kv->capacity = capacity;
-    kv->n_panel = div_up(capacity, dev->kern->nr);
-    rc = hs_cpu_block_get(&kv->keys, n_kv_head * kv->n_panel, d_head * dev->kern->nr);
-    if (!rc) rc = hs_cpu_block_get(&kv->values, n_kv_head * capacity, kv->d_pad);
-    if (rc)
-        hs_cpu_kv_close(kv);
-    else
-        *out = kv;
-    return rc;
-}
-
-void hs_cpu_kv_close(hs_kv *kv) {
-    if (!kv) return;
-    hs_cpu_block_free(&kv->keys);
-    hs_cpu_block_free(&kv->values);
-    free(kv);
-}
-
-static float *key_panel(const hs_kv *kv, int64_t head, int64_t panel) {
-    return kv->keys.p + (head * kv->n_panel + panel) * kv->d_head * kv->kern->nr;
-}
-static float *value_row(const hs_kv *kv, int64_t head, int64_t key) {
-    return kv->values.p + (head * kv->capacity + key) * kv->d_pad;
-}
-
-struct put_job {
-    hs_kv *kv;
-    int64_t at, n;
-    const float *k, *v;
-    int64_t ld_k, ld_v;
-};
-
-static int put_task(void *arg, int64_t head, int worker) {
-    (void)worker;
-    const struct put_job *j = arg;
-    const hs_kv *kv = j->kv;
-    const int64_t nr = kv->kern->nr, d = kv->d_head;
-    for (int64_t i = 0, n; i < j->n; i += n) {
-        int64_t key = j->at + i;
-        n = min64(nr - key % nr, j->n - i);
-        kv->kern->transpose(key_panel(kv, head, key / nr) + key % nr, nr,
-                            j->k + i * j->ld_k + head * d, j->ld_k, n, d);
-    }
-    for (int64_t i = 0; i < j->n; i++)
-        memcpy(value_row(kv, head, j->at + i), j->v + i * j->ld_v + head * d,
-               (size_t)d * sizeof *j->v);
-    return HS_OK;
-}
-
-int hs_cpu_kv_put(hs_dev *dev, hs_kv *kv, int64_t at, int64_t n, const void *k, int64_t ld_k,
-                  const void *v, int64_t ld_v) {
-    if (at < 0 || n < 0 || at > kv->capacity - n)
-        return hs_fail(HS_ERANGE, "keys %lld..%lld do not fit into room for %lld", (long long)at,
-                       (long long)(at + n - 1), (long long)kv->capacity);
-    struct put_job j = {kv, at, n, k, v, ld_k, ld_v};
-    return hs_cpu_run(dev, kv->n_head, put_task, &j, n * kv->n_head * kv->d_head);
 }
 
 // ---- one tile -----------------------------------------------------------------------------------
@@ -121,58 +53,91 @@ struct attn_job {
     hs_dev *dev;
     const hs_attn *a;
     struct segment seg[2];
-    int64_t rows, n_tile; // the grid
+    int64_t heads;        // of a tile: 1, or some of a KV head's when there is one query
+    int64_t rows, n_tile; // queries of a tile, and tiles of a head
     int64_t ld;           // of a score row in scratch
+    int64_t pad;          // of a row of z there
+    // The order of tasks: heads in blocks of `side`, in each block tile by tile. So the tiles of
+    // heads at the same place in their blocks come one after the other.
+    int64_t side;
+    bool ordered;                // somebody wants to see them so
+    atomic_llong turn[SIDE_MAX]; // at each place: the tile to be shown next, or TURN_FAILED
 };
 
 struct tile {
-    int64_t head, kv_head;
-    int64_t r0, n; // query rows
-    int64_t pos;   // position of the first; row r sees pos + r + 1 keys
-    float *s;      // [n, ld] scores, then pattern
-    float *most;   // [n, width] largest scores, a lane each
-    float *z;      // [n, d_pad]
-    float *stats;  // stat k of row r at stats[k * stats_ld + r]; NULL: not wanted
+    int64_t head, heads; // the first and their number
+    int64_t place, turn; // among heads side by side, and in the order there
+    int64_t r0, n;       // queries
+    int64_t pos;         // position of the first; query r sees pos + r + 1 keys
+    float *s;            // [heads * n, ld] scores, then pattern
+    float *most;         // [heads * n, width] largest scores, a lane each
+    float *z;            // [heads * n, pad]
+    float *stats;        // stat k of row r at stats[k * stats_ld + r]; NULL: not wanted
     int64_t stats_ld;
     int worker;
 };
+
+static int64_t kv_head(const struct attn_job *j, const struct tile *t) {
+    return t->head / (j->a->n_head / j->a->n_kv_head);
+}
+// Between a tile's rows in q and z, where a row of width ld holds all heads.
+static int64_t row_step(const struct attn_job *j, const struct tile *t, int64_t ld) {
+    return t->heads > 1 ? j->a->d_head : ld;
+}
 
 // Scaled scores, each row up to its own position. A segment's last panel writes a few columns too
 // many: the next segment overwrites them or nobody sees them.
 static void products(const struct attn_job *j, const struct tile *t) {
     const hs_attn *a = j->a;
     const hs_kern *kern = j->dev->kern;
+    const int64_t rows = t->heads * t->n, ld = row_step(j, t, a->ld_q), w = kern->width;
     const float *q = (const float *)a->q + t->r0 * a->ld_q + t->head * a->d_head;
-    for (int64_t i = 0; i < t->n * kern->width; i++) t->most[i] = -INFINITY;
+    for (int64_t i = 0; i < rows * w; i++) t->most[i] = -INFINITY;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
-        int64_t end = min64(seg->n, t->pos + t->n - seg->first);
+        const int64_t end = min64(seg->n, t->pos + t->n - seg->first);
         for (int64_t k = 0; k < end; k += kern->nr) {
-            int64_t at = seg->first + k, r = max64(0, at - t->pos); // the first row to see any
-            kern->scores(t->s + r * j->ld + at, j->ld, t->most + r * kern->width, q + r * a->ld_q,
-                         a->ld_q, key_panel(seg->kv, t->kv_head, k / kern->nr), t->n - r,
-                         t->pos + r + 1 - at, min64(kern->nr, seg->n - k), a->d_head,
-                         (float)a->scale);
+            const int64_t at = seg->first + k, r = max64(0, at - t->pos); // the first to see any
+            kern->scores(t->s + r * j->ld + at, j->ld, t->most + r * w, q + r * ld, ld,
+                         hs_kv_panel(seg->kv, kv_head(j, t), k / kern->nr), rows - r,
+                         t->pos + r + 1 - at, min64(kern->nr, end - k), a->d_head, (float)a->scale);
         }
     }
 }
 
+// Sums z where it belongs when its rows are whole vectors.
 static void mix_values(const struct attn_job *j, const struct tile *t) {
     const hs_attn *a = j->a;
-    const int64_t pad = j->seg[1].kv->d_pad;
-    float *z = (float *)a->z + t->r0 * a->ld_z + t->head * a->d_head;
+    const int64_t pad = j->pad, rows = t->heads * t->n, ld_out = row_step(j, t, a->ld_z);
+    const bool direct = pad == a->d_head;
+    float *out = (float *)a->z + t->r0 * a->ld_z + t->head * a->d_head;
+    float *z = direct ? out : t->z;
+    const int64_t ld = direct ? ld_out : pad;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
-        int64_t end = min64(seg->first + seg->n, t->pos + t->n);
+        const int64_t end = min64(seg->first + seg->n, t->pos + t->n);
         for (int64_t k = seg->first; k < end; k += KEY_CHUNK) {
-            int64_t r = max64(0, k - t->pos);
-            j->dev->kern->mix(t->z + r * pad, pad, t->s + r * j->ld + k, j->ld,
-                              value_row(seg->kv, t->kv_head, k - seg->first), pad, t->n - r, pad,
-                              t->pos + r + 1 - k, min64(KEY_CHUNK, end - k), k > 0);
+            const int64_t r = max64(0, k - t->pos);
+            j->dev->kern->mix(z + r * ld, ld, t->s + r * j->ld + k, j->ld,
+                              hs_kv_value(seg->kv, kv_head(j, t), k - seg->first), pad, rows - r,
+                              pad, t->pos + r + 1 - k, min64(KEY_CHUNK, end - k), k > 0);
         }
     }
-    for (int64_t r = 0; r < t->n; r++)
-        memcpy(z + r * a->ld_z, t->z + r * pad, (size_t)a->d_head * sizeof *z);
+    for (int64_t r = 0; !direct && r < rows; r++)
+        memcpy(out + r * ld_out, z + r * pad, (size_t)a->d_head * sizeof *z);
+}
+
+// ---- hooks --------------------------------------------------------------------------------------
+
+// The tiles before were handed out before, so somebody is at work on each of them.
+static int await_turn(const struct attn_job *j, const struct tile *t) {
+    if (!j->ordered) return HS_OK;
+    for (long long turn; (turn = atomic_load(&j->turn[t->place])) != t->turn; sched_yield())
+        if (turn == TURN_FAILED) return hs_fail(HS_ESTOP, "an earlier tile failed");
+    return HS_OK;
+}
+static void pass_turn(struct attn_job *j, const struct tile *t, int rc) {
+    if (j->ordered) atomic_store(&j->turn[t->place], rc ? TURN_FAILED : t->turn + 1);
 }
 
 // Puts x where a row has no key, for those who look at tiles.
@@ -240,54 +205,90 @@ static int pattern_hooks(const struct attn_job *j, const struct tile *t, int wan
     return rc;
 }
 
-static int run_tile(const struct attn_job *j, const struct tile *t, int want) {
-    const hs_kern *kern = j->dev->kern;
-    int rc;
-    products(j, t);
-    if (want & (HS_TILE_WRITE_SCORES | HS_TILE_READ_SCORES) && (rc = score_hooks(j, t, want)))
-        return rc;
-    kern->softmax(t->s, j->ld, t->most, t->n, t->pos + 1, t->pos + t->n, t->stats, t->stats_ld);
-    if (want & (HS_TILE_WRITE_PATTERN | HS_TILE_READ_PATTERN) && (rc = pattern_hooks(j, t, want)))
-        return rc;
-    mix_values(j, t);
-    return HS_OK;
+// One head of a tile, from scores to pattern. The hooks of a tile are one turn; a head that nobody
+// watches lets its turn pass.
+static int weigh(struct attn_job *j, const struct tile *t, int want) {
+    const int scores = want & (HS_TILE_WRITE_SCORES | HS_TILE_READ_SCORES);
+    const int pattern = want & (HS_TILE_WRITE_PATTERN | HS_TILE_READ_PATTERN);
+    int rc = scores ? await_turn(j, t) : HS_OK;
+    if (!rc && scores) rc = score_hooks(j, t, want);
+    if (!rc)
+        j->dev->kern->softmax(t->s, j->ld, t->most, t->n, t->pos + 1, t->pos + t->n, t->stats,
+                              t->stats_ld);
+    if (!rc && !scores) rc = await_turn(j, t);
+    if (!rc && pattern) rc = pattern_hooks(j, t, want);
+    pass_turn(j, t, rc);
+    return rc;
 }
 
 // ---- all tiles ----------------------------------------------------------------------------------
 
+// Floats of a score row: room for whole panels; rows 4 KiB apart would share cache sets.
+static int64_t score_row(int64_t n_key, int64_t nr) {
+    const int64_t ld = div_up(n_key + nr, 16) * 16;
+    return ld % 256 == 0 ? ld + 16 : ld;
+}
+
+// Rows of a tile at most.
+static int64_t tile_height(int64_t n_q, int64_t n_key, int64_t asked) {
+    const int64_t rows = max64(TILE_ROWS_MIN, min64(TILE_ROWS, TILE_FLOATS / n_key));
+    return min64(asked > 0 ? asked : rows, n_q);
+}
+
 // Worker scratch of a tile: scores, largest scores, z, summaries.
-static int64_t scratch_size(const struct attn_job *j) {
-    return j->rows * (j->ld + j->dev->kern->width + j->seg[1].kv->d_pad + HS_N_STAT);
+static int64_t tile_floats(const hs_kern *kern, int64_t rows, int64_t ld, int64_t d_pad) {
+    return rows * (ld + kern->width + d_pad + HS_N_STAT);
+}
+
+static void choose_grid(struct attn_job *j, int64_t n_key) {
+    const hs_attn *a = j->a;
+    const int64_t group = a->n_head / a->n_kv_head, asked = a->tap ? a->tap->tile_rows : 0;
+    j->heads = a->n_q == 1 ? min64(group, TILE_ROWS_MIN) : 1;
+    while (group % j->heads) j->heads--;
+    j->rows = tile_height(a->n_q, n_key, asked);
+    while (!asked && j->rows > TILE_ROWS_MIN && a->n_head * div_up(a->n_q, j->rows) < ENOUGH_TASKS)
+        j->rows /= 2;
+    j->n_tile = div_up(a->n_q, j->rows);
+    j->ld = score_row(n_key, j->dev->kern->nr);
+    j->pad = a->own->d_pad;
+    j->ordered = a->tap && a->tile_want && j->n_tile > 1;
+    j->side = j->ordered ? min64(j->dev->n_worker, SIDE_MAX) : 1;
+    for (int64_t i = 0; i < j->side; i++) atomic_init(&j->turn[i], 0);
 }
 
 static int attn_task(void *arg, int64_t task, int worker) {
-    const struct attn_job *j = arg;
+    struct attn_job *j = arg;
     const hs_attn *a = j->a;
-    int64_t head = task / j->n_tile, first = task % j->n_tile, last = first;
-    int want = a->tap && a->tile_want ? a->tile_want[head] : 0;
-    if (want) {
-        if (first > 0) return HS_OK;
-        last = j->n_tile - 1;
-    }
-    struct tile t = {.head = head, .kv_head = head / (a->n_head / a->n_kv_head), .worker = worker};
+    const int64_t block = task / (j->side * j->n_tile), in_block = task % (j->side * j->n_tile);
+    const int64_t n_cell = a->n_head / j->heads, side = min64(j->side, n_cell - block * j->side);
+    const int64_t index = in_block / side, rows = j->heads * j->rows;
+    struct tile t = {.place = in_block % side, .heads = j->heads, .worker = worker};
+    t.head = (block * j->side + t.place) * t.heads;
+    t.turn = block * j->n_tile + index;
+    t.r0 = index * j->rows;
+    t.n = min64(j->rows, a->n_q - t.r0);
+    t.pos = a->pos0 + t.r0;
     t.s = j->dev->scratch[worker].p;
-    t.z = t.s + j->rows * j->ld;
-    t.most = t.z + j->rows * j->seg[1].kv->d_pad;
-    float *own_stats = t.most + j->rows * j->dev->kern->width;
-    for (int64_t i = first; i <= last; i++) {
-        t.r0 = i * j->rows;
-        t.n = min64(j->rows, a->n_q - t.r0);
-        t.pos = a->pos0 + t.r0;
+    t.z = t.s + rows * j->ld;
+    t.most = t.z + rows * j->pad;
+    float *own_stats = t.most + rows * j->dev->kern->width;
+    products(j, &t);
+    struct tile one = t;
+    one.heads = 1;
+    for (int64_t i = 0; i < t.heads; i++, one.head++) {
+        const int want = a->tap && a->tile_want ? a->tile_want[one.head] : 0;
+        one.s = t.s + i * t.n * j->ld;
+        one.most = t.most + i * t.n * j->dev->kern->width;
+        one.stats = want & HS_TILE_READ_PATTERN ? own_stats : NULL;
+        one.stats_ld = j->rows;
         if (a->stats) {
-            t.stats = a->stats + head * HS_N_STAT * a->n_q + t.r0;
-            t.stats_ld = a->n_q;
-        } else if (want & HS_TILE_READ_PATTERN) {
-            t.stats = own_stats;
-            t.stats_ld = j->rows;
+            one.stats = a->stats + one.head * HS_N_STAT * a->n_q + t.r0;
+            one.stats_ld = a->n_q;
         }
-        int rc = run_tile(j, &t, want);
+        int rc = weigh(j, &one, want);
         if (rc) return rc;
     }
+    mix_values(j, &t);
     return HS_OK;
 }
 
@@ -308,19 +309,14 @@ int hs_cpu_attention(hs_dev *dev, const hs_attn *a) {
     if (a->n_q < 1) return HS_OK;
     int rc = check(a);
     if (rc) return rc;
-    const int64_t n_key = a->pos0 + a->n_q, nr = dev->kern->nr;
+    const int64_t n_key = a->pos0 + a->n_q;
     struct attn_job j = {
         .dev = dev,
         .a = a,
         .seg = {{a->prefix, 0, a->n_prefix}, {a->own, a->n_prefix, n_key - a->n_prefix}}};
-    j.rows = max64(TILE_ROWS_MIN, min64(TILE_ROWS, TILE_FLOATS / n_key));
-    if (a->tap && a->tap->tile_rows > 0) j.rows = a->tap->tile_rows;
-    j.rows = min64(j.rows, a->n_q);
-    j.n_tile = div_up(a->n_q, j.rows);
-    // Room for whole panels; rows 4 KiB apart would share cache sets.
-    j.ld = div_up(n_key + nr, 16) * 16;
-    if (j.ld % 256 == 0) j.ld += 16;
-    if ((rc = hs_cpu_scratch(dev, scratch_size(&j)))) return rc;
-    return hs_cpu_run(dev, a->n_head * j.n_tile, attn_task, &j,
+    choose_grid(&j, n_key);
+    rc = hs_cpu_scratch(dev, tile_floats(dev->kern, j.heads * j.rows, j.ld, j.pad));
+    if (rc) return rc;
+    return hs_cpu_run(dev, a->n_head / j.heads * j.n_tile, attn_task, &j,
                       a->n_head * a->n_q * n_key * a->d_head);
 }
