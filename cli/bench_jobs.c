@@ -17,7 +17,8 @@ enum {
 };
 
 static const int64_t lengths[] = {512, 1024, 2048, 4096};
-enum { N_LENGTH = 4, N_QUICK = 2 };
+enum { N_LENGTH = 4 };
+static const int64_t quick_length = LONG_PROMPT;
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -146,7 +147,8 @@ int hs_bench_prefill(hs_bench *b) {
     int64_t length[N_LENGTH];
     int32_t *tokens = NULL;
     hs_context *x = NULL;
-    const int n = hs_bench_lengths(b, b->quick ? N_QUICK : N_LENGTH, lengths, length);
+    const int n = b->quick ? hs_bench_lengths(b, 1, &quick_length, length)
+                           : hs_bench_lengths(b, N_LENGTH, lengths, length);
     int rc = hs_bench_tokens(b, &tokens, length[n - 1]);
     hs_bench_stage(b, "measuring prefill", n);
     if (!rc) rc = hs_context_open(&x, b->model, NULL);

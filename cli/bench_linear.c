@@ -1,9 +1,8 @@
 // The products of a model with its weights, at its own shapes.
 //
 // All of them are done in turns, and each goes from layer to layer, so that weights come from where
-// they lie in a real run: for most models memory and not a cache. From 16 rows on they are set
-// against the ceiling of products, below it, where each weight is used a few times only, against
-// that of reading memory.
+// they lie in a real run: for most models memory and not a cache. Below 16 rows, where each weight is
+// used a few times only, the rate is that of bytes read.
 #include <stdlib.h>
 
 #include "cli/bench.h"
@@ -11,7 +10,7 @@
 #include "model/elem.h"
 
 enum {
-    MANY_ROWS = 16,         // from here on arithmetic is the bound
+    MANY_ROWS = 16,         // from here on rates are of products
     MOST_NUMBERS = 1 << 27, // of an output
 };
 
@@ -148,20 +147,26 @@ static bool find_part(linear *l, const hs_bench *b, const part *p) {
     return l->part.n_role > 0;
 }
 
+// The share is that of the ceiling which binds: products need so much time, and reading the weights
+// so much.
 static void add_result(hs_bench *b, const linear *l, int64_t n_rows, double seconds) {
     char shape[64];
     hs_bench_row row = {.name = "linear", .detail = shape, .n = n_rows, .seconds = seconds};
-    const double weights = (double)l->n_all * (double)l->k;
-    if (n_rows < MANY_ROWS) {
-        row.rate = hs_bench_bytes(b->model, l->part.head, l->n_all, l->k) / seconds * 1e-9;
-        row.unit = "GB/s";
-        row.share = row.rate * 1e9 / b->ceiling.read[1];
+    const double weights = (double)l->n_all * (double)l->k, flops = 2 * weights * (double)n_rows;
+    const double bytes = hs_bench_bytes(b->model, l->part.head, l->n_all, l->k);
+    const double products = flops / hs_bench_products(b, &row.of);
+    const double reading = bytes / b->ceiling.read[1];
+    row.share = products / seconds;
+    row.rate = flops / seconds * 1e-9;
+    row.unit = "GF/s";
+    if (reading > products) {
+        row.share = reading / seconds;
         row.of = "memory";
+    }
+    if (n_rows < MANY_ROWS) {
+        row.rate = bytes / seconds * 1e-9;
+        row.unit = "GB/s";
         row.weights = weights / seconds;
-    } else {
-        row.rate = 2 * weights * (double)n_rows / seconds * 1e-9;
-        row.unit = "GF/s";
-        row.share = row.rate * 1e9 / hs_bench_products(b, &row.of);
     }
     snprintf(shape, sizeof shape, "%s, %lld x %lld", l->part.name, (long long)l->n_all,
              (long long)l->k);
