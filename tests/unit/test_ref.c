@@ -514,6 +514,10 @@ static void test_attention_by_hand(void **state) {
     for (int i = 0; i < HS_N_STAT; i++)
         near((double)stats[i][1], want[i], 1e-7, hs_stat_infos[i].name);
     assert_true(stats[HS_STAT_PREV][0] == 0 && stats[HS_STAT_SELF][0] == 1);
+    k[1] = 0; // of equals the first is the largest
+    assert_int_equal(ref->kv_put(dev, kv, 0, 2, k, 1, v, 1), 0);
+    assert_int_equal(ref->attention(dev, &a), 0);
+    assert_true(stats[HS_STAT_ARGMAX][1] == 0 && stats[HS_STAT_MAX][1] == 0.5f && z[1] == 15);
     ref->kv_close(kv);
     ref->close(dev);
 }
@@ -536,6 +540,8 @@ static void test_refusals(void **state) {
     assert_int_equal(ref->pack(dev, &w, &view, NULL, HS_WEIGHT_KEEP), HS_EFORMAT);
     assert_non_null(strstr(hs_errmsg(), "row 1, column 1"));
     assert_null(w);
+    bad[1][1] = -INFINITY;
+    assert_int_equal(ref->pack(dev, &w, &view, NULL, HS_WEIGHT_KEEP), HS_EFORMAT);
     view.dtype = HS_I64;
     assert_int_equal(ref->pack(dev, &w, &view, NULL, HS_WEIGHT_KEEP), HS_EUNSUPPORTED);
     assert_int_equal(ref->embed(dev, z, &view, (int32_t[]){0}, 1), HS_EUNSUPPORTED);
