@@ -139,9 +139,10 @@ static int compare_layer(lab *b, int layer) {
 // ---- what it comes to -----------------------------------------------------------------------
 
 static double log_sum_exp(const float *x, int64_t n) {
-    double max = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++) max = fmax(max, x[i]);
-    for (int64_t i = 0; i < n; i++) sum += exp(x[i] - max);
+    double max = x[0];
+    for (int64_t i = 1; i < n; i++) max = fmax(max, x[i]);
+    double sum = exp(x[0] - max);
+    for (int64_t i = 1; i < n; i++) sum += exp(x[i] - max);
     return max + log(sum);
 }
 

@@ -217,7 +217,8 @@ static int head_task(void *arg, int64_t head, int worker) {
                      .kv_head = (int)(head / (a->n_head / a->n_kv_head)),
                      .worker = worker,
                      .s = j->dev->scratch[worker]};
-    t.shown = (float *)(t.s + j->rows * (a->pos0 + a->n_q));
+    void *const after = t.s + j->rows * (a->pos0 + a->n_q);
+    t.shown = after;
     float *own_stats = t.shown + j->rows * (a->pos0 + a->n_q);
     int rc = HS_OK;
     for (t.r0 = 0; !rc && t.r0 < a->n_q; t.r0 += j->rows) {
