@@ -191,6 +191,8 @@ static void json_machine(const hs_bench *b, hs_jw *j, const char *cpu) {
     hs_jw_str(j, be->isa(dev));
     hs_jw_key(j, "threads");
     hs_jw_int(j, hs_pool_threads(be->pool(dev)));
+    hs_jw_key(j, "load_before");
+    hs_jw_num(j, b->load);
     for (int i = 0; i < N_FIGURE; i++) {
         if (f[i].one != 0) { // NaN too
             snprintf(key, sizeof key, "%s_1", f[i].key);

@@ -22,6 +22,7 @@ typedef struct hs_bench {
     bool alone;     // one stage only: with weights as asked for, not the other way too
     int least;      // repetitions of everything
     int64_t tokens; // of prompts, 0 = the usual lengths
+    double load;    // of the machine by others when it began: threads that ran, a minute's mean
     char dir[4096];
     hs_model *model; // NULL until it is open
     hs_bar bar;

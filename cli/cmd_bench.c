@@ -84,6 +84,17 @@ static int measure(hs_bench *b, const struct options *opt) {
     return !rc && !b->model ? open_model(b) : rc; // its threads and kernels are printed
 }
 
+// Figures of a machine that does other work say little, its ceilings too.
+static int report(hs_bench *b, const hs_out_options *out) {
+    int rc = hs_bench_put(b, out);
+    if (!rc && b->load > 0.5)
+        hs_note(
+            b->call,
+            "the machine was at work already (load %.1f): these figures are less than it can do",
+            b->load);
+    return rc;
+}
+
 static int check_options(const struct options *opt) {
     if (opt->reps < 0 || opt->reps > 1000)
         return hs_fail(HS_EARG, "--reps takes a number from 1 to 1000");
@@ -105,6 +116,7 @@ static int run(const hs_call *call, const void *options) {
     int rc = check_options(opt);
     if (!rc) rc = hs_cli_model_path(call, 0, &b.path);
     if (rc) return rc;
+    if (getloadavg(&b.load, 1) != 1) b.load = NAN;
     hs_bar_open(&b.bar, call);
     rc = measure(&b, opt);
     hs_bar_close(&b.bar);
@@ -113,7 +125,7 @@ static int run(const hs_call *call, const void *options) {
         rmdir(b.dir);
     }
     if (rc == HS_ESTOP) rc = hs_fail(rc, "interrupted: nothing was kept");
-    if (!rc) rc = hs_bench_put(&b, &opt->out);
+    if (!rc) rc = report(&b, &opt->out);
     hs_table_close(b.ops);
     hs_table_close(b.jobs);
     hs_model_close(b.model);

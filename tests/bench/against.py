@@ -319,6 +319,8 @@ def main():
         products_table(a)
     except Failed as why:
         sys.exit(f"against.sh: {why}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

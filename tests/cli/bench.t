@@ -14,7 +14,7 @@ set(d) == {"machine", "model", "repetitions", "quick", "ops", "jobs"} and d["qui
 t "a quick run has every section" sections
 ceilings() {
     cp "$tmp/full" "$out" && json 'all(d["machine"][k] > 0 for k in ("f32_gflops f32_gflops_1 bf16_gflops bf16_gflops_1 read_gbs read_gbs_1 "
-"copy_gbs copy_gbs_1 disk_mbs sync_ms join_us threads").split()) and d["machine"]["isa"]'
+"copy_gbs copy_gbs_1 disk_mbs sync_ms join_us threads").split()) and d["machine"]["isa"] and d["machine"]["load_before"] >= 0'
 }
 t "ceilings are positive numbers" ceilings
 numbers() {
