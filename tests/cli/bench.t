@@ -39,6 +39,18 @@ costs() {
 {(r["job"], r["detail"]) for r in d["jobs"] if r["cost"] is not None} == {("record", "statistics of all heads"), ("record", "all maps")}'
 }
 t "the cost of watching" costs
+agree() { # rates, shares and costs follow from times, shapes and ceilings
+    cp "$tmp/full" "$out" && json '
+(lambda same, peak, at: all(
+    same(r["rate"] * r["seconds"], 2e-9 * n * k * r["rows"]) and same(r["share"], r["rate"] / peak)
+    if r["rows"] >= 64 else same(r["weights_per_s"] * r["seconds"], n * k) and
+    (r["rows"] > 1 or r["of"] == "memory" and same(r["share"], r["rate"] / d["machine"]["read_gbs"]))
+    for r in d["ops"] if r["op"] == "linear" for n, k in [map(int, r["detail"].rsplit(", ")[-1].split(" x "))]) and
+    all(same(b["cost"], b["seconds"] / a["seconds"] - 1) for a, b in zip(at, at[1:]) if b["cost"] is not None) and
+    all(same(r["rate"] * r["seconds"], r["tokens"]) for r in d["jobs"] if r["unit"] == "tokens/s"))(
+    lambda a, b: abs(a - b) <= 1e-9 * max(abs(a), abs(b), 1e-3), d["machine"]["f32_gflops"], d["ops"] + d["jobs"])'
+}
+t "figures agree with each other" agree
 nothing_left() { [ -z "$(ls -A "$dir")" ]; }
 t "no file stays" nothing_left
 
