@@ -94,7 +94,6 @@ void hs_bench_matrices(const hs_model *m, double *weights, double *bytes);
 // The ceiling of products in the precision in use, flops a second, and its name.
 double hs_bench_products(const hs_bench *b, const char **name);
 
-void hs_bench_sweep(hs_bench *b); // removes the scratch database
 // A recording of n tokens into a scratch file, from opening the file to closing it, which is
 // removed then. The hs_timed of a hs_bench_recording; `bytes` gets the size of the file.
 typedef struct hs_bench_recording {

@@ -98,6 +98,15 @@ static int close_all(work *w, int rc) {
     return rc ? hs_fail(rc, "%s", first) : closed;
 }
 
+static void sweep(const hs_bench *b) {
+    static const char *const names[] = {"run.db", "run.db-wal", "run.db-shm", "run.db-journal"};
+    char path[sizeof b->dir + 32];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", b->dir, names[i]);
+        unlink(path);
+    }
+}
+
 int hs_bench_record(void *arg, double *seconds) {
     hs_bench_recording *r = arg;
     work w = {.r = r};
@@ -109,6 +118,6 @@ int hs_bench_record(void *arg, double *seconds) {
     rc = close_all(&w, rc);
     *seconds = hs_now() - start;
     if (!rc && !stat(path, &st)) r->bytes = (double)st.st_size;
-    hs_bench_sweep(r->b);
+    sweep(r->b);
     return rc;
 }

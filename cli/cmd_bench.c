@@ -55,15 +55,6 @@ static int make_dir(hs_bench *b, const char *wanted) {
                    parent, why);
 }
 
-void hs_bench_sweep(hs_bench *b) {
-    static const char *const names[] = {"run.db", "run.db-wal", "run.db-shm", "run.db-journal"};
-    char path[sizeof b->dir + 32];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", b->dir, names[i]);
-        unlink(path);
-    }
-}
-
 static int open_model(hs_bench *b) {
     int rc = hs_cli_model_open(&b->model, b->path, b->options, &b->bar.progress);
     const int64_t n_ctx = rc ? 0 : hs_cli_n_ctx(b->model);
@@ -120,10 +111,7 @@ static int run(const hs_call *call, const void *options) {
     hs_bar_open(&b.bar, call);
     rc = measure(&b, opt);
     hs_bar_close(&b.bar);
-    if (*b.dir) {
-        hs_bench_sweep(&b);
-        rmdir(b.dir);
-    }
+    if (*b.dir) rmdir(b.dir); // empty: each measurement cleans up after itself
     if (rc == HS_ESTOP) rc = hs_fail(rc, "interrupted: nothing was kept");
     if (!rc) rc = report(&b, &opt->out);
     hs_table_close(b.ops);
