@@ -252,6 +252,7 @@ def work_table(a):
         print(f"measuring: {row[0]}, {row[4]} tokens", file=sys.stderr)
         try:
             lines.append(text(row, measure(a, row)))
+            print(f"  theirs {lines[-1][3]} s, ours {lines[-1][4]} s", file=sys.stderr)
         except Failed as why:
             lines.append([row[0], str(row[4]), row[1] or "-"] + ["-"] * 6 + [f"failed: {why}"])
     head = ["work", "tokens", "peer", "its s", "our s", "times", "its MB", "our MB", "times", "target"]
