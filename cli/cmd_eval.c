@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "cli/out.h"
+#include "cli/memory.h"
 #include "cli/session.h"
 #include "model/core/mem.h"
 
@@ -104,6 +105,9 @@ static int score(work *w) {
         rc = hs_hooks_add(
             hooks,
             &(hs_hook){.points = points, .rows = on_logits, .layer_done = on_layer_done, .ctx = w});
+    if (!rc)
+        rc = hs_cli_room_check(w->session.model, NULL, hs_cli_longest(w->session.prompts),
+                               HS_LOGITS_ALL);
     if (!rc) rc = hs_context_open(&context, w->session.model, NULL);
     if (!rc) {
         hs_context_set_tap(context, hs_hooks_tap(hooks));

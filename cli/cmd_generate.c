@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "cli/out.h"
+#include "cli/memory.h"
 #include "cli/session.h"
 #include "model/core/mem.h"
 #include "model/core/prng.h"
@@ -120,13 +121,11 @@ static int generate_all(work *w) {
 }
 
 static int open_context(work *w) {
-    hs_context_opts opts = {0};
-    for (int64_t i = 0; i < hs_prompts_count(w->session.prompts); i++) {
-        int64_t n = hs_prompts_at(w->session.prompts, i)->n_token + w->opt->n;
-        if (n > opts.kv_capacity) opts.kv_capacity = n;
-    }
+    const int64_t n = hs_cli_longest(w->session.prompts);
+    const hs_context_opts opts = {.kv_capacity = n + w->opt->n};
     int64_t n_vocab = hs_model_config(w->session.model)->n_vocab;
-    int rc = hs_context_open(&w->context, w->session.model, &opts);
+    int rc = hs_cli_room_check(w->session.model, &opts, n, HS_LOGITS_LAST);
+    if (!rc) rc = hs_context_open(&w->context, w->session.model, &opts);
     if (!rc) rc = hs_alloc(&w->token, (size_t)w->opt->n, sizeof *w->token);
     return rc ? rc : hs_alloc(&w->weight, (size_t)n_vocab, sizeof *w->weight);
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/memory.h"
 #include "cli/out.h"
 #include "cli/session.h"
 
@@ -114,16 +115,26 @@ static void tensor_facts(facts *f, const hs_ckpt *ckpt) {
     if (f->people) putchar('\n');
 }
 
+// What recording one prompt takes at its peak, by parts; and decoding instead.
 static void memory_facts(facts *f, const hs_model *m, int64_t tokens) {
-    hs_context_opts keep = {.kv_capacity = tokens};
-    if (f->people) printf("memory for %" PRId64 " tokens\n", tokens);
+    const hs_context_opts keep = {.kv_capacity = tokens};
+    const hs_footprint p = hs_footprint_of_recording(m, tokens);
+    const hs_memory decode = hs_context_memory(m, &keep, 1, HS_LOGITS_LAST);
+    if (f->people) printf("memory to record %" PRId64 " tokens\n", tokens);
     hs_jw_key(&f->json, "memory");
     hs_jw_begin(&f->json, '{');
     hs_jw_key(&f->json, "tokens");
     hs_jw_int(&f->json, tokens);
-    fact_bytes(f, "weights", hs_model_n_params(m) * (int64_t)sizeof(float));
-    fact_bytes(f, "recording", hs_context_memory(m, NULL, tokens));
-    fact_bytes(f, "decoding", hs_context_memory(m, &keep, tokens));
+    fact_bytes(f, "program", p.program);
+    fact_bytes(f, "weights", p.weights);
+    fact_bytes(f, "tables", p.tables);
+    fact_bytes(f, "rows", p.work.rows);
+    fact_bytes(f, "keys_and_values", p.work.keys);
+    fact_bytes(f, "block", p.work.block);
+    fact_bytes(f, "scratch", p.work.scratch);
+    fact_bytes(f, "recorder", p.recorder);
+    fact_bytes(f, "recording", hs_footprint_sum(&p));
+    fact_bytes(f, "decoding", p.program + p.weights + p.tables + hs_memory_sum(&decode));
     hs_jw_end(&f->json, '}');
 }
 

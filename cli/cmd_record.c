@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "analyses/observer.h"
+#include "cli/memory.h"
 #include "cli/out.h"
 #include "cli/plan.h"
 #include "cli/session.h"
@@ -148,15 +149,16 @@ static int record_prompt(work *w, int64_t ord) {
 
 // ---- the run --------------------------------------------------------------------------------
 
+static hs_context_opts context_opts(const work *w) {
+    const int64_t n = w->opt->generate;
+    return (hs_context_opts){.kv_capacity = n ? hs_cli_longest(w->session.prompts) + n : 0};
+}
+
 static int open_context(work *w) {
-    hs_context_opts opts = {0};
+    const hs_context_opts opts = context_opts(w);
     w->total = w->tokens;
-    for (int64_t i = w->done; i < w->n_prompt; i++) {
-        int64_t n = hs_prompts_at(w->session.prompts, i)->n_token + w->opt->generate;
-        if (n > opts.kv_capacity) opts.kv_capacity = n;
-        w->total += n;
-    }
-    if (!w->opt->generate) opts.kv_capacity = 0;
+    for (int64_t i = w->done; i < w->n_prompt; i++)
+        w->total += hs_prompts_at(w->session.prompts, i)->n_token + w->opt->generate;
     int rc = hs_context_open(&w->context, w->session.model, &opts);
     if (rc || !w->opt->generate) return rc;
     rc = hs_alloc(&w->logits, (size_t)w->plan.dims.n_vocab, sizeof *w->logits);
@@ -286,8 +288,13 @@ static int prepare(work *w) {
                                   hs_cli_n_ctx(w->session.model));
     if (!rc) rc = hs_plan_open(&w->plan, &ask, w->session.model);
     if (!rc) rc = hs_plan_room(&w->plan, w->call, w->session.prompts, hs_cli_db_path(&opt->db));
-    if (!rc) w->n_prompt = hs_prompts_count(w->session.prompts);
-    return rc;
+    if (rc) return rc;
+    w->n_prompt = hs_prompts_count(w->session.prompts);
+    const hs_context_opts opts = context_opts(w);
+    return hs_cli_room_check(w->session.model, &opts, hs_cli_longest(w->session.prompts),
+                             w->plan.all_logits ? HS_LOGITS_ALL
+                             : opt->generate    ? HS_LOGITS_LAST
+                                                : HS_LOGITS_NONE);
 }
 
 static int run(const hs_call *call, const void *options) {

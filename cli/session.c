@@ -4,7 +4,6 @@
 
 #include "cli/session.h"
 #include "model/core/outfile.h"
-#include "model/core/room.h"
 
 // ---- the model ------------------------------------------------------------------------------
 
@@ -68,7 +67,7 @@ static int open_model(hs_model **out, const char *path, const hs_model_options *
 
 int hs_cli_model_open(hs_model **out, const char *path, const hs_model_options *options,
                       const hs_progress *progress) {
-    hs_model_opts opts = {.room = hs_room_available(), .progress = progress};
+    hs_model_opts opts = {.check_room = true, .progress = progress};
     return open_model(out, path, options, &opts);
 }
 
@@ -167,6 +166,13 @@ static void note_threads(const hs_call *call, const hs_model *model) {
     if (threads > cores)
         hs_note(call, "%d threads on %d core%s: more threads than cores do not help", threads,
                 cores, cores == 1 ? "" : "s");
+}
+
+int64_t hs_cli_longest(const hs_prompts *prompts) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < hs_prompts_count(prompts); i++)
+        if (hs_prompts_at(prompts, i)->n_token > n) n = hs_prompts_at(prompts, i)->n_token;
+    return n;
 }
 
 // ---- sessions -------------------------------------------------------------------------------

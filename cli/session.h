@@ -48,6 +48,8 @@ int hs_cli_prompts_open(hs_prompts **out, const hs_prompt_options *options, cons
 // HS_ERANGE naming the first prompt that is empty, or longer (by `extra` positions) than n_ctx.
 int hs_cli_prompts_check(const hs_prompts *prompts, int64_t extra, int64_t n_ctx) HS_MUST_USE;
 
+int64_t hs_cli_longest(const hs_prompts *prompts); // tokens of the longest one
+
 // A model with its prompts; close in any state, zero included.
 typedef struct hs_session {
     hs_model *model;

@@ -32,9 +32,10 @@ static int configure(hs_db *db) {
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(db->sql, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-    return hs_sql_exec(db, "PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;"
-                           "PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;"
-                           "PRAGMA cache_size = -8192; PRAGMA page_size = 16384");
+    // The cache is counted in pages of the size known by then.
+    return hs_sql_exec(db, "PRAGMA page_size = 16384; PRAGMA cache_size = -8192;"
+                           "PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;"
+                           "PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY");
 }
 
 static bool beside(const char *path, const char *ending) {

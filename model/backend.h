@@ -69,6 +69,14 @@ typedef struct hs_attn {
     const uint8_t *tile_want; // [n_head], NULL: none
 } hs_attn;
 
+// The largest calls of an evaluation.
+typedef struct hs_extent {
+    int64_t n_row;         // of a product, and query rows of an attention
+    int64_t width;         // inputs of a product
+    int64_t n_key, d_head; // keys that a query row sees
+    int64_t tile_rows;     // the tap's, 0: none
+} hs_extent;
+
 typedef struct hs_backend {
     const char *name;
     int dtype; // of activations: HS_F32 or HS_F64
@@ -113,6 +121,13 @@ typedef struct hs_backend {
     int (*kv_put)(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
                   const void *v, int64_t ld_v);
     int (*attention)(hs_dev *, const hs_attn *);
+    // Bytes that kv_open would take.
+    int64_t (*kv_bytes)(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+
+    // Work memory of the device itself: bytes it would take, and making room beforehand. Calls
+    // within a reserved extent allocate nothing; larger ones do, and keep it.
+    int64_t (*scratch_bytes)(const hs_dev *, const hs_extent *);
+    int (*reserve)(hs_dev *, const hs_extent *);
 } hs_backend;
 
 extern const hs_backend hs_backend_cpu;

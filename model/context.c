@@ -53,20 +53,41 @@ static int resolve_opts(const hs_context_opts *in, hs_context_opts *o) {
     return HS_OK;
 }
 
-int64_t hs_context_memory(const hs_model *m, const hs_context_opts *opts, int64_t n_tokens) {
+// What a run of n_row rows at positions below n_key asks of the backend at most.
+static hs_extent extent_of(const hs_config *c, const hs_context_opts *o, int64_t n_row,
+                           int64_t n_key, int64_t tile_rows) {
+    const int64_t q = c->n_head * c->d_head, ff = c->mlp == HS_MLP_NONE ? 0 : c->d_ff;
+    const int64_t width = c->d_model > q ? c->d_model : q;
+    return (hs_extent){.n_row = n_row < o->row_block ? n_row : o->row_block,
+                       .width = width > ff ? width : ff,
+                       .n_key = n_key,
+                       .d_head = c->d_head,
+                       .tile_rows = tile_rows};
+}
+
+hs_memory hs_context_memory(const hs_model *m, const hs_context_opts *opts, int64_t n_tokens,
+                            enum hs_logits logits) {
     const hs_config *c = &m->cfg;
+    const int64_t f32 = sizeof(float), item = hs_dtypes[m->be->dtype].bytes;
+    const int64_t copy = m->be->dtype == HS_F32 ? 0 : f32; // of what others see as f32
     int64_t width[HS_N_BUF];
     hs_context_opts o;
-    if (resolve_opts(opts, &o)) return 0;
+    if (resolve_opts(opts, &o)) return (hs_memory){0};
     buffer_widths(c, width);
-    const int64_t kv = 2 * c->n_kv_head * c->d_head;
-    const int64_t kept = o.kv_capacity ? c->n_layer * o.n_slot * o.kv_capacity : n_tokens;
-    const int64_t rows = n_tokens * (c->d_model + c->rope_dim) + kept * kv;
-    const int64_t ends = c->d_model + c->n_vocab; // of the last row
-    const int64_t stats = o.row_block * c->n_head * HS_N_STAT;
-    const int64_t items = block_items(width, o.row_block) + rows + ends;
-    const int64_t copies = m->be->dtype == HS_F32 ? 0 : n_tokens * c->d_model + ends;
-    return items * hs_dtypes[m->be->dtype].bytes + (stats + copies) * (int64_t)sizeof(float);
+    const int64_t capacity = o.kv_capacity ? o.kv_capacity : n_tokens;
+    const int64_t stores = o.kv_capacity ? c->n_layer * o.n_slot : 1;
+    const int64_t fit = HS_WIDE_MOST / c->n_vocab;
+    const int64_t wide = fit < 1 ? 1 : fit < o.row_block ? fit : o.row_block;
+    const hs_extent e = extent_of(c, &o, n_tokens, capacity, 0);
+    hs_memory need = {
+        .rows = n_tokens * (c->d_model * (item + copy) + c->rope_dim * item),
+        .keys = stores * m->be->kv_bytes(m->dev, c->n_kv_head, c->d_head, capacity),
+        .block = block_items(width, o.row_block) * item + o.row_block * c->n_head * HS_N_STAT * f32,
+        .scratch = m->be->scratch_bytes(m->dev, &e),
+    };
+    if (logits == HS_LOGITS_LAST) need.rows += c->d_model * item + c->n_vocab * (item + copy);
+    if (logits == HS_LOGITS_ALL) need.block += wide * c->n_vocab * (item + copy);
+    return need;
 }
 
 // ---- open and close -----------------------------------------------------------------------------
@@ -198,6 +219,20 @@ static int reserve_kv(hs_context *x, hs_run_seq *s) {
     return rc;
 }
 
+// The backend's own room; for all that a slot may hold, since decoding comes back a row at a time.
+static int reserve_scratch(const hs_context *x, const hs_need_room *need) {
+    int64_t n_key = 1;
+    for (int64_t i = 0; i < need->n_seq; i++) {
+        const hs_run_seq *s = &x->seq[i];
+        const int64_t end = s->pos0 + s->n, most = s->n_prefix + x->opts.kv_capacity;
+        if (end > n_key) n_key = end;
+        if (s->slot && most > n_key) n_key = most;
+    }
+    const hs_extent e = extent_of(&x->model->cfg, &x->opts, need->rows, n_key,
+                                  x->tap ? x->tap->tile_rows : 0);
+    return x->model->be->reserve(x->model->dev, &e);
+}
+
 int hs_context_reserve(hs_context *x, const hs_need_room *need) {
     const hs_config *c = &x->model->cfg;
     int rc = HS_OK;
@@ -219,7 +254,7 @@ int hs_context_reserve(hs_context *x, const hs_need_room *need) {
         rc = regrow(x, &x->wide, need->wide);
         if (!rc) x->cap_wide = need->wide;
     }
-    return rc;
+    return rc ? rc : reserve_scratch(x, need);
 }
 
 // ---- questions ----------------------------------------------------------------------------------

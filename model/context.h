@@ -64,7 +64,18 @@ const float *hs_context_logits(const hs_context *);
 int64_t hs_context_len(const hs_context *, int slot);
 void hs_context_truncate(hs_context *, int slot, int64_t len);
 
-// Bytes of work memory a context with these options would take for n_tokens in one evaluation.
-int64_t hs_context_memory(const hs_model *model, const hs_context_opts *opts, int64_t n_tokens);
+// Bytes of work memory that a context takes for a sequence of n_tokens in one evaluation, or, with
+// kept keys and values, for one that fills its capacity.
+typedef struct hs_memory {
+    int64_t rows;    // the residual and rotations of all rows, the last one's logits
+    int64_t keys;    // keys and values
+    int64_t block;   // buffers of one row block, rows of logits when all are asked for
+    int64_t scratch; // the backend's own, of all threads
+} hs_memory;
+hs_memory hs_context_memory(const hs_model *model, const hs_context_opts *opts, int64_t n_tokens,
+                            enum hs_logits logits);
+static inline int64_t hs_memory_sum(const hs_memory *m) {
+    return m->rows + m->keys + m->block + m->scratch;
+}
 
 #endif

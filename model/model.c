@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/core/room.h"
 #include "model/model_internal.h"
 #include "model/rope.h"
 
@@ -97,10 +98,11 @@ int64_t hs_model_weight_bytes(const hs_model *m) {
     return sum;
 }
 
-static int check_room(const hs_model *m, int64_t room) {
+static int check_room(const hs_model *m) {
+    const int64_t room = hs_room_available();
     const double need = (double)hs_model_weight_bytes(m), gb = 1e9;
-    if (!room || need <= (double)room) return HS_OK;
-    return hs_fail(HS_ENOMEM, "%s: its weights take %.1f GB of memory, %.1f GB are available%s",
+    if (need <= (double)room) return HS_OK;
+    return hs_fail(HS_ENOMEM, "%s: its weights take %.2f GB of memory, %.2f GB are available%s",
                    hs_ckpt_path(m->ckpt), need / gb, (double)room / gb,
                    m->weights == HS_WEIGHT_EXPAND ? ": leave --weights expand out" : "");
 }
@@ -150,7 +152,7 @@ int hs_model_open(hs_model **out, const char *path, const hs_model_opts *opts) {
         goto out;
     }
     rc = m->be->open(&m->dev, &o->dev);
-    if (!rc && !o->no_weights) rc = check_room(m, o->room);
+    if (!rc && !o->no_weights && o->check_room) rc = check_room(m);
     if (!rc && !o->no_weights) rc = pack_all(m, o->progress);
     m->can_run = !rc && !o->no_weights;
 out:

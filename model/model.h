@@ -14,7 +14,7 @@ typedef struct hs_model_opts {
     enum hs_weight_mode weights;
     int64_t n_ctx;               // 0 = the model's own; larger is allowed (stored with the run)
     bool no_weights;             // nothing is packed: the model answers questions, cannot run
-    int64_t room;                // bytes that packed weights may take; 0 = any
+    bool check_room;             // HS_ENOMEM before packing what memory has no room for
     const hs_progress *progress; // NULL = silent
 } hs_model_opts;
 

@@ -240,6 +240,20 @@ static int64_t tile_floats(const hs_kern *kern, int64_t rows, int64_t ld, int64_
     return rows * (ld + kern->width + d_pad + HS_N_STAT);
 }
 
+// Tiles get lower as keys get more: the largest are the last, or the last of full height. One query
+// may bring several heads.
+int64_t hs_cpu_attention_scratch(const hs_dev *dev, const hs_extent *e) {
+    const hs_kern *kern = dev->kern;
+    const int64_t keys[] = {min64(e->n_key, TILE_FLOATS / TILE_ROWS), e->n_key};
+    const int64_t d_pad = hs_kv_pad(kern, e->d_head);
+    int64_t most = 0;
+    for (int i = 0; i < 2 && e->n_key > 0; i++) {
+        const int64_t rows = max64(TILE_ROWS_MIN, tile_height(e->n_row, keys[i], e->tile_rows));
+        most = max64(most, tile_floats(kern, rows, score_row(keys[i], kern->nr) + 16, d_pad));
+    }
+    return most;
+}
+
 static void choose_grid(struct attn_job *j, int64_t n_key) {
     const hs_attn *a = j->a;
     const int64_t group = a->n_head / a->n_kv_head, asked = a->tap ? a->tap->tile_rows : 0;

@@ -229,6 +229,25 @@ static int cpu_add(hs_dev *dev, void *y, const void *a, const void *b, int64_t n
         .dev = dev, .rows = add_rows, .n_rows = n, .d = 1, .y = y, .a = a, .b = b});
 }
 
+// ---- work memory --------------------------------------------------------------------------------
+
+static int64_t worker_scratch(const hs_dev *dev, const hs_extent *e) {
+    const int64_t linear = hs_cpu_linear_scratch(dev, e);
+    const int64_t attention = hs_cpu_attention_scratch(dev, e);
+    return linear > attention ? linear : attention;
+}
+
+static int64_t cpu_scratch_bytes(const hs_dev *dev, const hs_extent *e) {
+    return dev->n_worker * hs_cpu_need_bytes(worker_scratch(dev, e)) +
+           hs_cpu_need_bytes(hs_cpu_linear_pairs(dev, e));
+}
+
+static int cpu_reserve(hs_dev *dev, const hs_extent *e) {
+    const int64_t pairs = hs_cpu_linear_pairs(dev, e);
+    int rc = hs_cpu_scratch(dev, worker_scratch(dev, e));
+    return rc || !pairs ? rc : hs_cpu_block_need(&dev->pairs, pairs);
+}
+
 const hs_backend hs_backend_cpu = {
     .name = "cpu",
     .dtype = HS_F32,
@@ -250,4 +269,7 @@ const hs_backend hs_backend_cpu = {
     .kv_close = hs_cpu_kv_close,
     .kv_put = hs_cpu_kv_put,
     .attention = hs_cpu_attention,
+    .kv_bytes = hs_cpu_kv_bytes,
+    .scratch_bytes = cpu_scratch_bytes,
+    .reserve = cpu_reserve,
 };

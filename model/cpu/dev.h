@@ -26,6 +26,9 @@ struct hs_dev {
 // rows * cols zeroed floats straight from the kernel. HS_ENOMEM leaves *out empty.
 int hs_cpu_block_get(hs_cpu_block *out, int64_t rows, int64_t cols) HS_MUST_USE;
 void hs_cpu_block_free(hs_cpu_block *);
+// Bytes that a block of n floats takes, and one that hs_cpu_block_need made.
+int64_t hs_cpu_block_bytes(int64_t n);
+int64_t hs_cpu_need_bytes(int64_t n);
 // At least n floats, contents lost when it grows.
 int hs_cpu_block_need(hs_cpu_block *, int64_t n) HS_MUST_USE;
 
@@ -53,5 +56,11 @@ void hs_cpu_kv_close(hs_kv *);
 int hs_cpu_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
                   const void *v, int64_t ld_v);
 int hs_cpu_attention(hs_dev *, const hs_attn *);
+int64_t hs_cpu_kv_bytes(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+
+// Floats of a worker's scratch that calls within this extent ask for at most.
+int64_t hs_cpu_linear_scratch(const hs_dev *, const hs_extent *);
+int64_t hs_cpu_attention_scratch(const hs_dev *, const hs_extent *);
+int64_t hs_cpu_linear_pairs(const hs_dev *, const hs_extent *); // floats of dev->pairs
 
 #endif

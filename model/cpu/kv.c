@@ -27,6 +27,12 @@ int hs_cpu_kv_open(hs_dev *dev, hs_kv **out, int64_t n_kv_head, int64_t d_head, 
     return rc;
 }
 
+int64_t hs_cpu_kv_bytes(const hs_dev *dev, int64_t n_kv_head, int64_t d_head, int64_t capacity) {
+    const int64_t nr = dev->kern->nr, n_panel = (capacity + nr - 1) / nr;
+    return hs_cpu_block_bytes(n_kv_head * n_panel * d_head * nr) +
+           hs_cpu_block_bytes(n_kv_head * capacity * hs_kv_pad(dev->kern, d_head));
+}
+
 void hs_cpu_kv_close(hs_kv *kv) {
     if (!kv) return;
     hs_cpu_block_free(&kv->keys);

@@ -159,6 +159,19 @@ static void choose_grid(struct linear_job *j) {
         j->rows /= 2;
 }
 
+static int64_t task_scratch(const hs_dev *dev, int64_t rows) {
+    return (rows + CHUNK) * dev->kern->nr;
+}
+
+int64_t hs_cpu_linear_scratch(const hs_dev *dev, const hs_extent *e) {
+    (void)e; // tasks are of bounded size
+    return task_scratch(dev, ROWS_UNPACKED);
+}
+
+int64_t hs_cpu_linear_pairs(const hs_dev *dev, const hs_extent *e) {
+    return dev->precision == HS_PREC_BF16 ? e->n_row * div_up(e->width, 2) : 0;
+}
+
 int hs_cpu_linear(hs_dev *dev, const hs_product *p, int n_product, const void *x, int64_t ld_x,
                   int64_t n_rows) {
     struct linear_job j = {
@@ -169,7 +182,7 @@ int hs_cpu_linear(hs_dev *dev, const hs_product *p, int n_product, const void *x
     if (dev->precision == HS_PREC_BF16) rc = make_pairs(&j, x, ld_x, k);
     if (rc) return rc;
     choose_grid(&j);
-    if ((rc = hs_cpu_scratch(dev, (j.rows + CHUNK) * dev->kern->nr))) return rc;
+    if ((rc = hs_cpu_scratch(dev, task_scratch(dev, j.rows)))) return rc;
     return hs_cpu_run(dev, j.col_tasks * div_up(n_rows, j.rows), linear_task, &j,
                       n_rows * k * j.col_tasks * COLUMNS);
 }

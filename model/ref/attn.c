@@ -42,6 +42,11 @@ int hs_ref_kv_open(hs_dev *dev, hs_kv **out, int64_t n_kv_head, int64_t d_head, 
     return rc;
 }
 
+int64_t hs_ref_kv_bytes(const hs_dev *dev, int64_t n_kv_head, int64_t d_head, int64_t capacity) {
+    (void)dev;
+    return 2 * capacity * n_kv_head * d_head * (int64_t)sizeof(double);
+}
+
 void hs_ref_kv_close(hs_kv *kv) {
     if (!kv) return;
     free(kv->k);
@@ -245,12 +250,24 @@ static int check(const hs_attn *a) {
     return HS_OK;
 }
 
+static int64_t tile_height(int64_t n_q, int64_t asked) {
+    const int64_t rows = asked > 0 ? asked : TILE_ROWS;
+    return rows < n_q ? rows : n_q;
+}
+
+// Scores, their f32, and summaries that nobody asked for.
+static int64_t tile_numbers(int64_t rows, int64_t n_key) {
+    return rows * (2 * n_key + HS_N_STAT);
+}
+
+int64_t hs_ref_attention_scratch(const hs_extent *e) {
+    return tile_numbers(tile_height(e->n_row, e->tile_rows), e->n_key);
+}
+
 int hs_ref_attention(hs_dev *dev, const hs_attn *a) {
     if (a->n_q < 1) return HS_OK;
-    struct job j = {dev, a, a->tap && a->tap->tile_rows > 0 ? a->tap->tile_rows : TILE_ROWS};
-    if (j.rows > a->n_q) j.rows = a->n_q;
+    struct job j = {dev, a, tile_height(a->n_q, a->tap ? a->tap->tile_rows : 0)};
     int rc = check(a);
-    // Room for scores, their f32, and summaries that nobody asked for.
-    if (!rc) rc = hs_ref_scratch(dev, j.rows * (2 * (a->pos0 + a->n_q) + HS_N_STAT));
+    if (!rc) rc = hs_ref_scratch(dev, tile_numbers(j.rows, a->pos0 + a->n_q));
     return rc ? rc : hs_pool_run(dev->pool, a->n_head, head_task, &j);
 }

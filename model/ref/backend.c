@@ -242,6 +242,19 @@ static int ref_add(hs_dev *dev, void *y, const void *a, const void *b, int64_t n
                     &(struct job){.row = add_run, .d = n, .y = y, .a = a, .b = b});
 }
 
+static int64_t worker_scratch(const hs_extent *e) {
+    const int64_t linear = hs_ref_linear_scratch(e), attention = hs_ref_attention_scratch(e);
+    return linear > attention ? linear : attention;
+}
+
+static int64_t ref_scratch_bytes(const hs_dev *dev, const hs_extent *e) {
+    return dev->n_worker * worker_scratch(e) * (int64_t)sizeof(double);
+}
+
+static int ref_reserve(hs_dev *dev, const hs_extent *e) {
+    return hs_ref_scratch(dev, worker_scratch(e));
+}
+
 const hs_backend hs_backend_ref = {
     .name = "ref",
     .dtype = HS_F64,
@@ -263,4 +276,7 @@ const hs_backend hs_backend_ref = {
     .kv_close = hs_ref_kv_close,
     .kv_put = hs_ref_kv_put,
     .attention = hs_ref_attention,
+    .kv_bytes = hs_ref_kv_bytes,
+    .scratch_bytes = ref_scratch_bytes,
+    .reserve = ref_reserve,
 };

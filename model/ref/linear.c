@@ -94,6 +94,10 @@ static int task(void *arg, int64_t t, int worker) {
     return HS_OK;
 }
 
+int64_t hs_ref_linear_scratch(const hs_extent *e) {
+    return e->width * (TOGETHER + 1);
+}
+
 int hs_ref_linear(hs_dev *dev, const hs_product *p, int n_product, const void *x, int64_t ld_x,
                   int64_t n_rows) {
     int rc = HS_OK;

@@ -32,5 +32,10 @@ void hs_ref_kv_close(hs_kv *);
 int hs_ref_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
                   const void *v, int64_t ld_v);
 int hs_ref_attention(hs_dev *, const hs_attn *);
+int64_t hs_ref_kv_bytes(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+
+// Numbers of a worker's scratch that calls within this extent ask for at most.
+int64_t hs_ref_linear_scratch(const hs_extent *);
+int64_t hs_ref_attention_scratch(const hs_extent *);
 
 #endif

@@ -169,4 +169,66 @@ t "no context" exits 2 eval "$m" -f "$f" --ctx 0
 t "a context below 0" exits 2 eval "$m" -f "$f" --ctx -64
 t "a context past all numbers" exits 2 eval "$m" -f "$f" --ctx 9000000000000000000
 
+# ---- memory ---------------------------------------------------------------------------------
+refused() { exits 1 "$@" && says 'take [0-9.]+ [TGM]B of memory, [0-9.]+ [TGM]B are available' && [ ! -e "$tmp/big.db" ]; }
+t "generate: more than memory, before any work" refused generate "$m" -f "$f" -n 2000000000 --ctx 2100000000
+t "record: the same, and no file" refused record "$m" -f "$f" --generate 2000000000 --ctx 2100000000 -o "$tmp/big.db"
+limited() { # limited MB COMMAND...: in an address space of so much, which sanitizers cannot do with
+    python3 -c 'import os, resource, sys
+limit = int(sys.argv[1]) << 20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+os.execvp(sys.argv[2], sys.argv[2:])' "$@"
+}
+long() {
+    python3 -c 'print("{\"tokens\": [%s1]}" % ("1," * 100000))' >"$tmp/long.jsonl"
+    mk "$tmp/fat" layer=1 d=512 head=8 kv=8 dh=64 ff=8 vocab=8
+    text=$(limited 450 timeout 60 "$HEADSCOPE" eval "$tmp/fat" -f "$tmp/long.jsonl" --ctx 200000 --threads 1 2>&1)
+    rc=$?
+    printf '%s\n' "$text" >"$err"
+    [ $rc = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says '^headscope: 100001 tokens at once take .* of memory'
+}
+heavy() {
+    mk "$tmp/heavy" d=256 ff=16384 vocab=16
+    text=$(limited 190 timeout 60 "$HEADSCOPE" eval "$tmp/heavy" -f "$f" --weights expand --threads 1 2>&1)
+    rc=$?
+    printf '%s\n' "$text" >"$err"
+    [ $rc = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says '^headscope: .*heavy: its weights take 0.10 GB of memory'
+}
+if [ -z "${HS_SANITIZED-}" ]; then
+    t "a prompt longer than memory" long
+    t "weights larger than memory" heavy
+fi
+t "info tells what such a context takes" exits 0 info "$m" --tokens 2000000000 --json
+told() { json 'd["memory"]["decoding"] > 1e11 and d["memory"]["recording"] == sum(d["memory"][k] for k in
+"program weights tables rows keys_and_values block scratch recorder".split())'; }
+told_parts() { exits 0 info "$m" --tokens 2000000000 --json && told; }
+t "by its parts" told_parts
+t "no tokens" exits 2 info "$m" --tokens 0
+t "more tokens than can be counted" exits 2 info "$m" --tokens 3000000000
+
+# What info says a recording takes, against what it took.
+planned() { # planned MODEL TOKENS VOCABULARY
+    python3 - "$HEADSCOPE" "$tmp" "$@" <<'END'
+import json, os, random, resource, subprocess, sys
+exe, tmp, model, n, vocab = sys.argv[1:]
+rnd = random.Random(2)
+with open(tmp + "/n.jsonl", "w") as f:
+    json.dump({"tokens": [rnd.randrange(int(vocab)) for _ in range(int(n))]}, f)
+plan = json.loads(subprocess.check_output([exe, "info", model, "--tokens", n, "--json"]))["memory"]
+db = tmp + "/n.db"
+subprocess.check_call([exe, "record", model, "-f", tmp + "/n.jsonl", "--ctx", "65536", "-o", db, "-q"], stdout=subprocess.DEVNULL)
+held = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+os.unlink(db)
+print("#", n, "tokens: planned", plan["recording"], "took", held)
+sys.exit(not 0.88 < plan["recording"] / held < 1.13)
+END
+}
+if [ -z "${HS_SANITIZED-}" ]; then
+    mk "$tmp/wide" layer=4 d=256 head=8 kv=4 dh=32 ff=1024 vocab=2000 tied=0 ctx=65536
+    for n in 10 1000 6000; do t "the plan for $n tokens" planned "$tmp/wide" $n 2000; done
+    if [ -e "$REAL" ]; then
+        for n in 10 400 1500; do t "the plan for $n tokens of a real model" planned "$REAL" $n 49152; done
+    fi
+fi
+
 finish

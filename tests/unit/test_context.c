@@ -287,11 +287,18 @@ static void head_rows(void **state) {
 static void memory(void **state) {
     (void)state;
     hs_model *m = law_model(0);
-    const int64_t one = hs_context_memory(m, NULL, 1), many = hs_context_memory(m, NULL, 1001);
-    // A row: the residual, its rotations, a key and a value of one layer.
-    assert_int_equal(many - one, 1000 * 4 * (24 + 8 + 2 * 16));
-    const hs_context_opts kept = {.kv_capacity = 100, .n_slot = 2};
-    assert_int_equal(hs_context_memory(m, &kept, 1) - one, 4 * (3 * 2 * 100 - 1) * 2 * 16);
+    const hs_memory one = hs_context_memory(m, NULL, 1, HS_LOGITS_NONE);
+    const hs_memory many = hs_context_memory(m, NULL, 1001, HS_LOGITS_NONE);
+    // A row: the residual and its rotations; keys and values of one layer.
+    assert_int_equal(many.rows - one.rows, 1000 * 4 * (24 + 8));
+    assert_true(many.keys >= 1001 * 4 * 2 * 16);
+    assert_true(many.keys < 1001 * 4 * 2 * 16 * 3); // in whole vectors and panels
+    assert_int_equal(many.block, one.block);
+    assert_true(many.scratch >= one.scratch);
+    const hs_context_opts kept = {.kv_capacity = 1001, .n_slot = 2};
+    const hs_memory all = hs_context_memory(m, &kept, 1, HS_LOGITS_LAST);
+    assert_int_equal(all.keys, 3 * 2 * many.keys);
+    assert_int_equal(all.rows - one.rows, 4 * (24 + hs_model_config(m)->n_vocab));
     hs_model_close(m);
 }
 
