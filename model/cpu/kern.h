@@ -33,7 +33,7 @@ typedef struct hs_panel {
 } hs_panel;
 
 // m = 0: the panel's columns as f32 to c, [k][nr]. m = 1 .. HS_PANEL_FEW: c[m, nr] = x[m, k] times
-// them, on top of c's numbers when `add`, summed as `gemm` does.
+// them, added to c's numbers when `add`, summed as `gemm` does.
 typedef void hs_panel_fn(float *c, int64_t ld_c, const float *x, int64_t ld_x, int64_t m,
                          const hs_panel *panel, int64_t k, bool add);
 
@@ -43,9 +43,8 @@ typedef struct hs_kern {
     int mr;    // rows of C that the matrix kernel does at once
     int nr;    // columns of a packed panel, a multiple of width
 
-    // C[m, n] = A[m, k] B[k, n], on top of C's numbers when `add`. n is a multiple of width.
-    // Every element is one chain of multiply-adds in order of k, so a sum cut into calls with
-    // `add` has the same bits.
+    // C[m, n] = A[m, k] B[k, n], or added to C's numbers once when `add`. n is a multiple of
+    // width. Every element is one chain of multiply-adds in order of k from 0 on.
     void (*gemm)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b, int64_t ld_b,
                  int64_t m, int64_t n, int64_t k, bool add);
     // The same for numbers rounded to bf16, two in a word of a and b: k counts the pairs. Sums are

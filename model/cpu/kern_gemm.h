@@ -19,7 +19,7 @@ HS_INLINE void gemm_tile(const bool pairs, const int m, const int nv, float *c, 
                          bool add) {
     vf sum[GEMM_MR][GEMM_NV];
     for (int r = 0; r < m; r++)
-        for (int v = 0; v < nv; v++) sum[r][v] = add ? v_load(c + r * ld_c + v * W) : v_zero();
+        for (int v = 0; v < nv; v++) sum[r][v] = v_zero();
     for (int64_t i = 0; i < k; i++) {
         vf row[GEMM_NV];
         for (int v = 0; v < nv; v++) row[v] = v_load(b + i * ld_b + v * W);
@@ -30,7 +30,10 @@ HS_INLINE void gemm_tile(const bool pairs, const int m, const int nv, float *c, 
         }
     }
     for (int r = 0; r < m; r++)
-        for (int v = 0; v < nv; v++) v_store(c + r * ld_c + v * W, sum[r][v]);
+        for (int v = 0; v < nv; v++) {
+            float *to = c + r * ld_c + v * W;
+            v_store(to, add ? v_load(to) + sum[r][v] : sum[r][v]);
+        }
 }
 
 // All rows of A against nv vectors of B.

@@ -78,7 +78,7 @@ HS_INLINE void panel_walk(const enum hs_panel_format f, const int digits, const 
     vf sum[FEW][GEMM_NV], scale[GEMM_NV], min[GEMM_NV];
     for (int v = 0; v < GEMM_NV; v++) scale[v] = min[v] = v_zero();
     for (int r = 0; r < m; r++)
-        for (int v = 0; v < GEMM_NV; v++) sum[r][v] = add ? v_load(c + r * ld_c + v * W) : v_zero();
+        for (int v = 0; v < GEMM_NV; v++) sum[r][v] = v_zero();
     int64_t i = 0;
     for (int64_t g = 0; i + digits <= k; g++) {
         for (int v = 0; scaled && v < GEMM_NV; v++) {
@@ -91,7 +91,10 @@ HS_INLINE void panel_walk(const enum hs_panel_format f, const int digits, const 
     if (digits == 2 && i < k) // an odd k leaves half a word
         panel_word(f, 1, m, sum, c + i * NR, x + i, ld_x, word, scale, min);
     for (int r = 0; r < m; r++)
-        for (int v = 0; v < GEMM_NV; v++) v_store(c + r * ld_c + v * W, sum[r][v]);
+        for (int v = 0; v < GEMM_NV; v++) {
+            float *to = c + r * ld_c + v * W;
+            v_store(to, add ? v_load(to) + sum[r][v] : sum[r][v]);
+        }
 }
 
 HS_INLINE void panel_rows(const enum hs_panel_format f, const int digits, float *c, int64_t ld_c,

@@ -3,16 +3,20 @@
 // Work is cut into tasks of 64 columns of one weight x some rows; inside, k runs in chunks so that
 // a panel chunk and the rows' chunk both stay in L2. Weights that are not f32 are unpacked a chunk
 // at a time into the worker's scratch for the one matrix kernel, or, when rows are few, in the
-// kernel's registers. Sums move between registers and y at a chunk's end, which changes no bit.
-// The grid depends on the shapes alone.
+// kernel's registers. The grid depends on the shapes alone.
+//
+// A chunk's sum begins at 0 and is added to y once. Besides the caches this serves exactness: where
+// a residual carries a huge outlier that later terms cancel, a long chain of multiply-adds rounds
+// every small term at the outlier's size; on 512 tokens of SmolLM2 chunks of 256 bring the largest
+// error of a pattern from 3e-5 to what other f32 implementations have. Chunks depend on K alone.
 #include <string.h>
 
 #include "model/cpu/panel.h"
 
 enum {
-    CHUNK = 768,  // columns of W in a chunk: 192 KiB of f32 panel
+    CHUNK = 256,  // columns of W in a chunk: 64 KiB of f32 panel
     COLUMNS = 64, // of y in a task
-    // Rows of x in a task at most: whole tiles of every kernel, 288 or 384 KiB a chunk; more where
+    // Rows of x in a task at most: whole tiles of every kernel, 96 or 132 KiB a chunk; more where
     // unpacking is paid once a task.
     ROWS_F32 = 96,
     ROWS_UNPACKED = 132,
