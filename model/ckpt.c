@@ -182,6 +182,9 @@ int hs_ckpt_open(hs_ckpt **out, const char *path, bool need_weights) {
                         sizeof *ck->tensors, "tensor");
     if (!rc && need_weights && !ck->n_tensors) rc = hs_fail(HS_ENOTFOUND, "it holds no tensors");
     hs_prefix(rc, "%s", ck->path);
+    // Whoever looks at a tensor's edge, or at a row of embeddings, wants no more than that read.
+    for (size_t i = 0; !rc && i < ck->n_tensors; i++)
+        hs_map_sparse(ck->tensors[i].view.data, ck->tensors[i].bytes);
 out:
     if (rc)
         hs_ckpt_close(ck);

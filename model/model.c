@@ -75,16 +75,20 @@ static int pack_layer(hs_model *m, int64_t layer) {
     return HS_OK;
 }
 
-// What was packed is not read from the file again.
-static void forget_layer(const hs_model *m, int64_t layer) {
+// Bytes of a matrix, from its first number to its last: rows of a fused or transposed tensor lie
+// apart.
+static size_t span_of(const hs_view *v) {
+    const hs_dtype_traits *t = &hs_dtypes[v->dtype];
+    const int64_t last = (v->shape[0] - 1) * v->stride[0] + (v->shape[1] - 1) * v->stride[1];
+    return (size_t)((last + 1) / t->items * t->bytes);
+}
+
+// Tells the map about a layer's matrices: before packing that they are wanted, and after it that
+// they are not read again.
+static void tell_map(const hs_model *m, int64_t layer, void (*tell)(const void *at, size_t n)) {
     for (int role = 0; role < HS_N_ROLE; role++) {
         const hs_view *v = matrix(m, (enum hs_role)role, layer);
-        const hs_dtype_traits *t = v ? &hs_dtypes[v->dtype] : NULL;
-        // Rows of a fused or transposed tensor lie apart: from the first number to the last.
-        if (v)
-            hs_map_forget(v->data, (size_t)(((v->shape[0] - 1) * v->stride[0] +
-                                             (v->shape[1] - 1) * v->stride[1] + 1) /
-                                            t->items * t->bytes));
+        if (v) tell(v->data, span_of(v));
     }
 }
 
@@ -111,8 +115,9 @@ static int pack_all(hs_model *m, const hs_progress *progress) {
     int rc = HS_OK;
     for (int64_t l = 0; l <= m->cfg.n_layer && !rc; l++) {
         rc = hs_progress_step(progress, "loading weights", l, m->cfg.n_layer + 1);
+        if (!rc) tell_map(m, l, hs_map_wanted);
         if (!rc) rc = pack_layer(m, l);
-        if (!rc) forget_layer(m, l);
+        if (!rc) tell_map(m, l, hs_map_forget);
     }
     if (!rc && !m->cfg.tied) rc = hs_bind_check_table(m, HS_W_EMBED); // else it is the head
     if (!rc) rc = hs_bind_check_table(m, HS_W_POS);

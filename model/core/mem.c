@@ -121,10 +121,23 @@ out:
     return rc;
 }
 
+// A hint about the pages from the one that holds `from` up to `to`: failure is no harm.
+static void advise(uintptr_t from, uintptr_t to, int advice) {
+    from -= from % (uintptr_t)sysconf(_SC_PAGESIZE);
+    if (from < to) madvise((void *)from, to - from, advice);
+}
+
+void hs_map_sparse(const void *at, size_t n) {
+    advise((uintptr_t)at, (uintptr_t)at + n, MADV_RANDOM);
+}
+
+void hs_map_wanted(const void *at, size_t n) {
+    advise((uintptr_t)at, (uintptr_t)at + n, MADV_WILLNEED);
+}
+
 void hs_map_forget(const void *at, size_t n) {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)at;
-    const uintptr_t from = (start + page - 1) / page * page, to = (start + n) / page * page;
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); // a hint: failure is no harm
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)at + n;
+    advise(((uintptr_t)at + page - 1) / page * page, end - end % page, MADV_DONTNEED);
 }
 
 void hs_map_close(hs_map *m) {

@@ -42,6 +42,10 @@ typedef struct hs_map {
 // the path.
 int hs_map_open(hs_map *out, const char *path) HS_MUST_USE;
 void hs_map_close(hs_map *);
+// n bytes of a map are read here and there: nothing around them is read ahead; or all of them
+// soon, and reading them begins.
+void hs_map_sparse(const void *at, size_t n);
+void hs_map_wanted(const void *at, size_t n);
 // Gives back the pages that lie wholly within n bytes of a map: they are read anew when touched.
 void hs_map_forget(const void *at, size_t n);
 
