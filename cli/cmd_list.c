@@ -114,13 +114,23 @@ static int list_colormaps(hs_table *t, const char *model) {
 }
 
 static int list_backends(hs_table *t, const char *model) {
+    static const struct {
+        const hs_backend *backend;
+        const char *about;
+    } all[] = {
+        {&hs_backend_cpu, "this machine's processor, f32: --precision exact or bf16"},
+        {&hs_backend_ref, "plain loops in double, slow: --precision f64"},
+    };
     (void)model;
-    hs_dev *dev = NULL;
-    int rc = hs_backend_cpu.open(&dev, &(hs_dev_opts){.threads = 1});
-    if (rc) return rc;
-    row(t, hs_backend_cpu.name, "this machine's processor", hs_backend_cpu.isa(dev));
-    hs_backend_cpu.close(dev);
-    return HS_OK;
+    int rc = HS_OK;
+    for (size_t i = 0; !rc && i < sizeof all / sizeof *all; i++) {
+        hs_dev *dev;
+        rc = all[i].backend->open(&dev, &(hs_dev_opts){.threads = 1});
+        if (rc) continue;
+        row(t, all[i].backend->name, all[i].about, all[i].backend->isa(dev));
+        all[i].backend->close(dev);
+    }
+    return rc;
 }
 
 static int list_figures(hs_table *t, const char *model) {

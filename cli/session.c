@@ -18,7 +18,7 @@ const hs_opt hs_opts_model[] = {
      "keep weights in the numbers of the file, or expand them to f32 at load: more memory, "
      "same results"},
     {"isa", 0, HS_OPT_TEXT, offsetof(hs_model_options, isa), "NAME", NULL,
-     "kernels: generic, avx2 or avx512 (default: the best this machine has)"},
+     "kernels: generic, avx2, avx512, avx512bf16 (default: the best this machine has)"},
     {"precision", 0, HS_OPT_ENUM, offsetof(hs_model_options, precision), "exact|bf16|f64", "exact",
      "exact: f32 sums of weights as stored; bf16: products of rounded numbers, faster; f64: the "
      "slow reference. verify tells how far they are apart"},
