@@ -275,4 +275,10 @@ END
 }
 t "opening a large model reads none of it" unread
 
+# ---- every kernel set on a real model -------------------------------------------------------
+if [ -e "$REAL" ] && [ -z "${HS_SANITIZED-}" ]; then
+    lawful() { exits 0 verify "$REAL" --isa "$1" --json && json 'd["passed"]'; }
+    for isa in $isas; do t "the laws hold on a real model: $isa" lawful "$isa"; done
+fi
+
 finish
