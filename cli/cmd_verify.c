@@ -101,12 +101,14 @@ const hs_cmd hs_cmd_verify = {
     .group = "models",
     .title = "checks the laws on a model, or compares it with other tools",
     .synopsis = "MODEL [--golden FILE.safetensors] [options]",
-    .about = "Runs a short sequence and checks what must hold for every model: rows of attention "
-             "sum to 1, parts add up, and neither watching nor threads nor batches change a bit. "
-             "Then runs a passage of English, in double precision too, and tells how far every "
-             "hook is off in the layer where it is off most: at most 5e-5 of the tensor's largest "
-             "magnitude, 1e-5 for patterns. With --precision bf16 these are told, not judged. With "
-             "--golden, compares named activations instead. Exit 4 when a check fails.",
+    .about =
+        "Runs a short sequence and checks what must hold for every model: rows of attention "
+        "sum to 1, parts add up, and neither watching nor threads nor batches change a bit. "
+        "Then runs a passage of English, in double precision too, and tells how far every "
+        "hook is off in the layer where it is off most: more than 5e-4 of the tensor's largest "
+        "magnitude, or 1e-4 for patterns, is no rounding any more and fails. With --precision "
+        "bf16 these are told, not judged. With --golden, compares named activations instead. Exit "
+        "4 when a check fails.",
     .examples = (const char *const[][2]){{"verify model.gguf", "the laws, on this very file"},
                                          {"verify model.gguf --precision bf16",
                                           "what products of bf16 numbers cost in accuracy"},

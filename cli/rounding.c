@@ -166,7 +166,7 @@ static int add_distributions(const lab *b) {
 
 static int add_point(const lab *b, enum hs_point p) {
     const worst *w = &b->worst[p];
-    const double limit = p == HS_PATTERN ? 1e-5 : 5e-5 * w->m;
+    const double limit = p == HS_PATTERN ? 1e-4 : 5e-4 * w->m;
     hs_buf name = {0};
     hs_buf_printf(&name, "rounding: ");
     hs_point_name(&name, p, w->layer);
