@@ -224,13 +224,10 @@ struct table_job {
 static int check_rows(void *arg, int64_t task, int worker) {
     const struct table_job *job = arg;
     const hs_view *v = &job->table->view;
-    const hs_dtype_traits *t = &hs_dtypes[v->dtype];
     const int64_t n = v->shape[1], end = (task + 1) * job->rows;
     float *row = job->row + worker * n;
     for (int64_t r = task * job->rows; r < end && r < v->shape[0]; r++) {
-        for (int64_t k = 0; v->stride[1] != 1 && k < n; k++)
-            t->to_f32(element(v, r * v->stride[0] + k * v->stride[1]), row + k, 1);
-        if (v->stride[1] == 1) t->to_f32(element(v, r * v->stride[0]), row, n);
+        hs_view_row(v, r, 0, n, row);
         const int64_t bad = find_infinite(row, n);
         if (bad < n)
             return hs_fail(HS_EFORMAT, "the weight at row %lld, column %lld is not a finite number",

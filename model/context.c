@@ -1,9 +1,10 @@
 // A context: slots with kept keys and values, the work buffers of forward.c, the tap.
 //
-// Memory for an evaluation of n tokens, in numbers of the backend's type: the residual and the rotations of all rows
-// (n (d_model + rope_dim)), keys and values of the layer in work (2 n n_kv_head d_head) or, when
-// they are kept, of all layers and the slots' whole capacity; the buffers of one row block, which
-// do not grow with n. Everything is made here or grown in hs_context_reserve before the layers.
+// Memory for an evaluation of n tokens, in numbers of the backend's type: the residual and the
+// rotations of all rows (n (d_model + rope_dim)), keys and values of the layer in work
+// (2 n n_kv_head d_head) or, when they are kept, of all layers and the slots' whole capacity; the
+// buffers of one row block, which do not grow with n. Everything is made here or grown in
+// hs_context_reserve before the layers.
 #include "model/context.h"
 
 #include <stdlib.h>

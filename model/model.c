@@ -285,14 +285,7 @@ int hs_model_weight_row(const hs_model *m, enum hs_role role, int layer, int64_t
     if (!v->data || v->ndim != 2 || n < 0 || n >= v->shape[0])
         return hs_fail(HS_ERANGE, "row %lld of a weight with %lld rows", (long long)n,
                        (long long)(v->data && v->ndim == 2 ? v->shape[0] : 0));
-    const hs_dtype_traits *t = &hs_dtypes[v->dtype];
-    const int64_t row = b->row_of ? b->row_of[n] : n;
-    const char *at = (const char *)v->data + row * v->stride[0] / t->items * t->bytes;
-    if (v->stride[1] == 1)
-        t->to_f32(at, out, v->shape[1]);
-    else
-        for (int64_t k = 0; k < v->shape[1]; k++)
-            t->to_f32(at + k * v->stride[1] * t->bytes, out + k, 1);
+    hs_view_row(v, b->row_of ? b->row_of[n] : n, 0, v->shape[1], out);
     return HS_OK;
 }
 

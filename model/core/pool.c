@@ -16,6 +16,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "model/core/cgroup.h"
 #include "model/core/mem.h"
 
 enum { MAX_THREADS = 1024, SPIN_NS = 30000, MSG_MAX = 1024 };
@@ -66,38 +67,20 @@ static int affinity_cores(void) {
 }
 
 // cpu.max of one control group: "max 100000" or "150000 100000" (quota and period in us).
-static int quota_of(const char *folder) {
+static int64_t quota_of(const char *folder) {
     char path[5000];
     long quota, period;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", folder);
+    snprintf(path, sizeof path, "%s/cpu.max", folder);
     FILE *f = fopen(path, "re");
     if (!f) return MAX_THREADS;
     bool limited = fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0;
     fclose(f);
     if (!limited || quota / period >= MAX_THREADS) return MAX_THREADS;
-    return (int)((quota + period - 1) / period);
-}
-
-// The tightest quota from this process's control group up to the root (version 2 only).
-static int quota_cores(void) {
-    char line[4200], *group = NULL;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f) return MAX_THREADS;
-    while (!group && fgets(line, sizeof line, f))
-        if (!strncmp(line, "0::/", 4)) group = line + 3;
-    fclose(f);
-    int best = quota_of("");
-    if (!group) return best;
-    group[strcspn(group, "\n")] = 0;
-    for (char *slash; (slash = strrchr(group, '/')); *slash = 0) {
-        int cores = quota_of(group);
-        if (cores < best) best = cores;
-    }
-    return best;
+    return (quota + period - 1) / period;
 }
 
 int hs_pool_cores(void) {
-    int cores = affinity_cores(), quota = quota_cores();
+    int cores = affinity_cores(), quota = (int)hs_cgroup_least(quota_of);
     return cores < quota ? cores : quota;
 }
 

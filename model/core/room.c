@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "model/core/cgroup.h"
+
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -27,32 +29,16 @@ static int64_t number_of(const char *path, const char *key) {
 // What one control group leaves: its limit less what cannot be dropped of what it holds.
 static int64_t group_room(const char *folder) {
     char path[5000];
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", folder);
+    snprintf(path, sizeof path, "%s/memory.max", folder);
     const int64_t max = number_of(path, ""); // "max" is no number
     if (max < 0) return INT64_MAX;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.current", folder);
+    snprintf(path, sizeof path, "%s/memory.current", folder);
     const int64_t held = number_of(path, "");
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.stat", folder);
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
     const int64_t cache = number_of(path, "inactive_file ");
     if (held < 0) return max;
     const int64_t room = max - held + (cache > 0 ? cache : 0);
     return room > 0 ? room : 0;
-}
-
-// The tightest of this process's group and those above it.
-static int64_t groups_room(void) {
-    char line[4200], *group = NULL;
-    int64_t room = group_room("");
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f) return room;
-    while (!group && fgets(line, sizeof line, f))
-        if (!strncmp(line, "0::/", 4)) group = line + 3;
-    fclose(f);
-    if (!group) return room;
-    group[strcspn(group, "\n")] = 0;
-    for (char *slash; (slash = strrchr(group, '/')); *slash = 0)
-        room = least(room, group_room(group));
-    return room;
 }
 
 // Pages of field i of /proc/self/statm: 0 the address space, 1 what is in memory.
@@ -75,7 +61,7 @@ static int64_t addresses_left(void) {
 int64_t hs_room_available(void) {
     const int64_t kb = number_of("/proc/meminfo", "MemAvailable:");
     const int64_t machine = kb < 0 ? INT64_MAX : kb * 1024;
-    return least(least(machine, groups_room()), addresses_left());
+    return least(least(machine, hs_cgroup_least(group_room)), addresses_left());
 }
 
 int64_t hs_room_held(void) {

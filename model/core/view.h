@@ -3,6 +3,7 @@
 #define HS_CORE_VIEW_H
 
 #include "model/core/dtype.h"
+#include "model/core/err.h"
 
 typedef struct hs_view {
     void *data; // first element; const memory (a mapped file) is never written through it
@@ -24,5 +25,10 @@ static inline int64_t hs_view_count(const hs_view *v) {
     for (int i = 0; i < v->ndim; i++) n *= v->shape[i];
     return n;
 }
+
+// n numbers of a matrix's row from column k on, as f32. Block formats: k and n in whole blocks.
+void hs_view_row(const hs_view *m, int64_t row, int64_t k, int64_t n, float *dst);
+// HS_EUNSUPPORTED or HS_EARG unless hs_view_row can read m.
+int hs_view_row_check(const hs_view *m) HS_MUST_USE;
 
 #endif

@@ -131,11 +131,11 @@ static int run_rows(struct row_job *j) {
 }
 
 static void embed_rows(const struct row_job *j, int64_t r0, int64_t r1) {
-    for (int64_t r = r0; r < r1; r++) hs_cpu_row(j->table, j->ids[r], 0, j->d, j->y + r * j->d);
+    for (int64_t r = r0; r < r1; r++) hs_view_row(j->table, j->ids[r], 0, j->d, j->y + r * j->d);
 }
 
 static int cpu_embed(hs_dev *dev, void *y, const hs_view *table, const int32_t *ids, int64_t n) {
-    int rc = hs_cpu_row_check(table);
+    int rc = hs_view_row_check(table);
     if (rc) return rc;
     return run_rows(&(struct row_job){.dev = dev,
                                       .rows = embed_rows,

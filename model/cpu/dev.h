@@ -39,11 +39,6 @@ int hs_cpu_scratch(hs_dev *, int64_t n) HS_MUST_USE;
 // (in multiply-adds or the like).
 int hs_cpu_run(hs_dev *, int64_t n, hs_task fn, void *arg, int64_t work) HS_MUST_USE;
 
-// n numbers of a matrix's row from column k on, as f32. Block formats: k and n in whole blocks.
-void hs_cpu_row(const hs_view *m, int64_t row, int64_t k, int64_t n, float *dst);
-// HS_EUNSUPPORTED or HS_EARG unless hs_cpu_row can read m.
-int hs_cpu_row_check(const hs_view *m) HS_MUST_USE;
-
 int hs_cpu_pack(hs_dev *, hs_weight **out, const hs_view *w, const int32_t *row_of,
                 enum hs_weight_mode mode);
 void hs_cpu_unpack(hs_weight *);

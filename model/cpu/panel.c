@@ -95,7 +95,7 @@ static void plain_words(const struct pack_job *job, int64_t row, int64_t k, int6
     const hs_weight *w = job->w;
     const hs_dtype_traits *t = &hs_dtypes[job->view->dtype];
     if (w->digits == 1) {
-        hs_cpu_row(job->view, row, k, n, (float *)dst);
+        hs_view_row(job->view, row, k, n, (float *)dst);
         return;
     }
     dst[(n - 1) / 2] = 0; // an odd row leaves half a word
@@ -104,7 +104,7 @@ static void plain_words(const struct pack_job *job, int64_t row, int64_t k, int6
         memcpy(dst, stored(job->view, row, k), (size_t)n * 2);
         return;
     }
-    hs_cpu_row(job->view, row, k, n, s->row);
+    hs_view_row(job->view, row, k, n, s->row);
     if (n % 2) s->row[n] = 0;
     for (int64_t i = 0; i < div_up(n, 2); i++)
         dst[i] = (int32_t)(narrow(w->format, s->row[2 * i]) | narrow(w->format, s->row[2 * i + 1])
@@ -122,7 +122,7 @@ static void fill_turned(const struct pack_job *job, int64_t row0, int64_t rows, 
     t.stride[1] = 1;
     for (int64_t k = 0; k < w->k; k++) {
         int32_t *dst = panel + k / w->digits * w->kern->nr;
-        hs_cpu_row(&t, k, row0, rows, w->digits == 1 ? (float *)dst : s->row);
+        hs_view_row(&t, k, row0, rows, w->digits == 1 ? (float *)dst : s->row);
         for (int64_t r = 0; w->digits == 2 && r < rows; r++)
             dst[r] |= (int32_t)(narrow(w->format, s->row[r]) << 16 * (k % 2));
     }
@@ -221,7 +221,7 @@ static void shape_weight(hs_weight *w, const hs_dev *dev, const hs_view *view,
 
 int64_t hs_cpu_weight_bytes(const hs_dev *dev, const hs_view *view, enum hs_weight_mode mode) {
     hs_weight w = {0};
-    if (hs_cpu_row_check(view)) return 0;
+    if (hs_view_row_check(view)) return 0;
     shape_weight(&w, dev, view, mode);
     return hs_cpu_panel_count(&w) * w.kern->nr * (w.words + 2 * w.groups) * (int64_t)sizeof(float);
 }
@@ -230,7 +230,7 @@ int hs_cpu_pack(hs_dev *dev, hs_weight **out, const hs_view *view, const int32_t
                 enum hs_weight_mode mode) {
     *out = NULL;
     hs_weight *w = NULL;
-    int rc = hs_cpu_row_check(view);
+    int rc = hs_view_row_check(view);
     if (rc) return rc;
     if ((rc = hs_alloc(&w, 1, sizeof *w))) return rc;
     shape_weight(w, dev, view, mode);

@@ -62,30 +62,18 @@ int hs_ref_scratch(hs_dev *dev, int64_t n) {
 
 // ---- stored rows --------------------------------------------------------------------------------
 
-int hs_ref_row_check(const hs_view *m) {
-    const hs_dtype_traits *t = &hs_dtypes[m->dtype];
-    if (m->ndim != 2 || m->shape[0] < 1 || m->shape[1] < 1)
-        return hs_fail(HS_EARG, "a weight must be a matrix with at least one row and column");
-    if (!t->to_f32) return hs_fail(HS_EUNSUPPORTED, "weights of type %s cannot be used", t->name);
-    if (t->items > 1 && (m->stride[1] != 1 || m->shape[1] % t->items || m->stride[0] % t->items))
-        return hs_fail(HS_EUNSUPPORTED, "rows of %lld numbers are not whole %s blocks of %d",
-                       (long long)m->shape[1], t->name, t->items);
-    return HS_OK;
-}
-
 void hs_ref_row(const hs_view *m, int64_t row, double *out) {
-    enum { RUN = 256 }; // whole blocks of every format
-    const hs_dtype_traits *t = &hs_dtypes[m->dtype];
-    for (int64_t k = 0, n; k < m->shape[1]; k += n) {
-        const int64_t at = row * m->stride[0] + k * m->stride[1], left = m->shape[1] - k;
-        const char *from = (const char *)m->data + at / t->items * t->bytes;
+    enum { RUN = 256, SIZE = sizeof *out }; // whole blocks of every format
+    const int64_t d = m->shape[1];
+    if (m->dtype == HS_F64) {
+        const char *first = (const char *)m->data + row * m->stride[0] * SIZE;
+        for (int64_t k = 0; k < d; k++) memcpy(&out[k], first + k * m->stride[1] * SIZE, SIZE);
+        return;
+    }
+    for (int64_t k = 0, n; k < d; k += n) {
         float run[RUN];
-        n = m->stride[1] != 1 ? 1 : left < RUN ? left : RUN;
-        if (m->dtype == HS_F64) {
-            memcpy(&out[k], from, (size_t)n * sizeof *out);
-            continue;
-        }
-        t->to_f32(from, run, n);
+        n = d - k < RUN ? d - k : RUN;
+        hs_view_row(m, row, k, n, run);
         for (int64_t i = 0; i < n; i++) out[k + i] = (double)run[i];
     }
 }
@@ -123,7 +111,7 @@ static void embed_row(const struct job *j, int64_t r) {
 }
 
 static int ref_embed(hs_dev *dev, void *y, const hs_view *table, const int32_t *ids, int64_t n) {
-    int rc = hs_ref_row_check(table);
+    int rc = hs_view_row_check(table);
     if (rc) return rc;
     return run_rows(
         dev, n,

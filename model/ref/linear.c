@@ -38,7 +38,7 @@ int hs_ref_pack(hs_dev *dev, hs_weight **out, const hs_view *view, const int32_t
     (void)mode;
     hs_weight *w = NULL;
     *out = NULL;
-    int rc = hs_ref_row_check(view);
+    int rc = hs_view_row_check(view);
     if (!rc) rc = hs_alloc(&w, 1, sizeof *w);
     if (!rc) rc = hs_ref_scratch(dev, view->shape[1]);
     if (!rc) {
@@ -54,7 +54,7 @@ int hs_ref_pack(hs_dev *dev, hs_weight **out, const hs_view *view, const int32_t
 
 int64_t hs_ref_weight_bytes(const hs_dev *dev, const hs_view *view, enum hs_weight_mode mode) {
     (void)dev, (void)mode;
-    return hs_ref_row_check(view) ? 0 : (int64_t)sizeof(hs_weight);
+    return hs_view_row_check(view) ? 0 : (int64_t)sizeof(hs_weight);
 }
 
 void hs_ref_unpack(hs_weight *w) {

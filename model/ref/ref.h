@@ -15,8 +15,6 @@ struct hs_dev {
 // Makes every worker's scratch hold at least n numbers; contents are lost. Not inside a task.
 int hs_ref_scratch(hs_dev *, int64_t n) HS_MUST_USE;
 
-// HS_EUNSUPPORTED or HS_EARG unless hs_ref_row can read m.
-int hs_ref_row_check(const hs_view *m) HS_MUST_USE;
 // A whole row of a stored matrix. Formats other than f64 are read as the f32 that they stand for.
 void hs_ref_row(const hs_view *m, int64_t row, double *out);
 
