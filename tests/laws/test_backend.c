@@ -12,37 +12,15 @@
 #include <string.h>
 
 #include "model/backend.h"
-#include "model/core/prng.h"
+#include "tests/lib/isas.h"
 
 static const hs_backend *const be = &hs_backend_cpu;
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
-
-static const char *const isas[] = {"generic", "avx2", "avx512"};
-
-static void on_each_isa(void (*check)(const char *isa)) {
-    int ran = 0;
-    for (int i = 0; i < COUNT(isas); i++) {
-        hs_dev *dev;
-        if (be->open(&dev, &(hs_dev_opts){.threads = 1, .isa = isas[i]})) continue;
-        be->close(dev);
-        check(isas[i]);
-        ran++;
-    }
-    assert_true(ran > 0);
-}
 
 static hs_dev *open_dev(const char *isa, int threads) {
     hs_dev *dev;
     assert_int_equal(be->open(&dev, &(hs_dev_opts){.threads = threads, .isa = isa}), 0);
     return dev;
-}
-
-static float *randoms(uint64_t seed, int64_t n) {
-    hs_prng g = hs_prng_seed(seed);
-    float *x = calloc((size_t)n, sizeof *x);
-    assert_non_null(x);
-    for (int64_t i = 0; i < n; i++) x[i] = (float)hs_prng_normal(&g);
-    return x;
 }
 
 static void same(const float *a, const float *b, int64_t n) {
@@ -55,8 +33,8 @@ enum { ROWS = 203, N = 200, K = 1100 }; // several row blocks, panels and chunks
 
 // All row operations in a chain, over rows r0 .. r0+n-1 of the same input.
 static void chain(hs_dev *dev, enum hs_weight_mode mode, int64_t r0, int64_t n, float *y) {
-    float *x = randoms(1, ROWS * K), *w = randoms(2, N * K), *b = randoms(3, K),
-          *cs = randoms(4, ROWS * 20);
+    float *x = normal_floats(1, ROWS * K), *w = normal_floats(2, N * K), *b = normal_floats(3, K),
+          *cs = normal_floats(4, ROWS * 20);
     float *t = calloc(2 * ROWS * K, sizeof *t), *u = t + ROWS * K, scale[ROWS];
     assert_non_null(t);
     hs_view v = hs_view_f32(w, N, K);
@@ -101,8 +79,8 @@ static void test_rows_stand_alone(void **state) {
 
 // A column of y does not know its neighbours: cutting the weight into two gives the same bits.
 static void columns_stand_alone(const char *isa) {
-    float *x = randoms(1, 7 * K), *w = randoms(2, N * K), *y = randoms(3, 7 * N),
-          *z = randoms(4, 7 * N);
+    float *x = normal_floats(1, 7 * K), *w = normal_floats(2, N * K), *y = normal_floats(3, 7 * N),
+          *z = normal_floats(4, 7 * N);
     hs_dev *dev = open_dev(isa, 2);
     for (int64_t cut = 0; cut < N; cut += 49) {
         float *to = cut ? z : y;
@@ -163,7 +141,8 @@ static int keep(void *ctx, const hs_tile *tile, bool write, int worker) {
 // Fills rows row0 .. row0+n-1 of `to`.
 static void attend(const char *isa, const struct way *way, struct result *to) {
     hs_dev *dev = open_dev(isa, way->threads ? way->threads : 1);
-    float *q = randoms(1, KEYS * QW), *k = randoms(2, KEYS * KW), *v = randoms(3, KEYS * KW);
+    float *q = normal_floats(1, KEYS * QW), *k = normal_floats(2, KEYS * KW),
+          *v = normal_floats(3, KEYS * KW);
     float *stats = calloc(HEADS * HS_N_STAT * KEYS, sizeof *stats);
     assert_non_null(stats);
     int64_t n_key = way->row0 + way->n, own_keys = n_key - way->prefix;
@@ -293,13 +272,13 @@ static void test_instruction_sets_agree(void **state) {
     float *y = calloc(2 * ROWS * N, sizeof *y);
     assert_true(all && y);
     int have = 0;
-    for (int i = 0; i < COUNT(isas); i++) {
+    for (int i = 0; isa_names[i]; i++) {
         hs_dev *dev;
-        if (be->open(&dev, &(hs_dev_opts){.threads = 2, .isa = isas[i]})) continue;
+        if (be->open(&dev, &(hs_dev_opts){.threads = 2, .isa = isa_names[i]})) continue;
         int to = have++ > 0;
         chain(dev, HS_WEIGHT_EXPAND, 0, ROWS, y + to * ROWS * N);
         be->close(dev);
-        attend(isas[i], &(struct way){0, KEYS, 0, 2, true, -1, 0}, &all[to]);
+        attend(isa_names[i], &(struct way){0, KEYS, 0, 2, true, -1, 0}, &all[to]);
         double square = 0; // sums cancel: rounding is relative to their usual size
         for (int64_t j = 0; j < ROWS * N; j++) square += (double)y[j] * (double)y[j];
         for (int64_t j = 0; to && j < ROWS * N; j++)

@@ -14,34 +14,14 @@
 #include <string.h>
 
 #include "model/backend.h"
-#include "model/core/prng.h"
+#include "tests/lib/isas.h"
 
 static const hs_backend *const be = &hs_backend_cpu;
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
-static const char *const isas[] = {"generic", "avx2", "avx512"};
-
-static void on_each_isa(void (*check)(const char *isa)) {
-    int ran = 0;
-    for (int i = 0; i < COUNT(isas); i++) {
-        hs_dev *dev;
-        if (be->open(&dev, &(hs_dev_opts){.threads = 1, .isa = isas[i]})) continue;
-        be->close(dev);
-        check(isas[i]);
-        ran++;
-    }
-    assert_true(ran > 0);
-}
-
 static float *zeros(int64_t n) {
     float *x = calloc((size_t)n, sizeof *x);
     assert_non_null(x);
-    return x;
-}
-static float *randoms(uint64_t seed, int64_t n) {
-    hs_prng g = hs_prng_seed(seed);
-    float *x = zeros(n);
-    for (int64_t i = 0; i < n; i++) x[i] = (float)hs_prng_normal(&g);
     return x;
 }
 
@@ -71,7 +51,8 @@ static int look(void *ctx, const hs_tile *tile, bool write, int worker) {
 static int solve(const char *isa, const struct problem *p, const struct way *way,
                  struct result *to) {
     const int64_t qw = p->heads * p->d, kw = p->kv_heads * p->d;
-    float *q = randoms(1, p->n * qw), *k = randoms(2, p->n * kw), *v = randoms(3, p->n * kw);
+    float *q = normal_floats(1, p->n * qw), *k = normal_floats(2, p->n * kw),
+          *v = normal_floats(3, p->n * kw);
     float *stats = zeros(p->heads * HS_N_STAT * p->n);
     uint8_t want[64] = {0};
     for (int64_t h = 1; h < p->heads; h += 2) want[h] = (uint8_t)way->want;

@@ -13,6 +13,7 @@
 
 #include "model/backend.h"
 #include "model/core/prng.h"
+#include "tests/lib/isas.h"
 
 static const hs_backend *const be = &hs_backend_cpu;
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
@@ -20,14 +21,13 @@ static const hs_backend *const be = &hs_backend_cpu;
 // ---- scaffolding --------------------------------------------------------------------------------
 
 // Runs a check on every set of kernels this CPU has, with two threads.
-static void on_each_isa_at(enum hs_precision precision, void (*check)(hs_dev *)) {
-    static const char *const names[] = {"generic", "avx2", "avx512", "avx512bf16"};
+static void each_dev_at(enum hs_precision precision, void (*check)(hs_dev *)) {
     int ran = 0;
-    for (int i = 0; i < COUNT(names); i++) {
+    for (int i = 0; isa_names[i]; i++) {
         hs_dev *dev;
-        const hs_dev_opts opts = {.threads = 2, .isa = names[i], .precision = precision};
+        const hs_dev_opts opts = {.threads = 2, .isa = isa_names[i], .precision = precision};
         if (be->open(&dev, &opts)) continue;
-        assert_string_equal(be->isa(dev), names[i]);
+        assert_string_equal(be->isa(dev), isa_names[i]);
         check(dev);
         be->close(dev);
         ran++;
@@ -35,8 +35,8 @@ static void on_each_isa_at(enum hs_precision precision, void (*check)(hs_dev *))
     assert_true(ran > 0);
 }
 
-static void on_each_isa(void (*check)(hs_dev *)) {
-    on_each_isa_at(HS_PREC_EXACT, check);
+static void each_dev(void (*check)(hs_dev *)) {
+    each_dev_at(HS_PREC_EXACT, check);
 }
 
 static void *get(size_t n, size_t size) {
@@ -120,7 +120,7 @@ static void linear_shapes(hs_dev *dev) {
 }
 static void test_linear_shapes(void **state) {
     (void)state;
-    on_each_isa(linear_shapes);
+    each_dev(linear_shapes);
 }
 
 // Random bytes with every half word below 2 as an f16, so that no scale is infinite.
@@ -161,7 +161,7 @@ static void every_dtype(hs_dev *dev) {
 }
 static void test_every_dtype(void **state) {
     (void)state;
-    on_each_isa(every_dtype);
+    each_dev(every_dtype);
 }
 
 // The logical matrix behind a view of f32 with any strides.
@@ -203,7 +203,7 @@ static void strides(hs_dev *dev) {
 }
 static void test_strides(void **state) {
     (void)state;
-    on_each_isa(strides);
+    each_dev(strides);
 }
 
 // Products that share their input are those of each alone, whatever their formats.
@@ -236,7 +236,7 @@ static void shared_input(hs_dev *dev) {
 }
 static void test_shared_input(void **state) {
     (void)state;
-    on_each_isa(shared_input);
+    each_dev(shared_input);
 }
 
 static void round_all(float *x, int64_t n) {
@@ -273,7 +273,7 @@ static void bf16_products(hs_dev *dev) {
 }
 static void test_bf16_products(void **state) {
     (void)state;
-    on_each_isa_at(HS_PREC_BF16, bf16_products);
+    each_dev_at(HS_PREC_BF16, bf16_products);
 }
 
 // A number that is not finite is refused, and named by its place, in every format.
@@ -312,7 +312,7 @@ static void refuse_infinite(hs_dev *dev) {
 }
 static void test_refuse_infinite(void **state) {
     (void)state;
-    on_each_isa(refuse_infinite);
+    each_dev(refuse_infinite);
 }
 
 // ---- rows and elements --------------------------------------------------------------------------
@@ -355,7 +355,7 @@ static void norms(hs_dev *dev) {
 }
 static void test_norms(void **state) {
     (void)state;
-    on_each_isa(norms);
+    each_dev(norms);
 }
 
 static void rotation(hs_dev *dev) {
@@ -388,7 +388,7 @@ static void rotation(hs_dev *dev) {
 }
 static void test_rotation(void **state) {
     (void)state;
-    on_each_isa(rotation);
+    each_dev(rotation);
 }
 
 static double act_reference(enum hs_act kind, double x) {
@@ -433,7 +433,7 @@ static void activations(hs_dev *dev) {
 }
 static void test_activations(void **state) {
     (void)state;
-    on_each_isa(activations);
+    each_dev(activations);
 }
 
 // ---- attention ----------------------------------------------------------------------------------
@@ -568,7 +568,7 @@ static void attention(hs_dev *dev) {
 }
 static void test_attention(void **state) {
     (void)state;
-    on_each_isa(attention);
+    each_dev(attention);
 }
 
 // e^x through a row of two scores, {0, x}: weights 1 / (1 + e^x) and e^x / (1 + e^x).
@@ -600,7 +600,7 @@ static void exponential(hs_dev *dev) {
 }
 static void test_exponential(void **state) {
     (void)state;
-    on_each_isa(exponential);
+    each_dev(exponential);
 }
 
 // ---- tiles --------------------------------------------------------------------------------------
@@ -714,7 +714,7 @@ static void tiles(hs_dev *dev) {
 }
 static void test_tiles(void **state) {
     (void)state;
-    on_each_isa(tiles);
+    each_dev(tiles);
 }
 
 static void failing_hook(hs_dev *dev) {
@@ -735,7 +735,7 @@ static void failing_hook(hs_dev *dev) {
 }
 static void test_failing_hook(void **state) {
     (void)state;
-    on_each_isa(failing_hook);
+    each_dev(failing_hook);
 }
 
 // A NaN or infinity in a later key reaches no earlier row.
@@ -757,7 +757,7 @@ static void poison(hs_dev *dev) {
 }
 static void test_poison(void **state) {
     (void)state;
-    on_each_isa(poison);
+    each_dev(poison);
 }
 
 // Equal weights: the lowest key wins, whichever lane it is in.
@@ -786,7 +786,7 @@ static void ties(hs_dev *dev) {
 }
 static void test_ties(void **state) {
     (void)state;
-    on_each_isa(ties);
+    each_dev(ties);
 }
 
 // ---- wrong arguments ----------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include "model/core/prng.h"
 #include "model/elem.h"
 #include "model/backend.h"
+#include "tests/lib/isas.h"
 
 static const hs_backend *const cpu = &hs_backend_cpu, *const ref = &hs_backend_ref;
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
@@ -27,13 +28,12 @@ static hs_dev *open_ref(void) {
 }
 
 // Runs a check on every set of kernels that this machine has.
-static void on_each_isa(enum hs_precision precision, void (*check)(hs_dev *dev, hs_dev *truth)) {
-    static const char *const names[] = {"generic", "avx2", "avx512", "avx512bf16"};
+static void each_dev(enum hs_precision precision, void (*check)(hs_dev *dev, hs_dev *truth)) {
     hs_dev *truth = open_ref();
     int ran = 0;
-    for (int i = 0; i < COUNT(names); i++) {
+    for (int i = 0; isa_names[i]; i++) {
         hs_dev *dev;
-        const hs_dev_opts opts = {.threads = 2, .isa = names[i], .precision = precision};
+        const hs_dev_opts opts = {.threads = 2, .isa = isa_names[i], .precision = precision};
         if (cpu->open(&dev, &opts)) continue;
         check(dev, truth);
         cpu->close(dev);
@@ -162,8 +162,8 @@ static void bf16_products(hs_dev *dev, hs_dev *truth) {
 }
 static void test_products(void **state) {
     (void)state;
-    on_each_isa(HS_PREC_EXACT, exact_products);
-    on_each_isa(HS_PREC_BF16, bf16_products);
+    each_dev(HS_PREC_EXACT, exact_products);
+    each_dev(HS_PREC_BF16, bf16_products);
 }
 
 // Weights of f64 keep their digits; rows in any order, columns with any stride, two outputs at once.
@@ -231,7 +231,7 @@ static void norms(hs_dev *dev, hs_dev *truth) {
 }
 static void test_norms(void **state) {
     (void)state;
-    on_each_isa(HS_PREC_EXACT, norms);
+    each_dev(HS_PREC_EXACT, norms);
     hs_dev *dev = open_ref();
     double x[4] = {1, 2, 3, 6}, scale, y[4];
     assert_int_equal(ref->norm_scale(dev, &scale, y, x, 1, 4, HS_NORM_LAYER, 0.5), 0);
@@ -257,7 +257,7 @@ static void rotations(hs_dev *dev, hs_dev *truth) {
 }
 static void test_rotations(void **state) {
     (void)state;
-    on_each_isa(HS_PREC_EXACT, rotations);
+    each_dev(HS_PREC_EXACT, rotations);
     hs_dev *dev = open_ref(); // halves: (1, 2) turns into (-2, 1), what lies beyond stays
     double x[5] = {1, 7, 2, 7, 9}, quarter[4] = {0, 1, 1, 0};
     assert_int_equal(ref->rope(dev, x, 5, 1, 1, 5, 4, quarter), 0);
@@ -305,7 +305,7 @@ static void test_activations(void **state) {
         near(y, known[i].y, 2e-11 * fabs(known[i].y), "act");
     }
     ref->close(dev);
-    on_each_isa(HS_PREC_EXACT, activations);
+    each_dev(HS_PREC_EXACT, activations);
 }
 
 static void tables(hs_dev *dev, hs_dev *truth) {
@@ -328,7 +328,7 @@ static void tables(hs_dev *dev, hs_dev *truth) {
 }
 static void test_tables(void **state) {
     (void)state;
-    on_each_isa(HS_PREC_EXACT, tables);
+    each_dev(HS_PREC_EXACT, tables);
 }
 
 // ---- attention ----------------------------------------------------------------------------------
@@ -477,7 +477,7 @@ static void attention(hs_dev *dev, hs_dev *truth) {
 }
 static void test_attention(void **state) {
     (void)state;
-    on_each_isa(HS_PREC_EXACT, attention);
+    each_dev(HS_PREC_EXACT, attention);
 }
 
 // Two keys whose scores are ln 1 and ln 3, and a first row that sees one: by hand.
