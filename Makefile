@@ -51,11 +51,12 @@ KERN_FLAGS  := -O3 -fno-math-errno -fno-trapping-math
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) \
             $(if $(wildcard model/cpu/kern.c),$(ISAS:%=$(BUILD)/model/cpu/kern.%.o))
-CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/%.o)
+CLI_OBJ  := $(filter-out $(BUILD)/cli/main.o,$(CLI_SRC:%.c=$(BUILD)/%.o))
 TLIB_OBJ := $(TLIB_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/tests/fuzz/%.replay)
 LIB      := $(BUILD)/libheadscope.a
+CLI_LIB  := $(BUILD)/libcli.a# all of the command line but main(), for tests
 BIN      := $(BUILD)/headscope
 
 .DEFAULT_GOAL := all
@@ -128,21 +129,23 @@ $(ISAS:%=$(BUILD)/model/cpu/kern.%.o): $(BUILD)/model/cpu/kern.%.o: model/cpu/ke
 
 $(BUILD)/tests/%.o $(BUILD)/tests/unit/%: HS_CFLAGS += -Wno-missing-prototypes
 
-# An archive made anew, so that a removed source leaves it.
+# Archives made anew, so that a removed source leaves them.
 $(LIB): $(LIB_OBJ)
+$(CLI_LIB): $(CLI_OBJ)
+$(LIB) $(CLI_LIB):
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $^
 
-$(BIN): $(CLI_OBJ) $(LIB)
+$(BIN): $(BUILD)/cli/main.o $(CLI_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # ---- tests --------------------------------------------------------------------------------------
 
-$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TLIB_OBJ) $(LIB)
+$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 # A fuzz target with an ordinary main that feeds it every file of its corpus.
-$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TLIB_OBJ) $(LIB)
+$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 .SECONDARY:
@@ -203,7 +206,7 @@ run-fuzz: $(FUZZERS:%=$(BUILD)/tests/fuzz/%.fuzzer)
 	  $(BUILD)/tests/fuzz/$$f.fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
 	  -artifact_prefix=$(BUILD)/ -print_final_stats=0 -verbosity=0 \
 	  $(BUILD)/corpus/$$f tests/fuzz/corpus/$${f#fuzz_} || exit 1; done
-$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TLIB_OBJ) $(LIB)
+$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 # The machine's ceilings and what the default model's work reaches of them; tests/bench/SPEED.md

@@ -44,8 +44,10 @@ typedef struct hs_opt {
     const char *name; // long, without dashes
     char letter;      // 0 = none
     enum hs_opt_type type;
-    size_t offset;        // of the value in the group's struct
-    const char *value;    // how --help calls the value ("N", "FILE.db"); ENUM: choices "a|b|c"
+    size_t offset; // of the value in the group's struct
+    // How --help calls the value; ENUM: choices "a|b|c". Completion goes by it: the words of
+    // complete.c's table ("METRIC", "OBSERVER[:k=v,...]") and endings of files ("FILE.png|FILE.svg").
+    const char *value;
     const char *fallback; // the default as a user would write it; NULL: absent, zero
     const char *help;     // one line; the default is added to it
 } hs_opt;                 // a table ends with name NULL
@@ -81,7 +83,9 @@ typedef struct hs_call {
 
 struct hs_cmd {
     const char *name, *group, *title; // title: one line
-    const char *synopsis;             // what follows the name: "MODEL -p TEXT [options]"
+    // What follows the name: "MODEL -p TEXT [options]". The words before the first option are
+    // those that are no options; completion goes by them as by an option's value.
+    const char *synopsis;
     const char *about;                // a paragraph
     const char *const (*examples)[2]; // command and what it does; ended by NULL
     const hs_opt_group *options;      // NULL: none of its own
@@ -89,8 +93,11 @@ struct hs_cmd {
     int max_arg;                      // most words that are no options
     int (*run)(const hs_call *call, const void *options); // hs_rc; prints nothing on failure
 };
-extern const hs_cmd *const hs_cmds[];        // the registry that make writes; ended by NULL
-const hs_cmd *hs_cmd_find(const char *name); // NULL when there is none
+extern const hs_cmd *const hs_cmds[];            // the registry that make writes; ended by NULL
+const hs_cmd *hs_cmd_find(const char *name);     // NULL when there is none
+const char *hs_cmd_name(const void *ctx, int i); // for hs_nearest
+// Option i of a command, those that every command has last; NULL past the end.
+const hs_opt *hs_opt_at(const hs_cmd *cmd, int i);
 
 // Parses words[0..n) into options (already zeroed, of the command's size) and globals; words that
 // are no options go to arg[0..*n_arg), which has room for n. HS_EARG names the word. Free the

@@ -64,7 +64,7 @@ const hs_cmd hs_cmd_dataset = {
     .name = "dataset",
     .group = "models",
     .title = "writes generated prompts as JSON lines",
-    .synopsis = "NAME[:k=v,...] [options]",
+    .synopsis = "DATASET[:k=v,...] [options]",
     .about = "The same name, parameters, seed and vocabulary give the same bytes everywhere. "
              "headscope list datasets shows what there is, headscope help NAME the parameters.",
     .examples = (const char *const[][2]){{"dataset repeat:k=50,n=4 -m model.gguf -o repeat.jsonl",

@@ -1,4 +1,4 @@
-// headscope heads --metric NAME: a metric of every head, sorted.
+// headscope heads --metric METRIC: a metric of every head, sorted.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +132,7 @@ static int run(const hs_call *call, const void *options) {
 }
 
 static const hs_opt own[] = {
-    {"metric", 'm', HS_OPT_TEXT, offsetof(struct options, metric), "NAME", NULL,
+    {"metric", 'm', HS_OPT_TEXT, offsetof(struct options, metric), "METRIC", NULL,
      "which: see headscope list metrics"},
     {"top", 'n', HS_OPT_INT, offsetof(struct options, top), "N", "0",
      "the first N heads only; 0: all"},

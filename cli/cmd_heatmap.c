@@ -178,7 +178,7 @@ static const hs_opt own[] = {
     {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE.png", NULL,
      "where to write"},
     {"dpi", 0, HS_OPT_NUM, offsetof(struct options, dpi), "N", "150", "dots per inch"},
-    {"cmap", 0, HS_OPT_TEXT, offsetof(struct options, cmap), "NAME", NULL,
+    {"cmap", 0, HS_OPT_TEXT, offsetof(struct options, cmap), "COLORMAP", NULL,
      "colour map: see headscope list colormaps"},
     {"range", 0, HS_OPT_TEXT, offsetof(struct options, range), "A:B", NULL,
      "values of the first and last colour"},

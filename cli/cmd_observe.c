@@ -92,7 +92,7 @@ const hs_cmd hs_cmd_observe = {
     .name = "observe",
     .group = "runs",
     .title = "runs observers on what a run stored",
-    .synopsis = "[RUN] NAME[:k=v,...]... [options]",
+    .synopsis = "[RUN] OBSERVER[:k=v,...]... [options]",
     .about = "The same code as record --observe, on stored maps and activations; from f32 maps the "
              "results are equal to the bit. Where the run did not store what an observer needs, "
              "the message says which option of record does.",

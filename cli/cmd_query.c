@@ -145,7 +145,7 @@ const hs_cmd hs_cmd_query = {
     .name = "query",
     .group = "reading",
     .title = "named queries and read-only SQL",
-    .synopsis = "[NAME | SQL] [options]",
+    .synopsis = "[QUERY | SQL] [options]",
     .about = "Without a word: the named queries. Anything with a space is SQL, one statement that "
              "only reads; :run and :prompt are bound when it uses them. For blobs there are "
              "att_row(map, query), att_at(map, query, key) and att_series(data). The meaning of "

@@ -320,7 +320,7 @@ static int run(const hs_call *call, const void *options) {
 }
 
 static const hs_opt own[] = {
-    {"observe", 0, HS_OPT_LIST, offsetof(struct options, observe), "NAME[:k=v,...]", NULL,
+    {"observe", 0, HS_OPT_LIST, offsetof(struct options, observe), "OBSERVER[:k=v,...]", NULL,
      "observers to run besides those that always do; may be repeated: see list observers"},
     {"maps", 0, HS_OPT_TEXT, offsetof(struct options, maps), "HEADS", NULL,
      "store whole attention maps: all, none or heads as L0-3H*,L5H1 (default: none)"},

@@ -82,9 +82,13 @@ static target option_at(const hs_cmd *cmd, void *options, hs_globals *globals, i
     return (target){0};
 }
 
+const hs_opt *hs_opt_at(const hs_cmd *cmd, int i) {
+    return option_at(cmd, NULL, NULL, i).opt;
+}
+
 static const char *option_name(const void *cmd, int i) {
-    target t = option_at(cmd, NULL, NULL, i);
-    return t.opt ? t.opt->name : NULL;
+    const hs_opt *opt = hs_opt_at(cmd, i);
+    return opt ? opt->name : NULL;
 }
 
 static int unknown(const hs_cmd *cmd, const char *word, size_t len) {

@@ -17,7 +17,7 @@ const hs_opt hs_opts_model[] = {
     {"weights", 0, HS_OPT_ENUM, offsetof(hs_model_options, weights), "keep|expand", "keep",
      "keep weights in the numbers of the file, or expand them to f32 at load: more memory, "
      "same results"},
-    {"isa", 0, HS_OPT_TEXT, offsetof(hs_model_options, isa), "NAME", NULL,
+    {"isa", 0, HS_OPT_TEXT, offsetof(hs_model_options, isa), "ISA", NULL,
      "kernels: generic, avx2, avx512, avx512bf16 (default: the best this machine has)"},
     {"precision", 0, HS_OPT_ENUM, offsetof(hs_model_options, precision), "exact|bf16|f64", "exact",
      "exact: f32 sums of weights as stored; bf16: products of rounded numbers, faster; f64: the "
@@ -92,9 +92,9 @@ int64_t hs_cli_n_ctx(const hs_model *model) {
 const hs_opt hs_opts_prompt[] = {
     {"prompt", 'p', HS_OPT_LIST, offsetof(hs_prompt_options, text), "TEXT", NULL,
      "a prompt; may be repeated"},
-    {"file", 'f', HS_OPT_LIST, offsetof(hs_prompt_options, file), "FILE", NULL,
+    {"file", 'f', HS_OPT_LIST, offsetof(hs_prompt_options, file), "FILE.jsonl|FILE.txt", NULL,
      "prompts of a .jsonl (text or tokens a line) or .txt file; - reads JSON lines"},
-    {"dataset", 0, HS_OPT_LIST, offsetof(hs_prompt_options, dataset), "NAME[:k=v,...]", NULL,
+    {"dataset", 0, HS_OPT_LIST, offsetof(hs_prompt_options, dataset), "DATASET[:k=v,...]", NULL,
      "prompts of a generator: see headscope list datasets"},
     {"bos", 0, HS_OPT_ENUM, offsetof(hs_prompt_options, bos), "auto|yes|no", "auto",
      "a beginning-of-sequence token before each text; auto: as the tokenizer says"},
@@ -221,14 +221,14 @@ const hs_opt hs_opts_db_write[] = {
     {0},
 };
 const hs_opt hs_opts_run[] = {
-    {"run", 0, HS_OPT_TEXT, offsetof(hs_run_options, run), "N", NULL,
+    {"run", 0, HS_OPT_TEXT, offsetof(hs_run_options, run), "RUN", NULL,
      "the run (default: the latest)"},
     {0},
 };
 const hs_opt hs_opts_prompt_of[] = {
-    {"run", 0, HS_OPT_TEXT, offsetof(hs_run_options, run), "N", NULL,
+    {"run", 0, HS_OPT_TEXT, offsetof(hs_run_options, run), "RUN", NULL,
      "the run (default: the latest)"},
-    {"prompt", 0, HS_OPT_TEXT, offsetof(hs_run_options, prompt), "N|ID", NULL,
+    {"prompt", 0, HS_OPT_TEXT, offsetof(hs_run_options, prompt), "PROMPT", NULL,
      "a prompt of the run, by its 0-based number or its id"},
     {0},
 };
