@@ -1,4 +1,4 @@
-// headscope export RUN -o FILE: what a run stored, as npz or safetensors.
+// headscope export RUN -o FILE: what a run stored, in the format that the file's ending says.
 #include <string.h>
 
 #include "cli/session.h"
@@ -7,78 +7,117 @@
 struct options {
     hs_db_options db;
     hs_run_options run;
-    const char *file, *what;
+    const char *file, *format, *what, *heads, *layer;
 };
 
-static const struct {
-    const char *name;
-    unsigned bit;
-} whats[] = {
-    {"maps", HS_EXPORT_MAPS},     {"acts", HS_EXPORT_ACTS}, {"stats", HS_EXPORT_STATS},
-    {"tokens", HS_EXPORT_TOKENS}, {"all", HS_EXPORT_ALL},
-};
-enum { N_WHAT = sizeof whats / sizeof *whats };
+// Pages with more than this to draw do not open in a browser.
+static const int64_t browser_bytes = 50000000;
 
-// "maps,acts" as bits.
-static int parse_what(const char *text, unsigned *out) {
-    *out = 0;
-    for (const char *c = text;; c++) {
-        size_t n = strcspn(c, ",");
-        int i = 0;
-        while (i < N_WHAT && (strlen(whats[i].name) != n || memcmp(whats[i].name, c, n) != 0)) i++;
-        if (i == N_WHAT)
-            return hs_fail(HS_EARG,
-                           "--what takes maps, acts, stats, tokens or all, joined by "
-                           "commas, not '%.*s'",
-                           (int)n, c);
-        *out |= whats[i].bit;
-        c += n;
-        if (!*c) return HS_OK;
-    }
+static void report(const hs_call *call, const struct options *opt, const hs_export_format *f,
+                   const hs_export_result *r) {
+    if (strcmp(opt->file, "-") == 0) return;
+    hs_note(call, "wrote %s%s", opt->file,
+            r->prompts ? ": the first prompt; --prompt chooses another" : "");
+    if (f->one_prompt && r->bytes > browser_bytes)
+        hs_note(call,
+                "it has %lld MB, and browsers manage about %lld: choose fewer heads (--layer 0-2, "
+                "--heads L5H1) or a shorter prompt",
+                (long long)(r->bytes / 1000000), (long long)(browser_bytes / 1000000));
+}
+
+// --heads, or --layer 0-3 as L0-3H*.
+static int selection(const struct options *opt, hs_buf *text, const char **out) {
+    *out = opt->heads;
+    if (opt->heads && opt->layer)
+        return hs_fail(HS_EARG, "--heads and --layer exclude each other: give one");
+    if (!opt->layer) return HS_OK;
+    hs_buf_printf(text, "L%sH*", opt->layer);
+    *out = hs_buf_text(text);
+    return hs_buf_rc(text);
 }
 
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
+    const hs_export_format *format;
+    hs_export_opts e = {0};
+    hs_export_result result;
+    hs_buf heads = {0};
     hs_db *db = NULL;
     hs_bar bar;
-    unsigned what;
-    int64_t run_id, prompt = 0;
-    if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE.npz or FILE.safetensors");
-    int rc = parse_what(opt->what, &what);
+    if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE; the ending chooses the format");
+    int rc = hs_export_find(&format, opt->format, opt->file);
+    if (!rc) rc = hs_export_parse(format, opt->what, &e.what);
+    if (!rc) rc = selection(opt, &heads, &e.heads);
     if (!rc) rc = hs_db_open(&db, hs_cli_db_path(&opt->db), HS_DB_READ);
-    if (!rc) rc = hs_cli_run(call, 0, &opt->run, db, &run_id);
-    if (!rc && opt->run.prompt) rc = hs_db_prompt(db, run_id, opt->run.prompt, &prompt);
+    if (!rc) rc = hs_cli_run(call, 0, &opt->run, db, &e.run);
+    if (!rc && opt->run.prompt) rc = hs_db_prompt(db, e.run, opt->run.prompt, &e.prompt);
     hs_bar_open(&bar, call);
-    if (!rc) rc = hs_db_export(db, run_id, prompt, what, opt->file, &bar.progress);
+    const char *path = strcmp(opt->file, "-") ? opt->file : "/dev/stdout";
+    if (!rc) rc = hs_db_export(db, format, &e, path, &result, &bar.progress);
     hs_bar_close(&bar);
-    if (!rc) hs_note(call, "wrote %s", opt->file);
+    if (!rc) report(call, opt, format, &result);
+    hs_buf_free(&heads);
     hs_db_close(db);
     return rc;
 }
 
 static const hs_opt own[] = {
     {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE", NULL,
-     "where to write; .npz or .safetensors chooses the format"},
-    {"what", 0, HS_OPT_TEXT, offsetof(struct options, what), "LIST", "all",
-     "maps, acts, stats, tokens, joined by commas"},
+     "where to write; the ending chooses the format; - with --format: stdout"},
+    {"format", 0, HS_OPT_TEXT, offsetof(struct options, format), "NAME", NULL,
+     "npz, safetensors, csv, json, bertviz, circuitsvis: needed for the last two"},
+    {"what", 0, HS_OPT_TEXT, offsetof(struct options, what), "LIST", NULL,
+     "maps, acts, stats, tokens, heads or all, joined by commas; arrays hold all but heads by "
+     "default, csv and json hold heads"},
+    {"heads", 0, HS_OPT_TEXT, offsetof(struct options, heads), "SEL", NULL,
+     "these heads only, as L5H1 or L0-3H*; not for arrays"},
+    {"layer", 0, HS_OPT_TEXT, offsetof(struct options, layer), "N", NULL,
+     "all heads of this layer, or of some, as 0-3"},
     {0},
 };
 
 const hs_cmd hs_cmd_export = {
     .name = "export",
     .group = "reading",
-    .title = "writes what a run stored as npz or safetensors",
-    .synopsis = "[RUN] -o FILE.npz|FILE.safetensors [options]",
+    .title = "writes what a run stored for other tools",
+    .synopsis = "[RUN] -o FILE.npz|FILE.safetensors|FILE.csv|FILE.json [options]",
     .about =
-        "Arrays are named pN/HOOK, N the prompt's 0-based number, without a batch axis: "
-        "p0/tokens int64 [T], p0/blocks.3.attn.hook_pattern [H, T, T], row statistics as "
+        "All prompts unless --prompt is given.\n\n"
+        "npz, safetensors: arrays named pN/HOOK, N the prompt's 0-based number, without a batch "
+        "axis: p0/tokens int64 [T], p0/blocks.3.attn.hook_pattern [H, T, T], row statistics as "
         "p0/blocks.3.attn.hook_row_stats.entropy [H, T]. Where not every head's map was stored, "
-        "head N's is p0/blocks.3.attn.hook_pattern.hN [T, T]. T counts decoded tokens too. All "
-        "prompts unless --prompt is given.",
-    .examples = (const char *const[][2]){{"export -o run.npz", "everything of the latest run"},
-                                         {"export 3 --what maps --prompt 0 -o maps.safetensors",
-                                          "one prompt's maps"},
-                                         {NULL}},
+        "head N's is p0/blocks.3.attn.hook_pattern.hN [T, T]. T counts decoded tokens too.\n\n"
+        "csv: one table in long form, chosen by --what. heads: run, prompt, id, layer, head, name, "
+        "metric, value, reason (an undefined value is empty, with a reason). stats: a row a query "
+        "with a column a statistic. maps: query, key, weight of the keys that a query sees. "
+        "tokens: pos, token_id, token, byte_from, byte_to, decoded. Join them on run, prompt and "
+        "pos.\n\n"
+        "json: one object with the same as heads, stats, maps (whole rows) and tokens of each of "
+        "\"prompts\". Numbers read back to the same bits in both.\n\n"
+        "bertviz, circuitsvis: the maps of one prompt (the first, unless --prompt is given) as the "
+        "arguments of their functions. In a notebook:\n\n"
+        "import json, torch\n"
+        "from bertviz import head_view\n"
+        "d = json.load(open(\"maps.json\"))\n"
+        "d[\"attention\"] = [torch.tensor(a) for a in d[\"attention\"]]\n"
+        "head_view(**d)\n\n"
+        "or model_view(d[\"attention\"], d[\"tokens\"],\n"
+        "include_layers=d[\"include_layers\"], include_heads=d[\"heads\"]).\n"
+        "For CircuitsVis:\n\n"
+        "import json\n"
+        "from circuitsvis.attention import attention_heads\n"
+        "attention_heads(**json.load(open(\"maps.json\")))",
+    .examples =
+        (const char *const[][2]){
+            {"export -o run.npz", "every array of the latest run"},
+            {"export 3 --what maps --prompt 0 -o maps.safetensors", "one prompt's maps"},
+            {"export -o heads.csv", "every metric of every head, for pandas or R"},
+            {"export --what stats --layer 5 --format csv -o - | gzip >stats.csv.gz",
+             "a row for each query of layer 5"},
+            {"export --format bertviz --layer 0-3 -o maps.json", "for BertViz, see below"},
+            {"export --format circuitsvis --heads L5H1,L6H9 -o maps.json",
+             "for CircuitsVis, see below"},
+            {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},

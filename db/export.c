@@ -1,313 +1,182 @@
-// Exports; see export.h. First a list of what there is, with shapes; then every entry streams row
-// by row through the checked readers: at most one chunk, one row, and the list are in memory.
+// Exports; see export.h. Here is what they share: formats by name, what is asked of them, prompts.
 #include "db/export.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "db/pack_internal.h"
-#include "db/reader_internal.h"
+#include "db/export_internal.h"
 #include "db/replay.h"
-#include "model/core/mem.h"
 
-enum kind { TOKENS, STATS, MAPS, ONE_MAP, ACT };
+// The first of an ending is the one it stands for.
+const hs_export_format *const hs_export_formats[] = {
+    &hs_export_npz,     &hs_export_safetensors, &hs_export_csv, &hs_export_json,
+    &hs_export_bertviz, &hs_export_circuitsvis, NULL,
+};
 
-// Where the numbers of an entry come from.
-typedef struct source {
-    enum kind kind;
-    int64_t prompt;
-    int layer, head, stat;
-    enum hs_point point;
-    char *name; // of the entry; owned
-} source;
+static const struct {
+    const char *name;
+    unsigned bit;
+    const char *option; // of record, that stores it; NULL: always stored
+} whats[] = {
+    {"heads", HS_EXPORT_HEADS, NULL},       {"stats", HS_EXPORT_STATS, NULL},
+    {"maps", HS_EXPORT_MAPS, "--maps all"}, {"acts", HS_EXPORT_ACTS, "--acts HOOKS"},
+    {"tokens", HS_EXPORT_TOKENS, NULL},
+};
+enum { N_WHAT = sizeof whats / sizeof *whats };
 
-typedef struct job {
-    hs_db *db;
-    hs_dims dims;
-    unsigned what;
-    hs_pack_entry *entry; // [n]
-    source *source;
-    size_t n;
-    hs_pack *pack;
-} job;
+// ---- formats and what is asked of them ----------------------------------------------------------
 
-// ---- what there is -----------------------------------------------------------------------------
+static bool ends_with(const char *path, const char *ending) {
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && strcmp(path + n - m, ending) == 0;
+}
 
-// Adds pN/NAME.
-static int add(job *j, source src, int64_t ord, const char *name, hs_dtype dtype, int ndim,
-               const int64_t *shape) {
-    hs_buf full = {0};
-    int rc = hs_grow(&j->entry, j->n + 1, sizeof *j->entry);
-    if (!rc) rc = hs_grow(&j->source, j->n + 1, sizeof *j->source);
-    if (rc) return rc;
-    hs_pack_entry e = {.dtype = dtype, .ndim = ndim};
-    int64_t rows = 1;
-    for (int d = 0; d < ndim; d++) e.shape[d] = shape[d];
-    for (int d = 0; d < ndim - 1; d++)
-        if (__builtin_mul_overflow(rows, shape[d], &rows)) rows = INT64_MAX;
-    rc = hs_read_justified(j->db, rows, shape[ndim - 1]);
-    hs_buf_printf(&full, "p%" PRId64 "/%s", ord, name);
-    if (!rc) rc = hs_buf_rc(&full);
-    if (rc) {
-        hs_buf_free(&full);
-        return rc;
+int hs_export_find(const hs_export_format **out, const char *name, const char *path) {
+    hs_buf all = {0};
+    *out = NULL;
+    for (const hs_export_format *const *f = hs_export_formats; *f && !*out; f++) {
+        if (name ? strcmp((*f)->name, name) == 0 : ends_with(path, (*f)->ending)) *out = *f;
+        hs_buf_printf(&all, "%s%s", f == hs_export_formats ? "" : ", ",
+                      name ? (*f)->name : (*f)->ending);
+        // Formats after the one that an ending stands for need their name.
+        if (!name && strcmp((*f)->ending, ".json") == 0) break;
     }
-    e.name = src.name = full.data;
-    j->entry[j->n] = e;
-    j->source[j->n++] = src;
+    int rc = HS_OK;
+    if (!*out && name)
+        rc = hs_fail(HS_EARG, "no format '%s': there are %s", name, hs_buf_text(&all));
+    else if (!*out)
+        rc = hs_fail(HS_EARG,
+                     "%s: the ending chooses the format (%s): use one of them, or --format", path,
+                     hs_buf_text(&all));
+    hs_buf_free(&all);
+    return rc;
+}
+
+// "heads, stats and tokens".
+static void list_whats(hs_buf *out, unsigned bits) {
+    for (int i = 0; i < N_WHAT; i++) {
+        if (!(bits & whats[i].bit)) continue;
+        bits &= ~whats[i].bit;
+        hs_buf_printf(out, "%s%s", whats[i].name,
+                      !bits                 ? ""
+                      : (bits & (bits - 1)) ? ", "
+                                            : " and ");
+    }
+}
+
+static int not_held(const hs_export_format *f, unsigned bits, const char *word, size_t n) {
+    hs_buf all = {0}, others = {0};
+    list_whats(&all, f->what);
+    for (const hs_export_format *const *o = hs_export_formats; *o; o++)
+        if (bits && ((*o)->what & bits))
+            hs_buf_printf(&others, "%s%s", others.len ? ", " : ": for that, write ", (*o)->name);
+    int rc = hs_fail(HS_EARG, "--what: %s holds %s, not '%.*s'%s", f->name, hs_buf_text(&all),
+                     (int)n, word, hs_buf_text(&others));
+    hs_buf_free(&all);
+    hs_buf_free(&others);
+    return rc;
+}
+
+int hs_export_parse(const hs_export_format *f, const char *text, unsigned *out) {
+    *out = text && strcmp(text, "all") ? 0 : text ? f->what : f->fallback;
+    for (const char *c = *out ? "" : text; *c || !*out;) {
+        size_t n = strcspn(c, ",");
+        int i = 0;
+        while (i < N_WHAT && (strlen(whats[i].name) != n || memcmp(whats[i].name, c, n))) i++;
+        if (i == N_WHAT || !(f->what & whats[i].bit))
+            return not_held(f, i < N_WHAT ? whats[i].bit : 0, c, n);
+        *out |= whats[i].bit;
+        c += n + (c[n] == ',' && c[n + 1]);
+    }
+    if (f->one_table && (*out & (*out - 1)))
+        return hs_fail(HS_EARG,
+                       "--what: a %s file is one table: ask for one thing, once a file, "
+                       "or write .json, which holds them all",
+                       f->name);
     return HS_OK;
 }
 
-static int add_tokens(job *j, int64_t prompt, int64_t ord) {
-    int64_t n = 0;
-    hs_v v = hs_v_int(prompt);
-    int rc = hs_sql_int(j->db, "SELECT count(*) FROM token WHERE prompt_id = ?", &v, 1, &n, NULL);
-    if (rc || !n) return rc;
-    return add(j, (source){.kind = TOKENS, .prompt = prompt}, ord, "tokens", HS_I64, 1, &n);
-}
-
-static int add_stats(job *j, int64_t prompt, int64_t ord, int layer) {
-    int64_t n;
-    hs_buf name = {0};
-    int rc = hs_read_rows(j->db, prompt, &n);
-    int64_t shape[2] = {j->dims.n_head, n};
-    for (int k = 0; k < HS_N_STAT && !rc && n; k++) {
-        hs_buf_clear(&name);
-        hs_point_name(&name, HS_ROW_STATS, layer);
-        hs_buf_printf(&name, ".%s", hs_stat_infos[k].name);
-        rc = hs_buf_rc(&name);
-        if (!rc)
-            rc = add(j, (source){.kind = STATS, .prompt = prompt, .layer = layer, .stat = k}, ord,
-                     hs_buf_text(&name), HS_F32, 2, shape);
-    }
-    hs_buf_free(&name);
+int hs_export_nothing(const hs_export *e) {
+    hs_buf what = {0}, how = {0};
+    list_whats(&what, e->opts.what);
+    for (int i = 0; i < N_WHAT; i++)
+        if ((e->opts.what & whats[i].bit) && whats[i].option)
+            hs_buf_printf(&how, "%s %s", how.len ? " or" : ": record it again with",
+                          whats[i].option);
+    int rc = hs_fail(HS_ENOTFOUND, "%s: run %" PRId64 " stored no %s%s%s", hs_db_path(e->db),
+                     e->opts.run, hs_buf_text(&what), e->opts.heads ? " of these heads" : "",
+                     hs_buf_text(&how));
+    hs_buf_free(&what);
+    hs_buf_free(&how);
     return rc;
 }
 
-// All maps of a point as one entry when every head is there in the same size, else one by one.
-static int add_maps(job *j, int64_t prompt, int64_t ord, enum hs_point point, int layer) {
-    int64_t shape[3] = {j->dims.n_head, 0, 0};
-    hs_reader r = {0};
-    hs_buf name = {0};
-    bool all = true;
-    int rc = HS_OK;
-    for (int pass = 0; pass < 2 && !rc; pass++)
-        for (int h = 0; h < j->dims.n_head && !rc; h++) {
-            bool found = false;
-            rc = hs_reader_map(&r, j->db, prompt, point, layer, h, &found);
-            if (!rc && pass == 0) {
-                all = all && found && (h == 0 || (r.n_row == shape[1] && r.width == shape[2]));
-                shape[1] = r.n_row;
-                shape[2] = r.width;
-            } else if (!rc && found && !all) {
-                int64_t own[2] = {r.n_row, r.width};
-                source src = {
-                    .kind = ONE_MAP, .prompt = prompt, .layer = layer, .head = h, .point = point};
-                hs_buf_clear(&name);
-                hs_point_name(&name, point, layer);
-                hs_buf_printf(&name, ".h%d", h);
-                rc = hs_buf_rc(&name);
-                if (!rc) rc = add(j, src, ord, hs_buf_text(&name), HS_F32, 2, own);
-            }
-            hs_reader_close(&r);
-        }
-    hs_buf_clear(&name);
-    hs_point_name(&name, point, layer);
-    if (!rc) rc = hs_buf_rc(&name);
-    source src = {.kind = MAPS, .prompt = prompt, .layer = layer, .point = point};
-    if (!rc && all) rc = add(j, src, ord, hs_buf_text(&name), HS_F32, 3, shape);
-    hs_buf_free(&name);
-    return rc;
+// ---- the job ------------------------------------------------------------------------------------
+
+int hs_export_step(hs_export *e) {
+    return hs_progress_step(e->progress, "exporting", e->done++, e->total);
 }
 
-static int add_act(job *j, int64_t prompt, int64_t ord, const char *name) {
-    enum hs_point point;
-    int layer, ndim = 0;
-    bool found = false;
-    int64_t shape[4], width = 1;
-    hs_reader r = {0};
-    if (hs_point_find(name, &point, &layer) || layer >= j->dims.n_layer)
-        return hs_fail(HS_EFORMAT, "%s: '%s' is not a hook point", hs_db_path(j->db), name);
-    int rc = hs_reader_act(&r, j->db, prompt, name, &found);
-    if (!rc) ndim = hs_point_shape(&j->dims, point, r.n_row, shape);
-    for (int d = 1; d < ndim; d++) width *= shape[d];
-    if (!rc && width != r.width)
-        rc = hs_fail(HS_EFORMAT, "%s: %s: its shape does not fit the model", hs_db_path(j->db),
-                     name);
-    hs_reader_close(&r);
-    source src = {.kind = ACT, .prompt = prompt, .layer = layer, .point = point};
-    return rc ? rc : add(j, src, ord, name, HS_F32, ndim, shape);
-}
-
-static int add_acts(job *j, int64_t prompt, int64_t ord) {
+int hs_export_prompts(hs_export *e, int (*fn)(void *ctx, const hs_export_prompt *), void *ctx) {
     sqlite3_stmt *s = NULL;
-    hs_v v = hs_v_int(prompt);
     bool row = false;
-    int rc = hs_sql_prepare(j->db, &s, "SELECT name FROM act WHERE prompt_id = ? ORDER BY id");
-    if (!rc) rc = hs_sql_bind(j->db, s, &v, 1);
-    if (!rc) rc = hs_sql_step(j->db, s, &row);
+    hs_v v[] = {hs_v_int(e->opts.run), hs_v_int(e->opts.prompt)};
+    int rc = hs_sql_prepare(e->db, &s,
+                            "SELECT id, ord, label, text FROM prompt WHERE run_id = ?1 AND "
+                            "?2 IN (0, id) ORDER BY ord");
+    if (!rc) rc = hs_sql_bind(e->db, s, v, 2);
+    if (!rc) rc = hs_sql_step(e->db, s, &row);
     while (!rc && row) {
-        rc = add_act(j, prompt, ord, (const char *)sqlite3_column_text(s, 0));
-        if (!rc) rc = hs_sql_step(j->db, s, &row);
+        hs_export_prompt p = {sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
+                              (const char *)sqlite3_column_text(s, 2),
+                              (const char *)sqlite3_column_text(s, 3)};
+        rc = p.label ? hs_export_step(e) : hs_fail(HS_ENOMEM, "out of memory");
+        if (!rc) rc = fn(ctx, &p);
+        if (!rc) rc = hs_sql_step(e->db, s, &row);
     }
     sqlite3_finalize(s);
     return rc;
 }
 
-static int add_prompt(job *j, int64_t prompt, int64_t ord, bool tokens) {
-    int rc = HS_OK;
-    if (tokens) return j->what & HS_EXPORT_TOKENS ? add_tokens(j, prompt, ord) : HS_OK;
-    for (int l = 0; l < j->dims.n_layer && !rc; l++) {
-        if (j->what & HS_EXPORT_STATS) rc = add_stats(j, prompt, ord, l);
-        if (!rc && (j->what & HS_EXPORT_MAPS)) rc = add_maps(j, prompt, ord, HS_PATTERN, l);
-        if (!rc && (j->what & HS_EXPORT_ACTS)) rc = add_maps(j, prompt, ord, HS_SCORES, l);
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+// The prompts of the job, and which one when there is room for one.
+static int choose_prompts(hs_export *e, int64_t *left_out) {
+    int64_t n = 0;
+    hs_v v = hs_v_int(e->opts.run);
+    int rc = hs_sql_int(e->db, "SELECT count(*) FROM prompt WHERE run_id = ?", &v, 1, &n, NULL);
+    if (!rc && e->format->one_prompt && !e->opts.prompt) {
+        rc = hs_db_prompt(e->db, e->opts.run, NULL, &e->opts.prompt);
+        *left_out = n - 1;
     }
-    if (!rc && (j->what & HS_EXPORT_ACTS)) rc = add_acts(j, prompt, ord);
+    int layered = !!(e->opts.what & HS_EXPORT_STATS) + !!(e->opts.what & HS_EXPORT_MAPS);
+    e->total = (e->opts.prompt ? 1 : n) * (1 + layered * e->dims.n_layer);
     return rc;
 }
 
-// All tokens first: their numbers are the widest, and everything stays aligned in safetensors.
-static int add_all(job *j, int64_t run, int64_t prompt) {
-    hs_v v[] = {hs_v_int(run), prompt ? hs_v_int(prompt) : hs_v_null()};
-    int rc = HS_OK;
-    for (int pass = 0; pass < 2 && !rc; pass++) {
-        sqlite3_stmt *s = NULL;
-        bool row = false;
-        rc = hs_sql_prepare(j->db, &s,
-                            "SELECT id, ord FROM prompt WHERE run_id = ?1 AND "
-                            "(?2 IS NULL OR id = ?2) ORDER BY ord");
-        if (!rc) rc = hs_sql_bind(j->db, s, v, 2);
-        if (!rc) rc = hs_sql_step(j->db, s, &row);
-        while (!rc && row) {
-            rc = add_prompt(j, sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1), pass == 0);
-            if (!rc) rc = hs_sql_step(j->db, s, &row);
-        }
-        sqlite3_finalize(s);
-    }
-    if (!rc && !j->n)
-        rc = hs_fail(HS_ENOTFOUND, "%s: run %" PRId64 " stored nothing of that", hs_db_path(j->db),
-                     run);
-    return rc;
-}
-
-// ---- the numbers -------------------------------------------------------------------------------
-
-static int write_tokens(job *j, const hs_pack_entry *e, int64_t prompt) {
-    sqlite3_stmt *s = NULL;
-    hs_v v = hs_v_int(prompt);
-    bool row;
-    int rc = hs_sql_prepare(j->db, &s,
-                            "SELECT token_id FROM token WHERE prompt_id = ? "
-                            "ORDER BY pos");
-    if (!rc) rc = hs_sql_bind(j->db, s, &v, 1);
-    for (int64_t i = 0; i < e->shape[0] && !rc; i++) {
-        rc = hs_sql_step(j->db, s, &row);
-        int64_t id = sqlite3_column_int64(s, 0);
-        if (!rc) rc = hs_pack_write(j->pack, &id, sizeof id);
-    }
-    sqlite3_finalize(s);
-    return rc;
-}
-
-static int write_stats(job *j, const hs_pack_entry *e, const source *src) {
-    enum { PIECE = 4096 };
-    float row[PIECE];
-    int rc = HS_OK;
-    for (int h = 0; h < e->shape[0] && !rc; h++)
-        for (int64_t at = 0; at < e->shape[1] && !rc; at += PIECE) {
-            int64_t n = e->shape[1] - at < PIECE ? e->shape[1] - at : PIECE;
-            rc = hs_read_stat(j->db, src->prompt, src->layer, h, src->stat, at, n, row);
-            if (!rc) rc = hs_pack_write(j->pack, row, (size_t)n * sizeof *row);
-        }
-    return rc;
-}
-
-// All rows of one stored tensor, each filled up to its width; closes r.
-static int write_rows(job *j, hs_reader *r, bool found) {
-    float *row = NULL;
-    int rc = found ? hs_alloc(&row, (size_t)r->width, sizeof *row)
-                   : hs_fail(HS_EFORMAT, "%s: it changed while it was read", hs_db_path(j->db));
-    for (int64_t i = 0; i < r->n_row && !rc; i++) {
-        rc = hs_reader_row_full(r, i, row, r->width);
-        if (!rc) rc = hs_pack_write(j->pack, row, (size_t)r->width * sizeof *row);
-    }
-    free(row);
-    hs_reader_close(r);
-    return rc;
-}
-
-static int write_maps(job *j, const source *src, int head0, int n) {
-    int rc = HS_OK;
-    for (int h = head0; h < head0 + n && !rc; h++) {
-        hs_reader r;
-        bool found = false;
-        rc = hs_reader_map(&r, j->db, src->prompt, src->point, src->layer, h, &found);
-        if (!rc)
-            rc = write_rows(j, &r, found);
-        else
-            hs_reader_close(&r);
-    }
-    return rc;
-}
-
-static int write_act(job *j, const source *src) {
-    hs_reader r = {0};
-    hs_buf name = {0};
-    bool found = false;
-    hs_point_name(&name, src->point, src->layer);
-    int rc = hs_buf_rc(&name);
-    if (!rc) rc = hs_reader_act(&r, j->db, src->prompt, hs_buf_text(&name), &found);
-    if (!rc)
-        rc = write_rows(j, &r, found);
-    else
-        hs_reader_close(&r);
-    hs_buf_free(&name);
-    return rc;
-}
-
-static int write_entry(job *j, size_t i) {
-    const source *src = &j->source[i];
-    const hs_pack_entry *e = &j->entry[i];
-    int rc = hs_pack_begin(j->pack);
-    if (rc) return rc;
-    switch (src->kind) {
-    case TOKENS:
-        rc = write_tokens(j, e, src->prompt);
-        break;
-    case STATS:
-        rc = write_stats(j, e, src);
-        break;
-    case MAPS:
-        rc = write_maps(j, src, 0, j->dims.n_head);
-        break;
-    case ONE_MAP:
-        rc = write_maps(j, src, src->head, 1);
-        break;
-    case ACT:
-        rc = write_act(j, src);
-        break;
-    }
-    return rc ? rc : hs_pack_end(j->pack);
-}
-
-int hs_db_export(hs_db *db, int64_t run, int64_t prompt, unsigned what, const char *path,
-                 const hs_progress *progress) {
-    job j = {.db = db, .what = what};
-    int rc = hs_db_dims(db, run, &j.dims);
-    if (!rc) rc = add_all(&j, run, prompt);
-    if (!rc) rc = hs_pack_open(&j.pack, path, j.entry, j.n);
-    for (size_t i = 0; i < j.n && !rc; i++) {
-        rc = hs_progress_step(progress, "exporting", (int64_t)i, (int64_t)j.n);
-        if (!rc) rc = write_entry(&j, i);
-    }
-    if (!rc) rc = hs_progress_step(progress, "exporting", (int64_t)j.n, (int64_t)j.n);
-    if (!rc)
-        rc = hs_pack_commit(j.pack);
-    else
-        hs_pack_abort(j.pack);
-    for (size_t i = 0; i < j.n; i++) free(j.source[i].name);
-    free(j.entry);
-    free(j.source);
+int hs_db_export(hs_db *db, const hs_export_format *format, const hs_export_opts *opts,
+                 const char *path, hs_export_result *result, const hs_progress *progress) {
+    hs_export e = {.db = db, .format = format, .opts = *opts, .path = path, .progress = progress};
+    hs_export_result unwanted;
+    struct stat st;
+    if (!result) result = &unwanted;
+    *result = (hs_export_result){0};
+    if (!e.opts.what) e.opts.what = format->fallback;
+    if (same_file(path, hs_db_path(db)))
+        return hs_fail(HS_EARG, "%s: this is the database itself: name another file", path);
+    if (opts->heads && !format->by_head)
+        return hs_fail(HS_EARG, "%s holds all heads that were stored: leave the choice out",
+                       format->name);
+    int rc = hs_db_dims(db, opts->run, &e.dims);
+    if (!rc) rc = hs_heads_parse(&e.heads, &e.dims, opts->heads ? opts->heads : "all");
+    if (!rc) rc = choose_prompts(&e, &result->prompts);
+    if (!rc) rc = format->write(&e);
+    if (!rc) rc = hs_progress_step(progress, "exporting", e.total, e.total);
+    hs_heads_free(&e.heads);
+    if (!rc && stat(path, &st) == 0 && S_ISREG(st.st_mode)) result->bytes = st.st_size;
     return rc;
 }

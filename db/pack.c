@@ -61,16 +61,6 @@ hs_pack_note *hs_pack_note_of(hs_pack *p, const hs_pack_entry *e) {
     return &p->note[e - p->entry];
 }
 
-static const hs_pack_format *format_of(const char *path) {
-    static const hs_pack_format *const formats[] = {&hs_pack_npz, &hs_pack_safetensors};
-    size_t n = strlen(path);
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        size_t m = strlen(formats[i]->ending);
-        if (n > m && strcmp(path + n - m, formats[i]->ending) == 0) return formats[i];
-    }
-    return NULL;
-}
-
 void hs_pack_abort(hs_pack *p) {
     if (!p) return;
     hs_outfile_abort(&p->file);
@@ -78,12 +68,10 @@ void hs_pack_abort(hs_pack *p) {
     free(p);
 }
 
-int hs_pack_open(hs_pack **out, const char *path, const hs_pack_entry *entries, size_t n) {
+int hs_pack_open(hs_pack **out, const hs_pack_format *format, const char *path,
+                 const hs_pack_entry *entries, size_t n) {
     hs_pack *p;
     *out = NULL;
-    const hs_pack_format *format = format_of(path);
-    if (!format)
-        return hs_fail(HS_EARG, "%s: the ending chooses the format: .npz or .safetensors", path);
     int rc = hs_alloc(&p, 1, sizeof *p);
     if (rc) return rc;
     p->format = format;
@@ -171,4 +159,4 @@ static int st_end(hs_pack *p) {
     return HS_OK;
 }
 
-const hs_pack_format hs_pack_safetensors = {".safetensors", st_begin, st_entry, st_entry, st_end};
+const hs_pack_format hs_pack_safetensors = {st_begin, st_entry, st_entry, st_end};

@@ -17,7 +17,6 @@ typedef struct hs_pack_entry {
 
 typedef struct hs_pack hs_pack;
 typedef struct hs_pack_format {
-    const char *ending;
     // What precedes all entries.
     int (*begin)(hs_pack *, const hs_pack_entry *entries, size_t n);
     // What precedes and follows the numbers of entry i.
@@ -27,10 +26,9 @@ typedef struct hs_pack_format {
 } hs_pack_format;
 extern const hs_pack_format hs_pack_npz, hs_pack_safetensors;
 
-// Writes beside path; entries lists what will come, in order, and is borrowed. HS_EARG for an
-// ending of no format.
-int hs_pack_open(hs_pack **out, const char *path, const hs_pack_entry *entries,
-                 size_t n) HS_MUST_USE;
+// Writes beside path; entries lists what will come, in order, and is borrowed.
+int hs_pack_open(hs_pack **out, const hs_pack_format *format, const char *path,
+                 const hs_pack_entry *entries, size_t n) HS_MUST_USE;
 int hs_pack_begin(hs_pack *) HS_MUST_USE;                             // the next entry
 int hs_pack_write(hs_pack *, const void *data, size_t n) HS_MUST_USE; // some of its bytes
 int hs_pack_end(hs_pack *) HS_MUST_USE;                               // HS_E when some are missing

@@ -158,4 +158,4 @@ static int end(hs_pack *p) {
     return rc;
 }
 
-const hs_pack_format hs_pack_npz = {".npz", begin, entry_begin, entry_end, end};
+const hs_pack_format hs_pack_npz = {begin, entry_begin, entry_end, end};

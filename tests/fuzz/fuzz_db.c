@@ -143,8 +143,12 @@ static void read_all(hs_db *db) {
     run_query(db, "SELECT att_series(data) FROM series");
     run_query(db, "SELECT att_series(data) FROM row_series");
     if (!hs_db_map(db, 1, 1, 1, &map, &n_q, &n_k)) free(map);
-    snprintf(out, sizeof out, "%s.npz", path);
-    if (!hs_db_export(db, 1, 0, HS_EXPORT_ALL, out, NULL)) unlink(out);
+    snprintf(out, sizeof out, "%s.out", path);
+    for (const hs_export_format *const *f = hs_export_formats; *f; f++) {
+        hs_export_opts o = {.run = 1, .what = (*f)->what};
+        if ((*f)->one_table) o.what = HS_EXPORT_MAPS;
+        if (!hs_db_export(db, *f, &o, out, NULL, NULL)) unlink(out);
+    }
 }
 
 static void observe(void) {

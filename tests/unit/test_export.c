@@ -21,6 +21,15 @@ static void must(int rc) {
     if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
 }
 
+// Everything that the format of the path's ending holds, or (what) some of it.
+static int export(hs_db *db, int64_t run, int64_t prompt, unsigned what, const char *path,
+                  const hs_progress *progress) {
+    const hs_export_format *f;
+    hs_export_opts o = {.run = run, .prompt = prompt, .what = what};
+    int rc = hs_export_find(&f, NULL, path);
+    return rc ? rc : hs_db_export(db, f, &o, path, NULL, progress);
+}
+
 typedef struct array {
     char descr[8];
     int ndim;
@@ -187,7 +196,7 @@ static void test_content(void **state) {
     for (size_t i = 0; i < 2; i++) {
         hs_map m;
         snprintf(out, sizeof out, "%s.%s", path, formats[i].ending);
-        must(hs_db_export(db, 1, 0, HS_EXPORT_ALL, out, NULL));
+        must(export(db, 1, 0, 0, out, NULL));
         must(hs_map_open(&m, out));
         check_content(&m, formats[i].find);
         hs_map_close(&m);
@@ -204,7 +213,7 @@ static void test_narrow(void **state) {
     hs_map m;
     array a;
     snprintf(out, sizeof out, "%s.npz", path);
-    must(hs_db_export(db, 1, 2, HS_EXPORT_TOKENS | HS_EXPORT_ACTS, out, NULL));
+    must(export(db, 1, 2, HS_EXPORT_TOKENS | HS_EXPORT_ACTS, out, NULL));
     must(hs_map_open(&m, out));
     assert_true(npz_find(&m, "p1/tokens", &a));
     assert_true(npz_find(&m, "p1/logits", &a));
@@ -213,16 +222,15 @@ static void test_narrow(void **state) {
     assert_false(npz_find(&m, "p1/blocks.1.attn.hook_pattern", &a));
     assert_false(npz_find(&m, "p1/blocks.0.attn.hook_row_stats.max", &a));
     hs_map_close(&m);
-    must(hs_db_export(db, 1, 2, HS_EXPORT_MAPS, out, NULL));
+    must(export(db, 1, 2, HS_EXPORT_MAPS, out, NULL));
     must(hs_map_open(&m, out));
     assert_true(npz_find(&m, "p1/blocks.1.attn.hook_pattern", &a));
     assert_false(npz_find(&m, "p1/blocks.0.attn.hook_attn_scores", &a));
     hs_map_close(&m);
     unlink(out);
-    assert_int_equal(hs_db_export(db, 1, 0, 0, out, NULL), HS_ENOTFOUND);
-    assert_int_equal(hs_db_export(db, 1, 0, HS_EXPORT_ALL, path, NULL), HS_EARG);
-    assert_int_equal(hs_db_export(db, 9, 0, HS_EXPORT_ALL, out, NULL), HS_ENOTFOUND);
-    assert_int_equal(hs_db_export(db, 1, 0, HS_EXPORT_ALL, "/nowhere/at/all.npz", NULL), HS_EIO);
+    assert_int_equal(export(db, 1, 0, 0, path, NULL), HS_EARG);
+    assert_int_equal(export(db, 9, 0, 0, out, NULL), HS_ENOTFOUND);
+    assert_int_equal(export(db, 1, 0, 0, "/nowhere/at/all.npz", NULL), HS_EIO);
     assert_int_equal(access(out, F_OK), -1);
     hs_db_close(db);
     dbrun_remove(path);
@@ -242,7 +250,7 @@ static void test_stopped(void **state) {
     hs_progress progress = {stop_at_five, &total};
     snprintf(out, sizeof out, "%s.npz", path);
     snprintf(part, sizeof part, "%s.part-%d", out, (int)getpid());
-    assert_int_equal(hs_db_export(db, 1, 0, HS_EXPORT_ALL, out, &progress), HS_ESTOP);
+    assert_int_equal(export(db, 1, 0, 0, out, &progress), HS_ESTOP);
     assert_true(total > 5);
     assert_int_equal(access(out, F_OK), -1);
     assert_int_equal(access(part, F_OK), -1);
@@ -259,13 +267,13 @@ static void test_pack(void **state) {
     hs_pack_entry e = {"x", HS_F32, 1, {3}};
     dbrun_path(path, sizeof path, "pack");
     strcat(path, ".npz");
-    must(hs_pack_open(&p, path, &e, 1));
+    must(hs_pack_open(&p, &hs_pack_npz, path, &e, 1));
     must(hs_pack_begin(p));
     assert_int_equal(hs_pack_write(p, v, 16), HS_E);
     must(hs_pack_write(p, v, 8));
     assert_int_equal(hs_pack_end(p), HS_E);
     hs_pack_abort(p);
-    must(hs_pack_open(&p, path, &e, 1));
+    must(hs_pack_open(&p, &hs_pack_npz, path, &e, 1));
     assert_int_equal(hs_pack_commit(p), HS_E);
     assert_int_equal(access(path, F_OK), -1);
 }
