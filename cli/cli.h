@@ -117,8 +117,11 @@ const char *hs_nearest(const char *word, const char *(*next)(const void *ctx, in
 
 void hs_help_overview(FILE *to);
 void hs_help_command(const hs_cmd *cmd, FILE *to);
-// Commands, topics, observers, data sets and queries. HS_ENOTFOUND with a suggestion.
+// Whatever has that name: commands, topics, observers, data sets, queries, metrics, hook points,
+// tables of the database. HS_ENOTFOUND with a suggestion.
 int hs_help_word(const char *word, FILE *to) HS_MUST_USE;
+// The one of a kind: "query", "heads". HS_EARG for what is no kind.
+int hs_help_of(const char *kind, const char *word, FILE *to) HS_MUST_USE;
 
 // ---- progress and Ctrl-C --------------------------------------------------------------------
 

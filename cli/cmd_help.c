@@ -1,8 +1,9 @@
-// headscope help [COMMAND|TOPIC|NAME]
+// headscope help [NAME | KIND NAME]
 #include "cli/cli.h"
 
 static int run(const hs_call *call, const void *options) {
     (void)options;
+    if (call->n_arg > 1) return hs_help_of(call->arg[0], call->arg[1], stdout);
     if (call->n_arg) return hs_help_word(call->arg[0], stdout);
     hs_help_overview(stdout);
     return HS_OK;
@@ -11,14 +12,17 @@ static int run(const hs_call *call, const void *options) {
 const hs_cmd hs_cmd_help = {
     .name = "help",
     .group = "other",
-    .title = "explains a command, topic, observer, data set or query",
-    .synopsis = "[COMMAND | TOPIC | NAME]",
-    .about = "Without a word: the commands. Topics: models, prompts, select, output, environment, "
-             "exit.",
+    .title = "explains a command, a topic, or anything that has a name",
+    .synopsis = "[NAME | KIND NAME]",
+    .about = "Without a word: the commands and topics. NAME is a command, a topic, an observer, a "
+             "data set, a query, a metric, the short name of a hook point, or a table of the "
+             "database; where several have that name, KIND tells which.",
     .examples = (const char *const[][2]){{"help record", "what record does, and its options"},
-                                         {"help sinks", "what the observer sinks measures"},
+                                         {"help sinks", "what sinks are, and who measures them"},
+                                         {"help query sink_rate", "a named query, SQL and all"},
+                                         {"help table run", "the columns of a table"},
                                          {"help exit", "what the exit statuses mean"},
                                          {NULL}},
-    .max_arg = 1,
+    .max_arg = 2,
     .run = run,
 };

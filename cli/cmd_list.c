@@ -5,6 +5,7 @@
 
 #include "analyses/observer.h"
 #include "analyses/prompt.h"
+#include "cli/explain.h"
 #include "cli/out.h"
 #include "cli/session.h"
 #include "db/query.h"
@@ -33,29 +34,16 @@ static int list_archs(hs_table *t, const char *model) {
 
 // All hook points, or those that a model has.
 static int list_hooks(hs_table *t, const char *path) {
-    static const char *const shape[] = {
-        [HS_SHAPE_D] = "[T, d_model]",
-        [HS_SHAPE_1] = "[T, 1]",
-        [HS_SHAPE_HEAD] = "[T, n_head, d_head]",
-        [HS_SHAPE_KV] = "[T, n_kv_head, d_head]",
-        [HS_SHAPE_FF] = "[T, d_ff]",
-        [HS_SHAPE_RESULT] = "[T, n_head, d_model]",
-        [HS_SHAPE_VOCAB] = "[T, n_vocab]",
-        [HS_SHAPE_MAP] = "[n_head, T, T]",
-        [HS_SHAPE_STATS] = "[n_head, stat, T]",
-    };
     hs_model *model = NULL;
     int rc = HS_OK;
     if (path) rc = hs_cli_model_look(&model, path, &(hs_model_options){0});
     for (int p = 0; !rc && p < HS_N_POINT; p++) {
-        const hs_point_info *info = &hs_point_infos[p];
-        if (model && !hs_model_has_point(model, (enum hs_point)p, NULL)) continue;
-        hs_buf name = {0}; // with L where the layer's number stands
-        const char *d = strstr(info->name, "%d");
-        hs_buf_add(&name, info->name, d ? (size_t)(d - info->name) : strlen(info->name));
-        if (d) hs_buf_printf(&name, "L%s", d + 2);
+        const enum hs_point point = (enum hs_point)p;
+        if (model && !hs_model_has_point(model, point, NULL)) continue;
+        hs_buf name = {0};
+        hs_hook_form(&name, point);
         rc = hs_buf_rc(&name);
-        if (!rc) row(t, name.data, shape[info->shape], info->alias);
+        if (!rc) row(t, name.data, hs_hook_shape(point), hs_point_infos[p].alias);
         hs_buf_free(&name);
     }
     hs_model_close(model);

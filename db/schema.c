@@ -12,6 +12,7 @@
 // the one that counts (v_head_metric), so that an offline result shows without erasing the online
 // one.
 #include "db/db_internal.h"
+#include "db/doc.h"
 #include "db/schema_internal.h"
 
 #include <inttypes.h>
@@ -23,7 +24,7 @@ typedef struct column {
 } column;
 
 typedef struct table {
-    const char *name;
+    const char *name, *about;
     const column *columns; // ended by name NULL
     const char *tail;      // constraints and options
 } table;
@@ -228,64 +229,82 @@ static const column column_doc_columns[] = {
 };
 
 static const table tables[] = {
-    {"meta", meta_columns, "\n) STRICT, WITHOUT ROWID"},
-    {"model", model_columns, ",\n  UNIQUE (fingerprint, source)\n) STRICT"},
-    {"run", run_columns, "\n) STRICT"},
-    {"intervention", intervention_columns,
+    {"meta", "Facts about the file.", meta_columns, "\n) STRICT, WITHOUT ROWID"},
+    {"model", "The models that were run.", model_columns,
+     ",\n  UNIQUE (fingerprint, source)\n) STRICT"},
+    {"run", "One recording each, with all that it depended on.", run_columns, "\n) STRICT"},
+    {"intervention", "The edits that a run was under, in order.", intervention_columns,
      ",\n  PRIMARY KEY (run_id, ord)\n) STRICT, WITHOUT ROWID"},
-    {"prompt", prompt_columns, ",\n  UNIQUE (run_id, ord),\n  UNIQUE (run_id, label)\n) STRICT"},
-    {"token", token_columns, ",\n  PRIMARY KEY (prompt_id, pos)\n) STRICT, WITHOUT ROWID"},
-    {"map", map_columns, ",\n  UNIQUE (prompt_id, point, layer, head)\n) STRICT"},
-    {"map_chunk", map_chunk_columns, ",\n  UNIQUE (map_id, q0)\n) STRICT"},
-    {"act", act_columns, ",\n  UNIQUE (prompt_id, name)\n) STRICT"},
-    {"act_chunk", act_chunk_columns, ",\n  UNIQUE (act_id, pos0)\n) STRICT"},
-    {"row_series", row_series_columns,
-     ",\n  UNIQUE (prompt_id, layer, head, stat, row0)\n) STRICT"},
-    {"analysis", analysis_columns, "\n) STRICT"},
-    {"metric", metric_columns, ",\n  PRIMARY KEY (name, kind)\n) STRICT, WITHOUT ROWID"},
-    {"analysis_run", analysis_run_columns,
-     ",\n  UNIQUE (prompt_id, analysis_id, source, params_json)\n) STRICT"},
-    {"head_metric", head_metric_columns,
+    {"prompt", "The prompts of a run.", prompt_columns,
+     ",\n  UNIQUE (run_id, ord),\n  UNIQUE (run_id, label)\n) STRICT"},
+    {"token", "The tokens of a prompt, decoded ones included.", token_columns,
+     ",\n  PRIMARY KEY (prompt_id, pos)\n) STRICT, WITHOUT ROWID"},
+    {"map", "The stored attention maps, one a head; their numbers are in map_chunk.", map_columns,
+     ",\n  UNIQUE (prompt_id, point, layer, head)\n) STRICT"},
+    {"map_chunk", "Rows of a map, about a MiB each.", map_chunk_columns,
+     ",\n  UNIQUE (map_id, q0)\n) STRICT"},
+    {"act", "The stored activations, one a hook point; their numbers are in act_chunk.",
+     act_columns, ",\n  UNIQUE (prompt_id, name)\n) STRICT"},
+    {"act_chunk", "Rows of an activation, about a MiB each.", act_chunk_columns,
+     ",\n  UNIQUE (act_id, pos0)\n) STRICT"},
+    {"row_series",
+     "The summary of every attention row, always recorded: a series a head and statistic.",
+     row_series_columns, ",\n  UNIQUE (prompt_id, layer, head, stat, row0)\n) STRICT"},
+    {"analysis", "The observers that looked at something here.", analysis_columns, "\n) STRICT"},
+    {"metric", "What the numbers of head_metric, series and row_series mean.", metric_columns,
+     ",\n  PRIMARY KEY (name, kind)\n) STRICT, WITHOUT ROWID"},
+    {"analysis_run", "One look of an observer at a prompt, with its parameters.",
+     analysis_run_columns, ",\n  UNIQUE (prompt_id, analysis_id, source, params_json)\n) STRICT"},
+    {"head_metric", "The metrics: one number a prompt, head and look; NULL has a reason.",
+     head_metric_columns,
      ",\n  PRIMARY KEY (prompt_id, metric, layer, head, analysis_run_id),\n"
      "  CHECK ((value IS NULL) = (reason IS NOT NULL))\n) STRICT, WITHOUT ROWID"},
-    {"series", series_columns,
+    {"series", "Vectors that observers found, over positions unless metric says otherwise.",
+     series_columns,
      ",\n  UNIQUE (prompt_id, name, layer, head, analysis_run_id)\n"
      ") STRICT"},
-    {"column_doc", column_doc_columns, ",\n  PRIMARY KEY (tbl, col)\n) STRICT, WITHOUT ROWID"},
+    {"column_doc", "Unit and meaning of every column, in the file itself.", column_doc_columns,
+     ",\n  PRIMARY KEY (tbl, col)\n) STRICT, WITHOUT ROWID"},
 };
 enum { N_TABLE = sizeof tables / sizeof *tables };
 
 #define NAME "'L' || layer || 'H' || head AS name"
 static const struct {
-    const char *name, *sql;
+    const char *name, *about, *sql;
 } views[] = {
-    {"v_run", "SELECT r.id, r.label, r.status, m.name AS model, m.arch, r.created_at, r.ended_at,\n"
-              "  (SELECT count(*) FROM prompt AS p WHERE p.run_id = r.id) AS prompts,\n"
-              "  (SELECT coalesce(sum(p.n_token + p.n_decoded), 0) FROM prompt AS p\n"
-              "   WHERE p.run_id = r.id) AS tokens\n"
-              "FROM run AS r JOIN model AS m ON m.id = r.model_id"},
-    {"v_token", "SELECT p.run_id, p.ord AS prompt, p.label, t.pos, t.token_id, t.text, t.decoded\n"
-                "FROM token AS t JOIN prompt AS p ON p.id = t.prompt_id"},
-    {"v_map", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.point, a.layer, a.head,\n"
-              "  " NAME ", a.n_q, a.n_k, a.causal, a.dtype\n"
-              "FROM map AS a JOIN prompt AS p ON p.id = a.prompt_id"},
-    {"v_act", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.name, a.layer, a.shape, a.dtype\n"
-              "FROM act AS a JOIN prompt AS p ON p.id = a.prompt_id"},
-    {"v_row_series", "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
-                     "  a.stat, a.row0, a.n_row\n"
-                     "FROM row_series AS a JOIN prompt AS p ON p.id = a.prompt_id"},
-    {"v_series", "SELECT s.id, p.run_id, p.ord AS prompt, p.label, a.name AS analysis, r.source,\n"
-                 "  s.name AS series, s.layer, s.head, s.n\n"
-                 "FROM series AS s JOIN prompt AS p ON p.id = s.prompt_id\n"
-                 "JOIN analysis_run AS r ON r.id = s.analysis_run_id\n"
-                 "JOIN analysis AS a ON a.id = r.analysis_id"},
+    {"v_run", "Runs with their model, prompts and tokens.",
+     "SELECT r.id, r.label, r.status, m.name AS model, m.arch, r.created_at, r.ended_at,\n"
+     "  (SELECT count(*) FROM prompt AS p WHERE p.run_id = r.id) AS prompts,\n"
+     "  (SELECT coalesce(sum(p.n_token + p.n_decoded), 0) FROM prompt AS p\n"
+     "   WHERE p.run_id = r.id) AS tokens\n"
+     "FROM run AS r JOIN model AS m ON m.id = r.model_id"},
+    {"v_token", "Tokens with their run and prompt.",
+     "SELECT p.run_id, p.ord AS prompt, p.label, t.pos, t.token_id, t.text, t.decoded\n"
+     "FROM token AS t JOIN prompt AS p ON p.id = t.prompt_id"},
+    {"v_map", "Stored maps with their run, prompt and head.",
+     "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.point, a.layer, a.head,\n"
+     "  " NAME ", a.n_q, a.n_k, a.causal, a.dtype\n"
+     "FROM map AS a JOIN prompt AS p ON p.id = a.prompt_id"},
+    {"v_act", "Stored activations with their run and prompt.",
+     "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.name, a.layer, a.shape, a.dtype\n"
+     "FROM act AS a JOIN prompt AS p ON p.id = a.prompt_id"},
+    {"v_row_series", "Row summaries with their run, prompt and head.",
+     "SELECT a.id, p.run_id, p.ord AS prompt, p.label, a.layer, a.head, " NAME ",\n"
+     "  a.stat, a.row0, a.n_row\n"
+     "FROM row_series AS a JOIN prompt AS p ON p.id = a.prompt_id"},
+    {"v_series", "Series with their run, prompt and observer.",
+     "SELECT s.id, p.run_id, p.ord AS prompt, p.label, a.name AS analysis, r.source,\n"
+     "  s.name AS series, s.layer, s.head, s.n\n"
+     "FROM series AS s JOIN prompt AS p ON p.id = s.prompt_id\n"
+     "JOIN analysis_run AS r ON r.id = s.analysis_run_id\n"
+     "JOIN analysis AS a ON a.id = r.analysis_id"},
     // With max(), SQLite takes the other columns from the row that has it.
-    {"v_head_metric",
+    {"v_head_metric", "The newest value of every metric, prompt and head.",
      "SELECT p.run_id, m.prompt_id, p.ord AS prompt, p.label, m.layer, m.head, " NAME ",\n"
      "  m.metric, m.value, m.reason, max(m.analysis_run_id) AS analysis_run_id\n"
      "FROM head_metric AS m JOIN prompt AS p ON p.id = m.prompt_id\n"
      "GROUP BY m.prompt_id, m.metric, m.layer, m.head"},
-    {"v_head_mean",
+    {"v_head_mean", "The same, averaged over the prompts of a run.",
      "SELECT run_id, layer, head, name, metric, avg(value) AS value, count(value) AS prompts,\n"
      "  CASE WHEN count(value) = 0 THEN min(reason) END AS reason\n"
      "FROM v_head_metric GROUP BY run_id, metric, layer, head"},
@@ -325,6 +344,24 @@ static bool object_sql(int i, const char **name, hs_buf *out) {
     } else {
         return false;
     }
+    return true;
+}
+
+bool hs_table_doc_at(int i, hs_table_doc *out) {
+    if (i < N_TABLE)
+        *out = (hs_table_doc){tables[i].name, tables[i].about, NULL};
+    else if (i - N_TABLE < N_VIEW)
+        *out = (hs_table_doc){views[i - N_TABLE].name, views[i - N_TABLE].about,
+                              views[i - N_TABLE].sql};
+    else
+        return false;
+    return true;
+}
+
+bool hs_column_doc_at(int i, int k, hs_column_doc *out) {
+    if (i >= N_TABLE || !tables[i].columns[k].name) return false;
+    const column *c = &tables[i].columns[k];
+    *out = (hs_column_doc){c->name, c->decl, c->unit, c->about};
     return true;
 }
 
@@ -385,6 +422,14 @@ static int make_all(hs_db *db) {
 // must leave the text of every object as make_all writes it.
 static int (*const steps[])(hs_db *) = {make_all};
 enum { VERSION = sizeof steps / sizeof *steps };
+
+int hs_schema_id(void) {
+    return HS_DB_APP_ID;
+}
+
+int hs_schema_version(void) {
+    return VERSION;
+}
 
 static int version_of(hs_db *db, int64_t *out) {
     return hs_sql_int(db, "PRAGMA user_version", NULL, 0, out, NULL);

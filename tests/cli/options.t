@@ -62,7 +62,7 @@ for c in attend dataset eval export generate heads heatmap help info list observ
     helps() { exits 0 help "$c" && prints "^headscope $c: "; }
     t "help $c" helps
 done
-for c in models prompts select output environment exit; do
+for c in $("$HEADSCOPE" man | sed -n "s/^headscope-\(.*\)\.7$/\1/p"); do
     t "help $c" exits 0 help "$c"
 done
 help_unknown() { exits 5 help sinkz && says "did you mean 'sinks'"; }
