@@ -1,9 +1,11 @@
 // headscope attend --head L5H1 --from POS: what one token looks at through one head.
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/reader.h"
 #include "db/replay.h"
 #include "model/core/mem.h"
+#include "model/core/utf8.h"
 
 struct options {
     hs_db_options db;
@@ -97,18 +99,23 @@ static int put_json(const row *w, const hs_table *t) {
     return hs_json_put(&json);
 }
 
+static void put_heading(const row *w) {
+    char name[24];
+    hs_buf token = {0};
+    const char *text = label(w, w->from);
+    if (text) hs_utf8_visible(&token, text, strlen(text), false);
+    printf("%s from position %lld, \"%s\"\n", hs_head_name(name, w->layer, w->head),
+           (long long)w->from, hs_buf_text(&token));
+    hs_buf_free(&token);
+}
+
 static int print(const hs_call *call, const struct options *opt, const row *w) {
     hs_table *t = NULL;
     int rc = make_table(&t, w, opt->top);
     if (!rc && opt->out.json) {
         rc = put_json(w, t);
     } else if (!rc) {
-        char name[24];
-        const char *text = label(w, w->from);
-        bool people = !opt->out.csv && !opt->out.jsonl;
-        if (people)
-            printf("%s from position %lld, \"%s\"\n", hs_head_name(name, w->layer, w->head),
-                   (long long)w->from, text ? text : "");
+        if (!opt->out.csv && !opt->out.jsonl) put_heading(w);
         rc = hs_table_put(t, call, &opt->out);
     }
     hs_table_close(t);

@@ -10,7 +10,8 @@ struct options {
     hs_run_options run;
     hs_out_options out;
     hs_opt_list param;
-    int64_t limit;
+    int64_t max_rows;
+    double max_seconds;
 };
 
 enum { FLUSH = 1 << 20 };
@@ -117,8 +118,12 @@ static int run(const hs_call *call, const void *options) {
     hs_db *db = NULL;
     hs_query *q = NULL;
     int64_t run_id = 0;
+    hs_bar bar; // for Ctrl-C: a query has no length that one could draw
     int rc = hs_out_check(&opt->out);
-    if (!rc && opt->limit < 0) rc = hs_fail(HS_EARG, "--limit takes a number from 0 (all) on");
+    if (!rc && opt->max_rows < 0)
+        rc = hs_fail(HS_EARG, "--max-rows takes a number from 0 (all) on");
+    if (!rc && !(opt->max_seconds >= 0))
+        rc = hs_fail(HS_EARG, "--max-seconds takes a number from 0 (no limit) on");
     if (!rc && !call->n_arg) return list_queries(call, &opt->out);
     if (!rc && opt->run.run) rc = hs_parse_int("--run", opt->run.run, 1, INT64_MAX, &run_id);
     if (!rc) rc = hs_db_open(&db, hs_cli_db_path(&opt->db), HS_DB_READ);
@@ -126,9 +131,16 @@ static int run(const hs_call *call, const void *options) {
                             .prompt = opt->run.prompt,
                             .param = opt->param.at,
                             .n_param = opt->param.n,
-                            .max_rows = opt->limit};
+                            .max_rows = opt->max_rows,
+                            .max_seconds = opt->max_seconds,
+                            .progress = &bar.progress};
+    hs_bar_open(&bar, call);
     if (!rc) rc = hs_query_open(&q, db, call->arg[0], &q_opts);
     if (!rc) rc = opt->out.json ? put_json(q) : put_rows(call, &opt->out, q);
+    hs_bar_close(&bar);
+    if (!rc && hs_query_cut(q))
+        hs_note(call, "there are more rows than --max-rows %lld: the others were left out",
+                (long long)opt->max_rows);
     hs_query_close(q);
     hs_db_close(db);
     return rc;
@@ -137,7 +149,10 @@ static int run(const hs_call *call, const void *options) {
 static const hs_opt own[] = {
     {"param", 0, HS_OPT_LIST, offsetof(struct options, param), "NAME=VALUE", NULL,
      "a parameter of the query; may be repeated"},
-    {"limit", 0, HS_OPT_INT, offsetof(struct options, limit), "N", "0", "rows at most; 0: all"},
+    {"max-rows", 0, HS_OPT_INT, offsetof(struct options, max_rows), "N", "1000000",
+     "rows at most; 0: all"},
+    {"max-seconds", 0, HS_OPT_NUM, offsetof(struct options, max_seconds), "S", "60",
+     "time at most; 0: as long as it takes"},
     {0},
 };
 
@@ -146,16 +161,32 @@ const hs_cmd hs_cmd_query = {
     .group = "reading",
     .title = "named queries and read-only SQL",
     .synopsis = "[QUERY | SQL] [options]",
-    .about = "Without a word: the named queries. Anything with a space is SQL, one statement that "
-             "only reads; :run and :prompt are bound when it uses them. For blobs there are "
-             "att_row(map, query), att_at(map, query, key) and att_series(data). The meaning of "
-             "every column is in the table column_doc.",
+    .about =
+        "Without a word: the named queries; headscope help NAME explains one. Anything with a "
+        "space "
+        "is SQL: one statement that only reads, with :run and :prompt bound when it uses them, "
+        "values up to 64 MB and 1 GB of memory for sorting. The views v_run, v_token, v_head_mean "
+        "and others need no blob; the meaning of every column is in the table column_doc. For "
+        "blobs "
+        "there are att_row(map, query), the weights of a row as JSON; att_at(map, query, key), one "
+        "weight; att_series(data), a series as JSON, and att_nth(data, i), its number i; "
+        "att_cosine(map, map) and att_gap(map, map), the cosine and the mean |difference| of two "
+        "maps; att_corr(data, data), the correlation of series over a group; and as tables "
+        "att_keys(map, query) with key and weight, att_each(data) with pos and value. map is an id "
+        "of the table map (see the query map_of), data a column of row_series or series; NULL "
+        "gives "
+        "NULL, and a row, key or map that is not there is an error. When more rows are there than "
+        "--max-rows a line on stderr says so, and the exit status is 0; past --max-seconds it is "
+        "1.",
     .examples =
         (const char *const[][2]){
             {"query sink_rate --param eps=0.3", "the share of heads that sink at each position"},
             {"query \"select name, value from v_head_mean where metric = "
              "'entropy_nats' order by value limit 5\"",
              "your own SQL"},
+            {"query \"select t.text, k.weight from map m join att_keys(m.id, 5) k join token t on "
+             "t.prompt_id = m.prompt_id and t.pos = k.key where m.layer = 3 and m.head = 0\"",
+             "what position 5 looks at, from a stored map"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/reader.h"
+#include "model/core/utf8.h"
 
 struct options {
     hs_db_options db;
@@ -36,7 +37,7 @@ static void people_line(const char *name, const hs_cell *c) {
     hs_jw j = {&text, false};
     if (c->type == HS_CELL_NULL) return;
     if (c->type == HS_CELL_TEXT)
-        hs_buf_add(&text, c->data, c->n);
+        hs_utf8_visible(&text, c->data, c->n, false);
     else
         hs_cell_json(&j, c);
     printf("%-14s %s\n", name, hs_buf_text(&text));

@@ -53,7 +53,7 @@ Pictures and data:
 
 Try next:
   $hs attend --db $db --run 1 --head $induction --from 43
-  $hs query --db $db --run 1 sink_rate --limit 5
+  $hs query --db $db --run 1 sink_rate --max-rows 5
   $hs record $model -p "your own text" --maps all
   $hs help
 END

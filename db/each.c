@@ -101,11 +101,14 @@ static int on_close(sqlite3_vtab_cursor *base) {
 // The numbers that the arguments stand for; at points to n of them, of `size` bytes each.
 static int find_numbers(const aux *a, sqlite3_value **v, const uint8_t **at, int64_t *n,
                         int *size) {
-    if (a->kind == &kinds[EACH])
-        return hs_series_open(sqlite3_value_blob(v[0]), (size_t)sqlite3_value_bytes(v[0]), at, n,
-                              size);
-    int rc = hs_att_row(a->db, sqlite3_value_int64(v[0]), sqlite3_value_int64(v[1]), n);
-    *at = (const uint8_t *)a->db->att->row;
+    if (a->kind == &kinds[EACH]) return hs_att_series(v[0], at, n, size);
+    hs_att_map *m = &a->db->att->one;
+    int64_t map, query;
+    int rc = hs_att_whole("att_keys", "map", v[0], &map);
+    if (!rc) rc = hs_att_whole("att_keys", "query", v[1], &query);
+    if (!rc) rc = hs_att_open_map(m, a->db, map);
+    if (!rc) rc = hs_att_read(m, query, n);
+    *at = (const uint8_t *)m->row;
     *size = (int)sizeof(float);
     return rc;
 }

@@ -1,112 +1,88 @@
-// Queries; see query.h. A named query is our own text; anybody else's SQL is compiled under an
-// authorizer that allows reading and nothing else, and must be one statement.
+// Running queries; see query.h. A named query is our own text; anybody else's SQL is compiled under
+// an authorizer that allows reading and nothing else, must be one statement, and runs within limits.
 #include "db/query.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "analyses/observer.h"
 #include "db/att_internal.h"
+#include "db/query_internal.h"
 #include "model/core/mem.h"
 
-const hs_query_info hs_queries[] = {
-#define HS_QUERY(name, text) {#name, text},
-#include "gen/queries.inc"
-#undef HS_QUERY
-    {0},
-};
+enum { N_LIMIT = 7 };
 
 struct hs_query {
     hs_db *db;
     sqlite3_stmt *stmt;
+    const hs_progress *progress;
     int64_t max_rows, n_row;
-    double deadline; // of the monotonic clock; 0 = none
+    bool cut;                         // there are more rows than max_rows
+    double max_seconds, spent, began; // began: of the step under way
+    int stopped;                      // why must_stop said so
+    bool own;                         // a user's SQL: what the limits were before
+    int limit[N_LIMIT];
+    int64_t memory;
 };
-
-// ---- the lines that describe a named query -----------------------------------------------------
-
-static void copy(char *out, size_t n, const char *s, size_t len) {
-    while (len && (*s == ' ' || *s == '\n')) s++, len--;
-    while (len && (s[len - 1] == ' ' || s[len - 1] == '\n')) len--;
-    snprintf(out, n, "%.*s", (int)len, s);
-}
-
-// The rest of the i-th line that begins with `head`; NULL past the last.
-static const char *line_of(const char *text, const char *head, int i, size_t *len) {
-    for (; strncmp(text, "--", 2) == 0; text += *len + (text[*len] == '\n')) {
-        *len = strcspn(text, "\n");
-        if (strncmp(text, head, strlen(head)) == 0 && i-- == 0) {
-            *len -= strlen(head);
-            return text + strlen(head);
-        }
-    }
-    return NULL;
-}
-
-int hs_query_title(const hs_query_info *q, char *out, size_t n) {
-    size_t len;
-    const char *line = line_of(q->text, "-- title:", 0, &len);
-    if (!line) return hs_fail(HS_ENOTFOUND, "query %s has no title", q->name);
-    copy(out, n, line, len);
-    return HS_OK;
-}
-
-bool hs_query_param(const hs_query_info *q, int i, char *name, size_t n_name, char *fallback,
-                    size_t n_fallback, char *help, size_t n_help) {
-    size_t len;
-    const char *line = line_of(q->text, "-- param:", i, &len);
-    if (!line) return false;
-    // NAME = FALLBACK : HELP
-    const char *end = line + len, *eq = memchr(line, '=', len);
-    const char *colon = eq ? memchr(eq, ':', (size_t)(end - eq)) : NULL;
-    if (!eq) eq = end;
-    if (!colon) colon = end;
-    copy(name, n_name, line, (size_t)(eq - line));
-    copy(fallback, n_fallback, eq + 1, eq < end ? (size_t)(colon - eq - 1) : 0);
-    copy(help, n_help, colon + 1, colon < end ? (size_t)(end - colon - 1) : 0);
-    return true;
-}
 
 // ---- compiling ---------------------------------------------------------------------------------
 
-static int authorize(void *ctx, int action, const char *a, const char *b, const char *c,
-                     const char *d) {
-    // Those that describe the schema take an argument; the others would set something with one.
+// Pragmas that describe the schema take an argument; the others would set something with one.
+static bool is_harmless(const char *pragma, bool with_argument) {
     enum { N_DESCRIBE = 6 };
     static const char *const pragmas[] = {"table_info",   "table_xinfo",   "table_list",
                                           "index_list",   "index_info",    "foreign_key_list",
                                           "user_version", "application_id"};
+    for (size_t i = 0; i < sizeof pragmas / sizeof *pragmas; i++)
+        if ((i < N_DESCRIBE || !with_argument) && strcmp(pragma, pragmas[i]) == 0) return true;
+    return false;
+}
+
+static int authorize(void *ctx, int action, const char *a, const char *b, const char *c,
+                     const char *d) {
+    static const char table[] = "pragma_"; // of table-valued functions
+    size_t n = sizeof table - 1;
+    bool ok = false;
     (void)ctx, (void)c, (void)d;
     switch (action) {
     case SQLITE_SELECT:
-    case SQLITE_READ:
     case SQLITE_RECURSIVE:
-        return SQLITE_OK;
+        ok = true;
+        break;
+    case SQLITE_READ:
+        ok = strncmp(a, table, n) != 0 || is_harmless(a + n, false);
+        break;
     // What SQLite asks when a table-valued function is first used. A statement that means it does
     // not read only, which is looked at afterwards.
     case SQLITE_UPDATE:
-        return strcmp(a, "sqlite_master") ? SQLITE_DENY : SQLITE_OK;
-    case SQLITE_FUNCTION:
-        return strcmp(b, "load_extension") ? SQLITE_OK : SQLITE_DENY;
+        ok = strcmp(a, "sqlite_master") == 0;
+        break;
+    case SQLITE_FUNCTION: // these reach beyond the database
+        ok = strcmp(b, "load_extension") != 0 && strcmp(b, "fts3_tokenizer") != 0;
+        break;
     case SQLITE_PRAGMA:
-        for (size_t i = 0; i < sizeof pragmas / sizeof *pragmas; i++)
-            if ((i < N_DESCRIBE || !b) && strcmp(a, pragmas[i]) == 0) return SQLITE_OK;
-        return SQLITE_DENY;
+        ok = is_harmless(a, b != NULL);
+        break;
     default:
-        return SQLITE_DENY;
+        break;
     }
+    return ok ? SQLITE_OK : SQLITE_DENY;
+}
+
+// Codes that speak of what was asked, not of the file or the machine.
+static bool is_mistake(int code) {
+    return code == SQLITE_ERROR || code == SQLITE_AUTH || code == SQLITE_TOOBIG ||
+           code == SQLITE_MISMATCH || code == SQLITE_CONSTRAINT || code == SQLITE_RANGE;
 }
 
 // SQLite's message for a text that does not compile.
 static int wrong_sql(const hs_query *q) {
     const char *msg = sqlite3_errmsg(q->db->sql);
     int code = sqlite3_errcode(q->db->sql) & 0xff;
-    if (code != SQLITE_ERROR && code != SQLITE_AUTH) return hs_sql_fail(q->db, "reading");
+    if (!is_mistake(code)) return hs_sql_fail(q->db, "reading");
     if (code == SQLITE_AUTH)
         return hs_fail(HS_EARG, "only reading is allowed: one SELECT (%s)", msg);
     return hs_fail(HS_EARG, "%s", msg);
@@ -142,123 +118,6 @@ static int unknown_query(const char *name) {
                      hs_buf_text(&all));
     hs_buf_free(&all);
     return rc;
-}
-
-// ---- what a named query needs -------------------------------------------------------------------
-
-// The value that was given for a parameter: the last one counts. NULL when there is none.
-static const char *given(const hs_query_opts *o, const char *name) {
-    size_t n = strlen(name);
-    for (int i = o->n_param - 1; i >= 0; i--)
-        if (strncmp(o->param[i], name, n) == 0 && o->param[i][n] == '=') return o->param[i] + n + 1;
-    return NULL;
-}
-
-// The declared fallback of a parameter; false when the query declares none of that name.
-static bool declared(const hs_query_info *info, const char *name, char *fallback, size_t n) {
-    char have[64], help[8];
-    for (int i = 0;
-         info && hs_query_param(info, i, have, sizeof have, fallback, n, help, sizeof help); i++)
-        if (strcmp(have, name) == 0) return true;
-    return false;
-}
-
-// Whether an observer has looked at the run (the prompt, when one is given).
-static int has_looked(hs_db *db, const char *name, size_t n, int64_t run, int64_t prompt,
-                      bool *out) {
-    int64_t one;
-    hs_v v[] = {hs_v_textn(name, n), hs_v_int(run), hs_v_int(prompt)};
-    return hs_sql_int(db,
-                      "SELECT 1 FROM prompt AS p JOIN analysis_run AS r ON r.prompt_id = p.id "
-                      "JOIN analysis AS a ON a.id = r.analysis_id AND a.name = ?1 "
-                      "WHERE p.run_id = ?2 AND ?3 IN (0, p.id) LIMIT 1",
-                      v, 3, &one, out);
-}
-
-// The observer that gives a metric; NULL for a name that none has.
-static const char *giver_of(const char *metric) {
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
-            if (strcmp(m->name, metric) == 0) return hs_observers[i]->name;
-    return NULL;
-}
-
-static int no_metric(hs_db *db, const char *metric, int64_t run) {
-    const char *giver = giver_of(metric);
-    sqlite3_stmt *s = NULL;
-    bool row = false;
-    hs_v v = hs_v_int(run);
-    if (giver)
-        return hs_fail(HS_ENOTFOUND,
-                       "run %" PRId64 " has no %s: record it with --observe %s, or run "
-                       "`headscope observe %s`",
-                       run, metric, giver, giver);
-    int rc = hs_sql_prepare(db, &s,
-                            "SELECT group_concat(metric, ', ') FROM (SELECT DISTINCT m.metric "
-                            "FROM prompt AS p JOIN head_metric AS m ON m.prompt_id = p.id "
-                            "WHERE p.run_id = ? ORDER BY 1)");
-    if (!rc) rc = hs_sql_bind(db, s, &v, 1);
-    if (!rc) rc = hs_sql_step(db, s, &row);
-    const char *all = row ? (const char *)sqlite3_column_text(s, 0) : NULL;
-    if (!rc)
-        rc = hs_fail(HS_ENOTFOUND, "run %" PRId64 " has no metric '%s': it has %s", run, metric,
-                     all ? all : "none");
-    sqlite3_finalize(s);
-    return rc;
-}
-
-// Whether the run has the metric that the parameter of this name says.
-static int check_metric(hs_db *db, const hs_query_info *info, const hs_query_opts *o, int64_t run,
-                        int64_t prompt) {
-    int64_t one;
-    bool found = false;
-    char fallback[128] = "";
-    const char *metric = given(o, "metric");
-    if (!metric && declared(info, "metric", fallback, sizeof fallback)) metric = fallback;
-    hs_v v[] = {hs_v_text(metric), hs_v_int(run), hs_v_int(prompt)};
-    int rc = hs_sql_int(db,
-                        "SELECT 1 FROM prompt AS p CROSS JOIN head_metric AS m "
-                        "ON m.prompt_id = p.id AND m.metric = ?1 "
-                        "WHERE p.run_id = ?2 AND ?3 IN (0, p.id) LIMIT 1",
-                        v, 3, &one, &found);
-    if (rc || found) return rc;
-    return no_metric(db, metric, run);
-}
-
-static int nobody_looked(const char *needs, size_t len, int64_t run, const char *prompt) {
-    hs_buf names = {0};
-    const char *bar = memchr(needs, '|', len);
-    int first = (int)(bar ? (size_t)(bar - needs) : len);
-    for (size_t i = 0; i < len; i++)
-        if (needs[i] == '|')
-            hs_buf_str(&names, " or ");
-        else
-            hs_buf_chr(&names, needs[i]);
-    int rc = hs_fail(HS_ENOTFOUND,
-                     "run %" PRId64 "%s%s has no results of %s: record it with --observe %.*s, "
-                     "or run `headscope observe %.*s`",
-                     run, prompt ? ", prompt " : "", prompt ? prompt : "", hs_buf_text(&names),
-                     first, needs, first, needs);
-    hs_buf_free(&names);
-    return rc;
-}
-
-// Without any of the observers that a query names, it would give no rows, which says something else.
-static int check_needs(hs_db *db, const hs_query_info *info, const hs_query_opts *o) {
-    size_t len, n;
-    int64_t run, prompt = 0;
-    bool found = false;
-    const char *needs = line_of(info->text, "-- needs: ", 0, &len);
-    if (!needs) return HS_OK;
-    int rc = hs_db_run(db, o->run, &run);
-    if (!rc && o->prompt) rc = hs_db_prompt(db, run, o->prompt, &prompt);
-    if (!rc && needs[0] == ':') return check_metric(db, info, o, run, prompt);
-    for (size_t at = 0; at < len && !rc && !found; at += n + 1) {
-        const char *bar = memchr(needs + at, '|', len - at);
-        n = bar ? (size_t)(bar - needs) - at : len - at;
-        rc = has_looked(db, needs + at, n, run, prompt, &found);
-    }
-    return rc || found ? rc : nobody_looked(needs, len, run, o->prompt);
 }
 
 // ---- parameters --------------------------------------------------------------------------------
@@ -310,8 +169,8 @@ static int bind_text(hs_query *q, int at, const char *name, const char *fallback
 static int bind_given(hs_query *q, int at, const char *name, const hs_query_info *info,
                       const hs_query_opts *o) {
     char fallback[128], first[128];
-    const char *value = given(o, name);
-    bool has = declared(info, name, fallback, sizeof fallback);
+    const char *value = hs_query_given(o, name);
+    bool has = hs_query_declared(info, name, fallback, sizeof fallback);
     if (value) return bind_text(q, at, name, has ? fallback : NULL, value);
     if (!has || !fallback[0])
         return hs_fail(HS_EARG, "parameter %s is missing: give --param %s=...", name, name);
@@ -386,9 +245,46 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int out_of_time(void *ctx) {
-    return now() > ((const hs_query *)ctx)->deadline;
+// Asked every so many steps of SQLite's machine. Only time spent in it counts: a reader who pages
+// through the rows may take his own.
+static int must_stop(void *ctx) {
+    hs_query *q = ctx;
+    if (!q->stopped && q->max_seconds > 0 && q->spent + now() - q->began > q->max_seconds)
+        q->stopped = HS_E;
+    if (!q->stopped) q->stopped = hs_progress_step(q->progress, "query", q->n_row, 0);
+    return q->stopped != HS_OK;
 }
+
+// ---- limits of own SQL --------------------------------------------------------------------------
+
+// What a stranger's SQL may take: no value longer than our longest chunk, no attached file, and
+// memory for sorting up to a bound rather than files beside. The bound on memory is the process's.
+static const struct {
+    int id, value;
+} limits[N_LIMIT] = {{SQLITE_LIMIT_LENGTH, (int)HS_CHUNK_MAX + (1 << 20)},
+                     {SQLITE_LIMIT_SQL_LENGTH, 1000000},
+                     {SQLITE_LIMIT_EXPR_DEPTH, 1000},
+                     {SQLITE_LIMIT_COMPOUND_SELECT, 500},
+                     {SQLITE_LIMIT_VDBE_OP, 1000000},
+                     {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
+                     {SQLITE_LIMIT_ATTACHED, 0}};
+#define MEMORY_MAX ((int64_t)1 << 30)
+
+static int limit_own(hs_query *q) {
+    q->own = true;
+    for (int i = 0; i < N_LIMIT; i++)
+        q->limit[i] = sqlite3_limit(q->db->sql, limits[i].id, limits[i].value);
+    q->memory = sqlite3_hard_heap_limit64(MEMORY_MAX);
+    return hs_sql_exec(q->db, "PRAGMA temp_store = MEMORY");
+}
+
+static void unlimit(hs_query *q) {
+    if (!q->own) return;
+    for (int i = 0; i < N_LIMIT; i++) sqlite3_limit(q->db->sql, limits[i].id, q->limit[i]);
+    sqlite3_hard_heap_limit64(q->memory);
+}
+
+// ---- steps --------------------------------------------------------------------------------------
 
 int hs_query_open(hs_query **out, hs_db *db, const char *what, const hs_query_opts *o) {
     static const hs_query_opts none = {0};
@@ -397,13 +293,15 @@ int hs_query_open(hs_query **out, hs_db *db, const char *what, const hs_query_op
     if (!o) o = &none;
     const hs_query_info *info = find_named(what);
     if (!info && !strpbrk(what, " \t\n")) return unknown_query(what);
-    int rc = info ? check_needs(db, info, o) : HS_OK;
+    int rc = info ? hs_query_check(db, info, o) : HS_OK;
     if (!rc) rc = hs_alloc(&q, 1, sizeof *q);
     if (rc) return rc;
     q->db = db;
     q->max_rows = o->max_rows;
-    if (o->max_seconds > 0) q->deadline = now() + o->max_seconds;
-    rc = compile(q, info ? info->text : what);
+    q->max_seconds = o->max_seconds;
+    q->progress = o->progress;
+    if (!info) rc = limit_own(q);
+    if (!rc) rc = compile(q, info ? info->text : what);
     if (!rc) rc = check_used(q, info, o);
     if (!rc) rc = bind_all(q, info, o);
     if (rc)
@@ -416,6 +314,7 @@ int hs_query_open(hs_query **out, hs_db *db, const char *what, const hs_query_op
 void hs_query_close(hs_query *q) {
     if (!q) return;
     sqlite3_finalize(q->stmt);
+    unlimit(q);
     free(q);
 }
 
@@ -427,22 +326,41 @@ const char *hs_query_column(const hs_query *q, int i) {
     return sqlite3_column_name(q->stmt, i);
 }
 
+static int step_failed(hs_query *q, int code) {
+    int rc = q->db->att->rc;
+    const char *msg = sqlite3_errmsg(q->db->sql);
+    if (q->stopped == HS_E)
+        return hs_fail(HS_E,
+                       "the query takes longer than %g s: ask for less, or raise --max-seconds",
+                       q->max_seconds);
+    if (q->stopped) return hs_fail(q->stopped, "interrupted");
+    if (code == SQLITE_ERROR && rc) return hs_fail(rc, "%s", msg);
+    if (code == SQLITE_NOMEM && q->own)
+        return hs_fail(HS_ENOMEM, "the query needs too much memory (%d MB at most): ask for less",
+                       (int)(MEMORY_MAX >> 20));
+    return is_mistake(code) ? hs_fail(HS_EARG, "%s", msg) : hs_sql_fail(q->db, "reading");
+}
+
 int hs_query_step(hs_query *q, bool *row) {
+    enum { STEPS = 1000 };
     *row = false;
-    if (q->max_rows && q->n_row >= q->max_rows) return HS_OK;
-    q->db->att->rc = HS_OK;
-    if (q->deadline) sqlite3_progress_handler(q->db->sql, 10000, out_of_time, q);
+    if (q->cut) return HS_OK;
+    q->db->att->rc = q->stopped = HS_OK;
+    q->began = now();
+    sqlite3_progress_handler(q->db->sql, STEPS, must_stop, q);
     int step = sqlite3_step(q->stmt);
-    if (q->deadline) sqlite3_progress_handler(q->db->sql, 0, NULL, NULL);
-    *row = step == SQLITE_ROW;
+    sqlite3_progress_handler(q->db->sql, 0, NULL, NULL);
+    q->spent += now() - q->began;
+    if (step != SQLITE_ROW && step != SQLITE_DONE) return step_failed(q, step & 0xff);
+    // One row beyond the limit is looked for, to tell whether there are more.
+    q->cut = step == SQLITE_ROW && q->max_rows && q->n_row >= q->max_rows;
+    *row = step == SQLITE_ROW && !q->cut;
     q->n_row += *row;
-    if (step == SQLITE_ROW || step == SQLITE_DONE) return HS_OK;
-    int code = step & 0xff;
-    if (code == SQLITE_INTERRUPT)
-        return hs_fail(HS_E, "the query takes too long and was stopped: ask for less");
-    if (code == SQLITE_ERROR)
-        return hs_fail(q->db->att->rc ? q->db->att->rc : HS_EARG, "%s", sqlite3_errmsg(q->db->sql));
-    return hs_sql_fail(q->db, "reading");
+    return HS_OK;
+}
+
+bool hs_query_cut(const hs_query *q) {
+    return q->cut;
 }
 
 hs_cell hs_query_cell(const hs_query *q, int i) {

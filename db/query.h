@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "db/db.h"
+#include "model/core/progress.h"
 
 // A named query's text begins with comment lines that describe it:
 //   -- title: What it answers
@@ -12,8 +13,10 @@
 //   -- param: rule = alphaN|abs : choices, the first is the default
 //   -- needs: sinks|hidden_sinks
 // A parameter whose default is a number takes numbers only. One of the observers that are needed has
-// to have looked at the run (and the prompt, when one is given); "needs: :metric" is the metric that
-// the parameter names.
+// to have looked at the run (and the prompt, when one is given). There may be several lines; others
+// than observers are ":metric", the metric that the parameter names; ":maps", stored maps (of the
+// head that the parameters layer and head name); ":other", a second run with prompts of the same ids
+// (the parameter other; 0: the run before).
 // Bound automatically when the text uses them: :run (row id), :prompt (row id or NULL = all).
 typedef struct hs_query_info {
     const char *name, *text;
@@ -32,13 +35,16 @@ typedef struct hs_query_opts {
     const char *prompt;       // bound to :prompt; NULL = NULL (all)
     const char *const *param; // "k=v" texts
     int n_param;
-    int64_t max_rows;   // 0 = no limit
-    double max_seconds; // 0 = no limit
+    int64_t max_rows;            // 0 = no limit
+    double max_seconds;          // spent in SQLite; 0 = no limit
+    const hs_progress *progress; // asked whether to stop; NULL allowed, outlives the query
 } hs_query_opts;
 
 // what: a named query or SQL (anything with a space). Own SQL runs under an authorizer: one
-// statement, reading only (HS_EARG otherwise, with SQLite's message). Unknown names: HS_ENOTFOUND
-// lists them. Results that no observer gave yet: HS_ENOTFOUND says which does. Unknown or missing parameters, and a prompt for a query without :prompt: HS_EARG.
+// statement, reading only (HS_EARG otherwise, with SQLite's message); while it is open, lengths and
+// SQLite's memory in this process are limited. Unknown names: HS_ENOTFOUND lists them. What the run
+// lacks: HS_ENOTFOUND says how to record it. Unknown or missing parameters, and a prompt for a query
+// without :prompt: HS_EARG.
 int hs_query_open(hs_query **out, hs_db *db, const char *what,
                   const hs_query_opts *opts) HS_MUST_USE;
 void hs_query_close(hs_query *);
@@ -53,9 +59,10 @@ typedef struct hs_cell {
     const void *data; // TEXT (UTF-8) and BLOB: n bytes, until the next step
     size_t n;
 } hs_cell;
-// HS_OK with *row true while there are rows. HS_E when max_seconds are over; HS_EFORMAT and others
-// from our functions when a blob is damaged.
+// HS_OK with *row true while there are rows. HS_E when max_seconds are over; what progress returned;
+// HS_EFORMAT and others from our functions when a blob is damaged.
 int hs_query_step(hs_query *, bool *row) HS_MUST_USE;
+bool hs_query_cut(const hs_query *); // after the last row: max_rows left some out
 hs_cell hs_query_cell(const hs_query *, int i);
 
 #endif

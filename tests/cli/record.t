@@ -256,8 +256,8 @@ t "two statements" exits 2 query 'select 1; select 2'
 t "no such query" exits 5 query sink_rat
 t "no such parameter" exits 2 query sink_rate --param epz=1
 t "query alone" exits 0 query
-limit() { exits 0 query tokens --limit 3 --csv && [ "$(wc -l <"$out")" = 4 ]; }
-t "query --limit" limit
+limit() { exits 0 query tokens --max-rows 3 --csv && [ "$(wc -l <"$out")" = 4 ]; }
+t "query --max-rows" limit
 
 offline() {
     exits 0 record "$m" -f "$tmp/p.jsonl" --maps all -o "$tmp/off.db" && exits 0 observe 1 stripes --db "$tmp/off.db" &&
