@@ -65,11 +65,24 @@ static int parse_range(const char *text, hs_fig_style *style) {
                    text);
 }
 
+struct whole {
+    const float *at;
+    int64_t n_k;
+};
+
+static int map_row(void *ctx, int64_t m, int64_t i, float *out) {
+    const struct whole *w = ctx;
+    (void)m;
+    memcpy(out, w->at + i * w->n_k, (size_t)w->n_k * sizeof *out);
+    return HS_OK;
+}
+
 static int draw_map(const hs_source *r, const struct options *opt, const hs_fig_style *style) {
     hs_dims dims;
     hs_labels labels = {0};
     caption c = {0};
     float *map = NULL;
+    hs_fig *drawn = NULL;
     char name[24];
     int layer, head;
     int64_t prompt, n_q, n_k;
@@ -82,9 +95,10 @@ static int draw_map(const hs_source *r, const struct options *opt, const hs_fig_
     if (!rc) rc = read_caption(&c, r, which);
     if (rc) goto out;
     hs_buf_printf(&c.title, "Attention of %s", hs_head_name(name, layer, head));
+    struct whole m = {map, n_k};
     const hs_fig_map fig = {.title = hs_buf_text(&c.title),
                             .subtitle = hs_buf_text(&c.subtitle),
-                            .value = map,
+                            .rows = {&m, map_row},
                             .n_q = n_q,
                             .n_k = n_k,
                             .label = labels.n >= n_k ? (const char *const *)labels.text : NULL,
@@ -92,8 +106,10 @@ static int draw_map(const hs_source *r, const struct options *opt, const hs_fig_
                             .bar_label = "attention weight"};
     const char *const meta[] = {"run", c.run,    "model",  c.model, "head",
                                 name,  "prompt", c.prompt, NULL};
-    rc = hs_fig_draw_map(&fig, style, meta, opt->file);
+    rc = hs_fig_open_map(&drawn, &fig, style);
+    if (!rc) rc = hs_fig_save(drawn, meta, opt->file);
 out:
+    hs_fig_close(drawn);
     hs_buf_free(&c.title);
     hs_buf_free(&c.subtitle);
     hs_labels_free(&labels);
@@ -118,6 +134,7 @@ static int draw_grid(const hs_source *r, const struct options *opt, const hs_fig
     hs_head_values v = {0};
     caption c = {0};
     double *grid = NULL;
+    hs_fig *drawn = NULL;
     const hs_metric *info = hs_metric_info(opt->grid);
     hs_buf bar = {0};
     int rc = hs_db_dims(r->db, r->run, &dims);
@@ -137,8 +154,10 @@ static int draw_grid(const hs_source *r, const struct options *opt, const hs_fig
                              .diverging = info && info->scale == HS_DIVERGING,
                              .bar_label = hs_buf_text(&bar)};
     const char *const meta[] = {"run", c.run, "model", c.model, "metric", opt->grid, NULL};
-    rc = hs_fig_draw_grid(&fig, style, meta, opt->file);
+    rc = hs_fig_open_grid(&drawn, &fig, style);
+    if (!rc) rc = hs_fig_save(drawn, meta, opt->file);
 out:
+    hs_fig_close(drawn);
     hs_buf_free(&bar);
     hs_buf_free(&c.title);
     hs_buf_free(&c.subtitle);

@@ -103,6 +103,8 @@ hs_extent hs_canvas_measure(hs_canvas *c, const hs_text *t) {
 }
 
 int hs_canvas_begin(hs_canvas *c, int width, int height, uint32_t colour) {
+    if (c->cairo) cairo_destroy(c->cairo);
+    if (c->surface) cairo_surface_destroy(c->surface);
     c->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height);
     c->cairo = cairo_create(c->surface);
     if (cairo_status(c->cairo) || !cairo_image_surface_get_data(c->surface))
@@ -115,6 +117,11 @@ int hs_canvas_begin(hs_canvas *c, int width, int height, uint32_t colour) {
     return HS_OK;
 }
 
+static void set_colour(hs_canvas *c, uint32_t colour) {
+    cairo_set_source_rgb(c->cairo, (colour >> 16 & 0xff) / 255.0, (colour >> 8 & 0xff) / 255.0,
+                         (colour & 0xff) / 255.0);
+}
+
 void hs_canvas_text(hs_canvas *c, const hs_text *t, double x, double y, bool turned,
                     uint32_t colour) {
     set_text(c, t);
@@ -122,11 +129,30 @@ void hs_canvas_text(hs_canvas *c, const hs_text *t, double x, double y, bool tur
     cairo_scale(c->cairo, c->scale, c->scale);
     cairo_translate(c->cairo, x, y);
     if (turned) cairo_rotate(c->cairo, -M_PI / 2);
-    cairo_set_source_rgb(c->cairo, (colour >> 16 & 0xff) / 255.0, (colour >> 8 & 0xff) / 255.0,
-                         (colour & 0xff) / 255.0);
+    set_colour(c, colour);
     pango_cairo_update_layout(c->cairo, c->layout);
     cairo_move_to(c->cairo, 0, -pango_layout_get_baseline(c->layout) / (double)PANGO_SCALE);
     pango_cairo_show_layout(c->cairo, c->layout);
+    cairo_restore(c->cairo);
+}
+
+void hs_canvas_line(hs_canvas *c, const double *xy, int64_t n, double width, uint32_t colour) {
+    cairo_save(c->cairo);
+    cairo_scale(c->cairo, c->scale, c->scale);
+    set_colour(c, colour);
+    cairo_set_line_width(c->cairo, width);
+    cairo_set_line_join(c->cairo, CAIRO_LINE_JOIN_ROUND);
+    for (int64_t i = 0; i < n; i++) cairo_line_to(c->cairo, xy[2 * i], xy[2 * i + 1]);
+    cairo_stroke(c->cairo);
+    cairo_restore(c->cairo);
+}
+
+void hs_canvas_dot(hs_canvas *c, double x, double y, double r, uint32_t colour) {
+    cairo_save(c->cairo);
+    cairo_scale(c->cairo, c->scale, c->scale);
+    set_colour(c, colour);
+    cairo_arc(c->cairo, x, y, r, 0, 2 * M_PI);
+    cairo_fill(c->cairo);
     cairo_restore(c->cairo);
 }
 

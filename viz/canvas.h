@@ -32,11 +32,15 @@ int hs_canvas_open(hs_canvas **out, double dpi) HS_MUST_USE;
 void hs_canvas_close(hs_canvas *);
 hs_extent hs_canvas_measure(hs_canvas *, const hs_text *);
 
-// Gives the canvas its pixels, all of one colour (0xRRGGBB, as everywhere here).
+// Gives the canvas its pixels, all of one colour (0xRRGGBB, as everywhere here); what was drawn
+// before is gone.
 // HS_ENOMEM when they do not fit.
 int hs_canvas_begin(hs_canvas *, int width, int height, uint32_t colour) HS_MUST_USE;
 // Draws a text from its first baseline's left end at (x, y) points; turned = upwards.
 void hs_canvas_text(hs_canvas *, const hs_text *, double x, double y, bool turned, uint32_t colour);
+// A connected line through n points (x and y by turns) and a filled dot, in points.
+void hs_canvas_line(hs_canvas *, const double *xy, int64_t n, double width, uint32_t colour);
+void hs_canvas_dot(hs_canvas *, double x, double y, double r, uint32_t colour);
 // Fills a rectangle of pixels, cut at the edges.
 void hs_canvas_fill(hs_canvas *, int x, int y, int w, int h, uint32_t colour);
 // The same, only where a pixel lies on a pattern of diagonal lines `period` pixels apart.

@@ -1,5 +1,5 @@
-// Figures: what is drawn, as plain data, and the renderer. Cairo and Pango draw (text in any
-// script), libpng writes (png.c). Bytes are the same on every run with the same fonts.
+// Figures: what is drawn, as plain data; a laid-out page; the file. Cairo and Pango draw (text in
+// any script), libpng writes PNG (png.c). Bytes are the same on every run with the same fonts.
 #ifndef HS_VIZ_FIG_H
 #define HS_VIZ_FIG_H
 
@@ -9,29 +9,46 @@
 #include "model/core/err.h"
 
 enum hs_theme { HS_THEME_PAPER, HS_THEME_SCREEN }; // light, dark
+enum hs_pool_by { HS_POOL_MAX, HS_POOL_MEAN };
 
 typedef struct hs_fig_style {
     const char *cmap; // NULL = the figure's default; names in hs_cmaps
     double lo, hi;    // colour range; lo >= hi = the figure's default
+    bool fit;         // the colour range is that of what is drawn; lo and hi are not looked at
     double dpi;       // 0 = 150; 20 to 1200. Text keeps its size in points.
     enum hs_theme theme;
 } hs_fig_style;
 
-// One attention map. value [n_q][n_k] row-major, borrowed; cells above the diagonal are left blank
-// when causal, and so are NaN cells. Query on y (row 0 on top), key on x. The default range is 0 to
-// 1, the default colour map viridis; a diverging one is centred on 0 when 0 lies inside the range.
-// Labels are the tokens' text (bytes, any), one a position, NULL = numbers only (a NULL entry: its
-// number); they are thinned when there is no room, never overlapping or cut. Maps with more cells
-// than the page shows are pooled by max, and a note under the figure says so. Every text is bytes,
-// NULL for none; what is not UTF-8 is spelled out.
+typedef struct hs_page hs_page; // page.h
+typedef struct hs_fig hs_fig;
+
+// Every kind of figure is opened from a spec, borrowed until open returns, and a style (NULL = all
+// defaults). Every text is bytes, NULL for none; what is not UTF-8 is spelled out. Errors of all
+// opens: HS_EARG (sizes, range, colour map, resolution, a picture too large), HS_ENOMEM, HS_E (no
+// fonts), or what a callback returned.
+
+// Where maps come from: row i of map m as n_k numbers, NaN = not there. Each row is asked for once,
+// in order, map after map, so that memory is O(cells drawn + n_k).
+typedef struct hs_fig_rows {
+    void *ctx;
+    int (*row)(void *ctx, int64_t m, int64_t i, float *out);
+} hs_fig_rows;
+
+// One attention map (map 0 of its rows). Cells above the diagonal are left blank when causal, and
+// so are NaN cells. Query on y (row 0 on top), key on x. The default range is 0 to 1, the default
+// colour map viridis; a diverging one is centred on 0 when 0 lies inside the range. Labels are the
+// tokens' text (bytes, any), one a position, NULL = numbers only (a NULL entry: its number); they
+// are thinned when there is no room, never overlapping or cut. Maps with more cells than the page
+// shows are pooled over blocks of tokens, and a note under the figure says so.
 typedef struct hs_fig_map {
     const char *title, *subtitle;
-    const float *value;
+    const char *bar_label; // beside the colour bar
+    hs_fig_rows rows;
     int64_t n_q, n_k;
     int64_t q0, k0;           // position of the first row and column
     const char *const *label; // [max(q0 + n_q, k0 + n_k)]
     bool causal;
-    const char *bar_label; // beside the colour bar
+    enum hs_pool_by pool; // over the visible cells of a block
 } hs_fig_map;
 
 // Layer x head grid. value [n_layer][n_head], NaN = undefined (hatched, said in the legend). Layers
@@ -46,15 +63,19 @@ typedef struct hs_fig_grid {
     const char *bar_label;
 } hs_fig_grid;
 
-// path ends in .png. style: NULL = all defaults. meta: pairs of key, value for the PNG's text
-// chunks, ended by NULL, or NULL; Title, Description (the subtitle), Software, cmap, vmin, vmax and
-// centre (where there is one) are added. Written beside and renamed: on failure path holds what it
-// held before. HS_EARG (sizes, range, colour map, resolution, key, a picture too large), HS_EIO
-// (naming the path), HS_ENOMEM, HS_E (no fonts).
-int hs_fig_draw_map(const hs_fig_map *, const hs_fig_style *, const char *const *meta,
-                    const char *path) HS_MUST_USE;
-int hs_fig_draw_grid(const hs_fig_grid *, const hs_fig_style *, const char *const *meta,
-                     const char *path) HS_MUST_USE;
+int hs_fig_open_map(hs_fig **out, const hs_fig_map *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *, const hs_fig_style *) HS_MUST_USE;
+void hs_fig_close(hs_fig *);
+
+// The laid-out page, valid until the figure is closed.
+const hs_page *hs_fig_page(const hs_fig *);
+
+// Draws the page into a file; path ends in .png. meta: pairs of key, value for the PNG's text
+// chunks, ended by NULL, or NULL; Title, Description (the subtitle), Software and, with a colour
+// scale, cmap, vmin, vmax and centre (where there is one) are added. Written beside and renamed: on
+// failure path holds what it held before. HS_EARG (ending, key), HS_EIO (naming the path),
+// HS_ENOMEM, HS_E.
+int hs_fig_save(hs_fig *, const char *const *meta, const char *path) HS_MUST_USE;
 
 // Colour maps: name, whether diverging, and the colour at t in [0, 1] as 0xRRGGBB.
 typedef struct hs_cmap {

@@ -1,26 +1,29 @@
-// The attention map as a sheet: masks, pools, colours; see fig.h.
+// The attention map; see fig.h.
 //
 // Cell sizes follow the number of tokens: large for a sentence, one label a cell up to about a
 // hundred tokens, then smaller until MAX_SPAN is full. Below one pixel a cell, blocks of tokens
-// share a cell that shows their largest weight, so that a lone peak is never lost.
-// Cost: one pass over the map.
-#include "viz/sheet.h"
+// share a cell; see pooling.h.
+// Cost: one pass over the map, O(cells drawn + n_k) memory.
+#include "viz/furniture.h"
+#include "viz/pooling.h"
 
 #include <math.h>
 
-enum { MOST = 1 << 24 }; // positions an axis may have
+// One direction: n cells of `pool` positions and `cell` pixels.
+typedef struct side {
+    int64_t count, pool, n;
+    int cell;
+} side;
 
 // The cell size, in points, that suits n cells in a row.
 static double suited(int64_t n) {
     return fmin(28, fmax(84 / sqrt((double)n), 9.7));
 }
 
-// Chooses pool, cells and pixels of both axes. Cells are square, except that an axis of very few
-// cells is stretched until it can be seen.
-static void fit(hs_axis *a, hs_axis *b, double dpi) {
-    double px = dpi / 72;
+// Cells are square, except that a side of very few cells is stretched until it can be seen.
+static void fit(side *a, side *b, double px) {
     int64_t room = (int64_t)(HS_MAX_SPAN * px);
-    hs_axis *longer = a->count >= b->count ? a : b, *shorter = longer == a ? b : a;
+    side *longer = a->count >= b->count ? a : b, *shorter = longer == a ? b : a;
     longer->pool = (longer->count + room - 1) / room;
     longer->n = (longer->count + longer->pool - 1) / longer->pool;
     int64_t most = room / longer->n; // at least 1
@@ -35,69 +38,60 @@ static void fit(hs_axis *a, hs_axis *b, double dpi) {
     shorter->cell = (int)fmax(longer->cell, floor(tall * px));
 }
 
-// The largest visible value of a block, NaN when it has none.
-static float pooled(const hs_fig_map *f, const hs_sheet *s, int64_t row, int64_t col) {
-    float most = NAN;
-    int64_t bottom = (row + 1) * s->y.pool, right = (col + 1) * s->x.pool;
-    if (bottom > f->n_q) bottom = f->n_q;
-    if (right > f->n_k) right = f->n_k;
-    for (int64_t q = row * s->y.pool; q < bottom; q++) {
-        int64_t seen = f->causal ? f->q0 + q - f->k0 + 1 : right; // keys up to the query itself
-        for (int64_t k = col * s->x.pool; k < right && k < seen; k++)
-            most = fmaxf(most, f->value[q * f->n_k + k]);
-    }
-    return most;
+// The map's cells in colour, at the origin; returns their place.
+static hs_rect put_cells(hs_page *p, const hs_pooling *m, const side *x, const side *y,
+                         hs_scale *scale) {
+    int64_t n = m->n_row * m->n_col;
+    float *cell = hs_page_get(p, n, sizeof *cell);
+    uint32_t *ink = hs_page_get(p, n, sizeof *ink);
+    if (!p->rc) p->rc = hs_pool_map(m, 0, cell);
+    hs_span span = HS_SPAN_EMPTY;
+    for (int64_t i = 0; i < n && !p->rc; i++) hs_span_add(&span, cell[i]);
+    *scale = hs_page_scale(p, (hs_range){0, 1, false}, &span);
+    for (int64_t i = 0; i < n && !p->rc; i++)
+        ink[i] = isnan(cell[i]) ? HS_INK_NONE : hs_scale_at(scale, cell[i]);
+    hs_cells cells = {.rect = {0, 0, (int)x->n * x->cell, (int)y->n * y->cell},
+                      .w = x->cell,
+                      .h = y->cell,
+                      .n_row = m->n_row,
+                      .n_col = m->n_col,
+                      .ink = ink,
+                      .edged = true};
+    hs_page_cells(p, &cells);
+    hs_page_frame(p, cells.rect, HS_INK_FRAME);
+    return cells.rect;
 }
 
-static int colour_cells(const hs_fig_map *f, const hs_fig_style *style, hs_sheet *s) {
-    float *cell;
-    uint32_t *colour;
-    double least = INFINITY, most = -INFINITY;
-    size_t n;
-    if (!hs_mul((size_t)s->y.n, (size_t)s->x.n, &n)) n = SIZE_MAX; // then hs_arena_get refuses
-    int rc = hs_arena_get(s->arena, &cell, n, sizeof *cell);
-    if (!rc) rc = hs_arena_get(s->arena, &colour, n, sizeof *colour);
-    if (rc) return rc;
-    for (size_t i = 0; i < n; i++) {
-        cell[i] = pooled(f, s, (int64_t)i / s->x.n, (int64_t)i % s->x.n);
-        least = fmin(least, cell[i]);
-        most = fmax(most, cell[i]);
-    }
-    if ((rc = hs_sheet_range(s, style, 0, 1, least, most))) return rc;
-    for (size_t i = 0; i < n; i++)
-        colour[i] = isnan(cell[i]) ? HS_CELL_BLANK : hs_scale_at(&s->scale, cell[i]);
-    s->colour = colour;
-    return HS_OK;
+static int lay(hs_page *p, const hs_fig_map *f, hs_pooling *m) {
+    side x = {.count = f->n_k}, y = {.count = f->n_q};
+    fit(&x, &y, p->px);
+    m->pool_q = y.pool;
+    m->pool_k = x.pool;
+    m->n_row = y.n;
+    m->n_col = x.n;
+    hs_scale scale;
+    hs_rect area = put_cells(p, m, &x, &y, &scale);
+    hs_axis_left(p, &(hs_axis){"Query", f->q0, f->n_q, y.pool, y.cell, f->label, false}, area);
+    hs_axis_below(p, &(hs_axis){"Key", f->k0, f->n_k, x.pool, x.cell, f->label, false}, area);
+    hs_colour_bar(p, &scale, f->bar_label, area);
+    if (x.pool > 1 || y.pool > 1)
+        hs_page_note(p, "Pooled by %s, %lld x %lld tokens a cell.",
+                     f->pool == HS_POOL_MEAN ? "mean" : "max", (long long)y.pool,
+                     (long long)x.pool);
+    return hs_page_finish(p, f->title, f->subtitle);
 }
 
-static int check(const hs_fig_map *f) {
-    if (f->n_q <= 0 || f->n_k <= 0 || f->n_q > MOST || f->n_k > MOST)
-        return hs_fail(HS_EARG, "a map of %lld queries x %lld keys: both must be 1 to %d",
-                       (long long)f->n_q, (long long)f->n_k, MOST);
-    if (f->q0 < 0 || f->k0 < 0 || f->q0 > INT32_MAX || f->k0 > INT32_MAX)
-        return hs_fail(HS_EARG, "a map that starts at query %lld, key %lld", (long long)f->q0,
-                       (long long)f->k0);
-    return f->value ? HS_OK : hs_fail(HS_EARG, "a map without values");
-}
-
-int hs_sheet_map(const hs_fig_map *f, const hs_fig_style *style, hs_sheet **out) {
+int hs_fig_open_map(hs_fig **out, const hs_fig_map *f, const hs_fig_style *style) {
     *out = NULL;
-    hs_sheet *s = NULL;
-    int rc = check(f);
-    if (rc) return rc;
-    rc = hs_sheet_open(&s, style, "viridis", f->title, f->subtitle, f->bar_label);
-    if (rc) return rc;
-    s->x = (hs_axis){.title = "Key", .first = f->k0, .count = f->n_k, .label = f->label};
-    s->y = (hs_axis){.title = "Query", .first = f->q0, .count = f->n_q, .label = f->label};
-    fit(&s->x, &s->y, s->dpi);
-    if ((rc = colour_cells(f, style, s))) goto out;
-    if (s->x.pool > 1 || s->y.pool > 1)
-        rc = hs_sheet_note(s, "Pooled by max, %lld x %lld tokens a cell.", (long long)s->y.pool,
-                           (long long)s->x.pool);
-    if (rc) goto out;
-    *out = s;
-    s = NULL;
-out:
-    hs_sheet_close(s);
-    return rc;
+    hs_page *p;
+    hs_pooling m = {.rows = f->rows,
+                    .n_q = f->n_q,
+                    .n_k = f->n_k,
+                    .q0 = f->q0,
+                    .k0 = f->k0,
+                    .causal = f->causal,
+                    .how = f->pool};
+    int rc = hs_pool_check(&m, "a map");
+    if (!rc) rc = hs_page_open(&p, style);
+    return rc ? rc : hs_fig_take(out, p, lay(p, f, &m));
 }

@@ -1,92 +1,118 @@
-// Drawing: the page's rectangles and texts in the theme's colours; see paint.h.
+// Drawing: the page's shapes in the theme's colours; see paint.h.
 #include "viz/paint.h"
 
 #include <math.h>
 
-typedef struct theme {
-    uint32_t page, frame, hatch, tint[4]; // tint by enum hs_tint
-} theme;
+enum { N_INKS = HS_INK_END - HS_INK_PAGE };
 
-static const theme themes[] = {
-    [HS_THEME_PAPER] = {0xffffff, 0xb4b4b4, 0x9a9a9a, {0x1a1a1a, 0x666666, 0xffffff, 0x000000}},
-    [HS_THEME_SCREEN] = {0x0f1318, 0x4a525c, 0x6b7480, {0xe8ebef, 0x9aa4b0, 0xffffff, 0x000000}},
+// The series are the colours of Okabe and Ito (2008), told apart with red-green blindness: those
+// that stand out from the theme's ground, the clearest first.
+static const uint32_t themes[][N_INKS] = {
+    [HS_THEME_PAPER] = {0xffffff, 0x1a1a1a, 0x666666, 0xb4b4b4, 0xe6e6e6, 0x9a9a9a, 0x0072b2,
+                        0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x666666},
+    [HS_THEME_SCREEN] = {0x0f1318, 0xe8ebef, 0x9aa4b0, 0x4a525c, 0x252b33, 0x6b7480, 0x56b4e9,
+                         0xe69f00, 0x009e73, 0xcc79a7, 0xf0e442, 0xd55e00, 0x9aa4b0},
 };
 
-static void fill(hs_canvas *c, hs_rect r, uint32_t colour) {
-    hs_canvas_fill(c, r.x, r.y, r.w, r.h, colour);
+static uint32_t colour(const hs_page *p, uint32_t ink) {
+    return ink < HS_INK_NONE ? ink : themes[p->style.theme][ink - HS_INK_PAGE];
+}
+
+// Relative luminance, sRGB.
+static double luminance(uint32_t rgb) {
+    static const double weight[] = {0.2126, 0.7152, 0.0722};
+    double sum = 0;
+    for (int i = 0; i < 3; i++) {
+        double c = (rgb >> (16 - 8 * i) & 0xff) / 255.0;
+        sum += weight[i] * (c <= 0.04045 ? c / 12.92 : pow((c + 0.055) / 1.055, 2.4));
+    }
+    return sum;
+}
+
+uint32_t hs_ink_over(uint32_t ground) {
+    return luminance(ground) > 0.2 ? 0x000000 : 0xffffff;
+}
+
+static void fill(const hs_page *p, hs_rect r, uint32_t ink) {
+    hs_canvas_fill(p->canvas, r.x, r.y, r.w, r.h, colour(p, ink));
+}
+
+static void hatch(const hs_page *p, hs_rect r, uint32_t ink) {
+    int period = (int)fmax(6, p->px * 4);
+    hs_canvas_hatch(p->canvas, r.x, r.y, r.w, r.h, period, colour(p, ink));
+}
+
+static int thin(const hs_page *p) {
+    return hs_page_pixels(p, 0.5);
 }
 
 // Four lines around a rectangle, just outside.
-static void frame(hs_canvas *c, hs_rect r, int thick, uint32_t colour) {
-    hs_rect out = {r.x - thick, r.y - thick, r.w + 2 * thick, r.h + 2 * thick};
-    fill(c, (hs_rect){out.x, out.y, out.w, thick}, colour);
-    fill(c, (hs_rect){out.x, r.y + r.h, out.w, thick}, colour);
-    fill(c, (hs_rect){out.x, r.y, thick, r.h}, colour);
-    fill(c, (hs_rect){r.x + r.w, r.y, thick, r.h}, colour);
+static void frame(const hs_page *p, hs_rect r, uint32_t ink) {
+    int t = thin(p);
+    fill(p, (hs_rect){r.x - t, r.y - t, r.w + 2 * t, t}, ink);
+    fill(p, (hs_rect){r.x - t, r.y + r.h, r.w + 2 * t, t}, ink);
+    fill(p, (hs_rect){r.x - t, r.y, t, r.h}, ink);
+    fill(p, (hs_rect){r.x + r.w, r.y, t, r.h}, ink);
 }
 
-static void paint_cells(const hs_sheet *s, const hs_page *p, hs_canvas *c, const theme *t) {
-    int period = (int)fmax(6, s->dpi / 72 * 4);
-    for (int64_t row = 0; row < s->y.n; row++)
-        for (int64_t col = 0; col < s->x.n; col++) {
-            uint32_t colour = s->colour[row * s->x.n + col];
-            int x = p->cells.x + (int)col * s->x.cell, y = p->cells.y + (int)row * s->y.cell;
-            int w = s->x.cell - s->gap, h = s->y.cell - s->gap;
-            if (colour == HS_CELL_HATCHED)
-                hs_canvas_hatch(c, x, y, w, h, period, t->hatch);
-            else if (colour != HS_CELL_BLANK)
-                hs_canvas_fill(c, x, y, w, h, colour);
+// A line where shown cells end and this blank one begins: the lowest colour of some maps is the
+// page's.
+static void edge(const hs_page *p, const hs_cells *c, int64_t row, int64_t col, hs_rect r) {
+    int t = thin(p);
+    const uint32_t *ink = &c->ink[row * c->n_col + col];
+    if (c->w < 4 * t || c->h < 4 * t) return;
+    if (col > 0 && ink[-1] != HS_INK_NONE) fill(p, (hs_rect){r.x, r.y, t, r.h}, HS_INK_FRAME);
+    if (col + 1 < c->n_col && ink[1] != HS_INK_NONE)
+        fill(p, (hs_rect){r.x + r.w - t, r.y, t, r.h}, HS_INK_FRAME);
+    if (row > 0 && ink[-c->n_col] != HS_INK_NONE)
+        fill(p, (hs_rect){r.x, r.y, r.w, t}, HS_INK_FRAME);
+    if (row + 1 < c->n_row && ink[c->n_col] != HS_INK_NONE)
+        fill(p, (hs_rect){r.x, r.y + r.h - t, r.w, t}, HS_INK_FRAME);
+}
+
+static void cells(const hs_page *p, const hs_cells *c) {
+    for (int64_t row = 0; row < c->n_row; row++)
+        for (int64_t col = 0; col < c->n_col; col++) {
+            uint32_t ink = c->ink[row * c->n_col + col];
+            hs_rect r = {c->rect.x + (int)col * c->w, c->rect.y + (int)row * c->h, c->w - c->gap,
+                         c->h - c->gap};
+            if (ink == HS_INK_HATCHED)
+                hatch(p, r, HS_INK_HATCH);
+            else if (ink != HS_INK_NONE)
+                fill(p, r, ink);
+            else if (c->edged)
+                edge(p, c, row, col, r);
         }
 }
 
-// A line where shown cells end and blank ones begin: the lowest colour of some maps is the page's.
-static void paint_edge(const hs_sheet *s, const hs_page *p, hs_canvas *c, int thick,
-                       uint32_t colour) {
-    int w = s->x.cell, h = s->y.cell;
-    if (w < 4 * thick || h < 4 * thick) return;
-    for (int64_t row = 0; row < s->y.n; row++)
-        for (int64_t col = 0; col < s->x.n; col++) {
-            const uint32_t *cell = &s->colour[row * s->x.n + col];
-            if (*cell != HS_CELL_BLANK) continue;
-            int x = p->cells.x + (int)col * w, y = p->cells.y + (int)row * h;
-            bool left = col > 0 && cell[-1] != HS_CELL_BLANK;
-            bool right = col + 1 < s->x.n && cell[1] != HS_CELL_BLANK;
-            bool above = row > 0 && cell[-s->x.n] != HS_CELL_BLANK;
-            bool below = row + 1 < s->y.n && cell[s->x.n] != HS_CELL_BLANK;
-            if (left) hs_canvas_fill(c, x, y, thick, h, colour);
-            if (right) hs_canvas_fill(c, x + w - thick, y, thick, h, colour);
-            if (above) hs_canvas_fill(c, x, y, w, thick, colour);
-            if (below) hs_canvas_fill(c, x, y + h - thick, w, thick, colour);
+int hs_paint(const hs_page *p) {
+    int rc = hs_canvas_begin(p->canvas, p->width, p->height, colour(p, HS_INK_PAGE));
+    for (int64_t i = 0; i < p->n_shape && !rc; i++) {
+        const hs_shape *s = &p->shape[i];
+        switch (s->kind) {
+        case HS_SHAPE_FILL:
+            fill(p, s->rect, s->ink);
+            break;
+        case HS_SHAPE_HATCH:
+            hatch(p, s->rect, s->ink);
+            break;
+        case HS_SHAPE_FRAME:
+            frame(p, s->rect, s->ink);
+            break;
+        case HS_SHAPE_CELLS:
+            cells(p, &s->cells);
+            break;
+        case HS_SHAPE_LINE:
+            hs_canvas_line(p->canvas, &s->line.at->x, s->line.n, s->line.width, colour(p, s->ink));
+            break;
+        case HS_SHAPE_DOT:
+            hs_canvas_dot(p->canvas, s->dot.x, s->dot.y, s->dot.r, colour(p, s->ink));
+            break;
+        case HS_SHAPE_LABEL:
+            hs_canvas_text(p->canvas, &s->label.text, s->label.x, s->label.y, s->label.turned,
+                           colour(p, s->ink));
+            break;
         }
-}
-
-static void paint_bar(const hs_sheet *s, hs_rect bar, hs_canvas *c) {
-    for (int i = 0; i < bar.h; i++) {
-        double up = 1 - (double)i / (bar.h - 1);
-        double v = s->scale.lo + up * (s->scale.hi - s->scale.lo);
-        hs_canvas_fill(c, bar.x, bar.y + i, bar.w, 1, hs_scale_at(&s->scale, v));
     }
-}
-
-int hs_paint(const hs_sheet *s, const hs_page *p, hs_canvas *c) {
-    const theme *t = &themes[s->theme];
-    int rc = hs_canvas_begin(c, p->width, p->height, t->page);
-    if (rc) return rc;
-    int thick = (int)fmax(1, round(0.5 * s->dpi / 72));
-    paint_cells(s, p, c, t);
-    paint_edge(s, p, c, thick, t->frame);
-    if (!s->gap) frame(c, p->cells, thick, t->frame);
-    paint_bar(s, p->bar, c);
-    frame(c, p->bar, thick, t->frame);
-    if (p->legend.w) {
-        hs_rect r = p->legend;
-        hs_canvas_hatch(c, r.x, r.y, r.w, r.h, (int)fmax(6, s->dpi / 72 * 4), t->hatch);
-        frame(c, r, thick, t->frame);
-    }
-    for (int64_t i = 0; i < p->n_tick; i++) fill(c, p->tick[i], t->frame);
-    for (int64_t i = 0; i < p->n_mark; i++) {
-        const hs_mark *m = &p->mark[i];
-        hs_canvas_text(c, &m->text, m->x, m->y, m->turned, t->tint[m->tint]);
-    }
-    return HS_OK;
+    return rc;
 }

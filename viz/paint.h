@@ -1,10 +1,10 @@
-// Draws a laid-out page and saves it with its metadata.
+// Draws a laid-out page.
 #ifndef HS_VIZ_PAINT_H
 #define HS_VIZ_PAINT_H
 
-#include "viz/layout.h"
+#include "viz/page.h"
 
-// Gives the canvas its pixels and draws everything. HS_ENOMEM, HS_E.
-int hs_paint(const hs_sheet *, const hs_page *, hs_canvas *) HS_MUST_USE;
+// Gives the page's canvas its pixels and draws everything. HS_ENOMEM, HS_E.
+int hs_paint(const hs_page *) HS_MUST_USE;
 
 #endif

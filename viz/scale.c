@@ -11,6 +11,17 @@ uint32_t hs_scale_at(const hs_scale *s, double v) {
     return hs_cmap_at(s->cmap, 0.5 + 0.5 * (v / reach));
 }
 
+void hs_span_add(hs_span *s, double v) {
+    s->missing |= isnan(v);
+    if (isnan(v)) return;
+    s->lo_any = fmin(s->lo_any, v);
+    s->hi_any = fmax(s->hi_any, v);
+    if (isinf(v)) return;
+    s->whole &= v == floor(v);
+    s->lo = fmin(s->lo, v);
+    s->hi = fmax(s->hi, v);
+}
+
 // The smallest of 1, 2, 5 times a power of ten that is >= x.
 static double round_step(double x) {
     double power = pow(10, floor(log10(x)));

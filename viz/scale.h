@@ -2,16 +2,26 @@
 #ifndef HS_VIZ_SCALE_H
 #define HS_VIZ_SCALE_H
 
+#include <math.h>
+
 #include "viz/fig.h"
 
 typedef struct hs_scale {
     const hs_cmap *cmap;
     double lo, hi; // lo < hi
     bool centred;  // 0 has the middle colour, both sides the same steps
-    bool clipped;  // values beyond the range take the colour of its end
 } hs_scale;
 
 uint32_t hs_scale_at(const hs_scale *, double v);
+
+// What some values span. Start with HS_SPAN_EMPTY.
+typedef struct hs_span {
+    double lo, hi;         // of the finite values; lo > hi: there are none
+    double lo_any, hi_any; // of all but NaN
+    bool missing, whole;   // some are NaN; all finite ones are integers
+} hs_span;
+#define HS_SPAN_EMPTY ((hs_span){INFINITY, -INFINITY, INFINITY, -INFINITY, false, true})
+void hs_span_add(hs_span *, double v);
 
 // Multiples of 1, 2 or 5 times a power of ten inside [lo, hi], at most `most` of them (2..16);
 // out needs room for `most`. Returns the count, *step gets their distance.
