@@ -25,7 +25,7 @@ const hs_arch *const hs_archs[] = {
     NULL,
 };
 
-enum { KEY_MAX = 128 };
+enum { KEY_MAX = 128, LAYERS_MAX = 10000 };
 
 // Where a config is read from: the container and the architecture's name there, for "%s".
 struct source {
@@ -136,7 +136,7 @@ static int check_refusals(const struct source *src, const hs_refusal *r) {
 static int read_int(const hs_meta *m, const char *key, int64_t *out) {
     hs_meta item = *m;
     if (m->type == HS_META_ARR) {
-        if (!hs_meta_item(m, 0, &item)) return wrong_value(key, m, "a size");
+        if (m->n > LAYERS_MAX || !hs_meta_item(m, 0, &item)) return wrong_value(key, m, "a size");
         hs_meta other;
         for (size_t i = 1; hs_meta_item(m, i, &other); i++)
             if (other.type != HS_META_INT || other.i != item.i)
@@ -236,7 +236,7 @@ static int check_sizes(const hs_config *c) {
         const char *name;
         int64_t value, max;
     } sizes[] = {
-        {"the number of layers", c->n_layer, 10000},
+        {"the number of layers", c->n_layer, LAYERS_MAX},
         {"the number of heads", c->n_head, 1 << 16},
         {"the number of key/value heads", c->n_kv_head, 1 << 16},
         {"the width", c->d_model, 1 << 20},
