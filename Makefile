@@ -39,6 +39,7 @@ CLI_SRC  := $(wildcard cli/*.c)
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/laws/test_*.c tests/golden/test_*.c)
 TLIB_SRC := $(wildcard tests/lib/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_LIB := tests/fuzz/cli.c tests/fuzz/damage.c
 
 # One kernel source, one object per instruction set, chosen at run time.
 X86      := $(filter x86_64%,$(shell $(CC) -dumpmachine))
@@ -144,8 +145,17 @@ $(BIN): $(BUILD)/cli/main.o $(CLI_LIB) $(LIB)
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
 	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
+# What fuzz targets share; the program's main is there under another name.
+$(BUILD)/tests/fuzz/main.o: cli/main.c $(BUILD)/.have-libs | $(GENERATED)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) -Dmain=headscope_main $(HS_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/libfuzz.a: $(FUZZ_LIB:%.c=$(BUILD)/%.o) $(BUILD)/tests/fuzz/main.o
+	@rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $^
+
 # A fuzz target with an ordinary main that feeds it every file of its corpus.
-$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
+FUZZ_NEEDS := $(BUILD)/libfuzz.a $(TLIB_OBJ) $(CLI_LIB) $(LIB)
+$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(FUZZ_NEEDS)
 	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 .SECONDARY:
@@ -194,20 +204,33 @@ tsan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SAN=thread OPT="-O1 -g" build-tests
 	@HS_SANITIZED=1 sh tests/run.sh $(BUILD)/tsan
 
-# libFuzzer on every parser, FUZZ_SECONDS each; new inputs land in build/fuzz/corpus.
+# libFuzzer on every parser, FUZZ_SECONDS each; new inputs land in build/fuzz/corpus. FUZZ picks
+# some of them: make fuzz FUZZ="db sql".
 FUZZ_SECONDS ?= 60
-FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=%)
+FUZZ ?= $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
+FUZZ_RUN := -timeout=10 -rss_limit_mb=2048 -max_len=16384 -verbosity=0 -print_final_stats=1
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT="-O1 -g" \
 	  SAN=fuzzer-no-link,address,undefined run-fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
-.PHONY: run-fuzz format
-run-fuzz: $(FUZZERS:%=$(BUILD)/tests/fuzz/%.fuzzer)
-	@for f in $(FUZZERS); do mkdir -p $(BUILD)/corpus/$$f; echo "== $$f"; \
-	  $(BUILD)/tests/fuzz/$$f.fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
-	  -artifact_prefix=$(BUILD)/ -print_final_stats=0 -verbosity=0 \
-	  $(BUILD)/corpus/$$f tests/fuzz/corpus/$${f#fuzz_} || exit 1; done
-$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
+.PHONY: run-fuzz fuzz-coverage format
+run-fuzz: export TMPDIR ?= $(if $(wildcard /dev/shm),/dev/shm,/tmp)
+run-fuzz: export LSAN_OPTIONS = suppressions=$(CURDIR)/tests/lib/lsan.supp:print_suppressions=0
+run-fuzz: $(FUZZ:%=$(BUILD)/tests/fuzz/fuzz_%.fuzzer)
+	@for f in $(FUZZ); do mkdir -p $(BUILD)/corpus/fuzz_$$f; echo "== $$f"; \
+	  dict=tests/fuzz/dict/$$f.dict; [ -f $$dict ] && dict=-dict=$$dict || dict=; \
+	  $(BUILD)/tests/fuzz/fuzz_$$f.fuzzer -max_total_time=$(FUZZ_SECONDS) $(FUZZ_RUN) $$dict \
+	  -artifact_prefix=$(BUILD)/$$f- $(BUILD)/corpus/fuzz_$$f tests/fuzz/corpus/$$f || exit 1; done
+$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(FUZZ_NEEDS)
 	$(call say,LD,$@)$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+
+# Lines and branches that the fuzzers' corpora reach, a line for each file that a target is for.
+COVERAGE := -fprofile-instr-generate -fcoverage-mapping
+fuzz-coverage:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz/coverage CC=clang OPT="-O1 -g $(COVERAGE)" \
+	  LDFLAGS="$(COVERAGE)" build-replays
+	@sh tests/fuzz/coverage.sh $(BUILD)/fuzz/coverage
+.PHONY: build-replays
+build-replays: $(REPLAYS)
 
 # The machine's ceilings and what the default model's work reaches of them; tests/bench/SPEED.md
 # keeps the figures.
@@ -233,7 +256,8 @@ help:
 	@echo "make deps         install the Debian packages the build needs"
 	@echo "make check        lint, include arrows, format, headers that compile alone"
 	@echo "make asan, tsan   the tests under sanitizers"
-	@echo "make fuzz         libFuzzer on every parser (FUZZ_SECONDS=60 each)"
+	@echo "make fuzz         libFuzzer on every parser (FUZZ_SECONDS=60 each, FUZZ=names)"
+	@echo "make fuzz-coverage  what the fuzzers' inputs reach of each parser"
 	@echo "make bench        speed, as a share of what the machine can do"
 	@echo "make install      into PREFIX (/usr/local), under DESTDIR; make uninstall undoes it"
 	@echo "make format       clang-format every source"

@@ -1,14 +1,9 @@
 // Fuzz target: any text, with the tokenizer and BOS policy that its first byte picks. Decoding
 // gives the bytes back and ranges tile the text, where the tokenizer changes nothing. Reads the
 // golden fixtures: runs in the repository's root.
-#include <stdlib.h>
-#include <string.h>
-
+// covers: model/tok.c model/tok_bpe.c model/tok_added.c model/tok_pre.c
 #include "model/tok.h"
-
-static void need(bool ok) {
-    if (!ok) abort();
-}
+#include "tests/fuzz/shared.h"
 
 #define DATA "tests/golden/data/tok_"
 

@@ -1,14 +1,9 @@
 // Fuzz target: JSON. What parses prints as JSON that parses and prints the same; any bytes written
 // as a string are JSON, and the string reads back when the bytes were UTF-8 without NUL.
-#include <stdlib.h>
-#include <string.h>
-
+// covers: model/core/json.c
 #include "model/core/json.h"
 #include "model/core/utf8.h"
-
-static void need(bool ok) {
-    if (!ok) abort();
-}
+#include "tests/fuzz/shared.h"
 
 static size_t walk(const hs_json *v) {
     size_t n = 1;

@@ -1,6 +1,7 @@
 // Fuzz target: a safetensors file whose input is the header and the tensors; the length of the
 // header, up to the first '|', is put in front so that mutations of the text need not mend it. An
 // input without '|' is a whole file.
+// covers: model/ckpt_st.c model/ckpt.c
 #include "tests/fuzz/open.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

@@ -1,16 +1,11 @@
 // Fuzz target: a tokenizer file, tokenizer.json or GGUF by its first bytes. What opens must encode
 // any text into ids that it knows, with ranges inside the text that never go back.
+// covers: model/tok_json.c model/tok_gguf.c model/tok_vocab.c model/tok_added.c model/tok_pre.c
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "model/tok_impl.h"
-
-static void need(bool ok) {
-    if (!ok) abort();
-}
+#include "tests/fuzz/open.h"
 
 static const char text[] =
     "The  quick it's 1234,5\u00b2 <|endoftext|>\r\n\n\tx [B]  caf\u00e9 cafe\u0301 \u4e2d\u6587 "
@@ -55,9 +50,7 @@ static void gguf(const uint8_t *data, size_t n) {
     char path[64];
     hs_ckpt *ck;
     hs_tok *t;
-    int fd = memfd_create("tokenizer", MFD_CLOEXEC);
-    need(fd >= 0 && write(fd, data, n) == (ssize_t)n);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int fd = memory_file(path, data, n);
     if (!hs_ckpt_open(&ck, path, false)) {
         int rc = hs_tok_open(&t, ck);
         hs_ckpt_close(ck);

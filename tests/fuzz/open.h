@@ -1,21 +1,16 @@
-// What the two checkpoint targets share: bytes become a file in memory, it is opened, and
-// everything that a checkpoint offers is read. Names no path on disk.
+// What the targets of checkpoints share: everything that one offers is read. Bytes become a file in
+// memory for that; no path on disk is named.
 #ifndef HS_TESTS_FUZZ_OPEN_H
 #define HS_TESTS_FUZZ_OPEN_H
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "model/ckpt.h"
+#include "tests/fuzz/shared.h"
 
-static void need(bool ok) {
-    if (!ok) abort();
-}
-
-static void read_tensor(const hs_ckpt *ck, const hs_tensor *t) {
+static inline void read_tensor(const hs_ckpt *ck, const hs_tensor *t) {
     enum { MOST = 1 << 14 };
     static float row[MOST];
     const hs_dtype_traits *d = &hs_dtypes[t->view.dtype];
@@ -30,7 +25,7 @@ static void read_tensor(const hs_ckpt *ck, const hs_tensor *t) {
         row[0] = (float)(bytes[0] + bytes[t->bytes - 1]);
 }
 
-static size_t read_meta(const hs_meta *m) {
+static inline size_t read_meta(const hs_meta *m) {
     hs_meta item;
     size_t sum = 0;
     if (m->type == HS_META_STR)
@@ -42,26 +37,35 @@ static size_t read_meta(const hs_meta *m) {
     return sum;
 }
 
-static void open_bytes(const uint8_t *data, size_t n) {
+static inline void read_ckpt(const hs_ckpt *ck) {
+    const char *key;
+    for (size_t i = 0; i < hs_ckpt_count(ck); i++) read_tensor(ck, hs_ckpt_at(ck, i));
+    for (size_t i = 0; (key = hs_ckpt_meta_key(ck, i)); i++) {
+        // A member whose name holds a dot is not found by it: dots are paths.
+        hs_meta m;
+        if (hs_ckpt_meta(ck, key, &m)) read_meta(&m);
+    }
+    need(hs_ckpt_fingerprint(ck) == hs_ckpt_fingerprint(ck));
+}
+
+// A file in memory and its name; close(fd) frees it.
+static inline int memory_file(char path[64], const void *bytes, size_t n) {
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    need(fd >= 0 && write(fd, bytes, n) == (ssize_t)n);
+    snprintf(path, 64, "/proc/self/fd/%d", fd);
+    return fd;
+}
+
+static inline void open_bytes(const void *bytes, size_t n) {
     char path[64];
     hs_ckpt *ck;
-    int fd = memfd_create("checkpoint", MFD_CLOEXEC);
-    need(fd >= 0 && write(fd, data, n) == (ssize_t)n);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int fd = memory_file(path, bytes, n);
     int rc = hs_ckpt_open(&ck, path, false);
-    if (rc) {
+    if (rc)
         need(!ck && rc < 0 && *hs_errmsg());
-    } else {
-        for (size_t i = 0; i < hs_ckpt_count(ck); i++) read_tensor(ck, hs_ckpt_at(ck, i));
-        const char *key;
-        for (size_t i = 0; (key = hs_ckpt_meta_key(ck, i)); i++) {
-            hs_meta m;
-            need(hs_ckpt_meta(ck, key, &m));
-            read_meta(&m);
-        }
-        need(hs_ckpt_fingerprint(ck) == hs_ckpt_fingerprint(ck));
-        hs_ckpt_close(ck);
-    }
+    else
+        read_ckpt(ck);
+    hs_ckpt_close(ck);
     close(fd);
 }
 
