@@ -136,7 +136,7 @@ int hs_png_write(const hs_png *p, const char *path) {
     if (rc) return rc;
     struct sink sink = {.file = file.file};
     rc = write_file(p, &sink);
-    if (sink.error) rc = hs_fail(HS_EIO, "%s: cannot write: %s", path, strerror(sink.error));
+    if (sink.error) rc = hs_outfile_fail(path, sink.error);
     if (!rc) return hs_outfile_commit(&file);
     hs_outfile_abort(&file);
     return rc;

@@ -1,52 +1,139 @@
 // Files that appear whole or not at all; see outfile.h.
+//
+// The unfinished file is PATH.headscope-I.part, with a lock on it for as long as its writer lives. A
+// writer that was killed leaves one without a lock: the next writer of the same path takes it over.
+// The lock is taken after the file was made, so its owner looks again whether it still has that name.
 #include "model/core/outfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRIES = 100 }; // names beside the file that may be taken by others
+enum { TRIES = 100, SUFFIX_MAX = 24 };
 
-static int io_error(const char *path, int error) {
-    return hs_fail(HS_EIO, "%s: cannot write: %s", path, strerror(error));
+int hs_outfile_fail(const char *path, int error) {
+    static const struct {
+        int error;
+        const char *todo;
+    } todos[] = {
+        {ENOENT, "make its folder first"},
+        {ENOTDIR, "make its folder first"},
+        {EISDIR, "name a file"},
+        {ENAMETOOLONG, "choose a shorter one"},
+        {ENOSPC, "free some space, or write elsewhere"},
+        {EDQUOT, "free some space, or write elsewhere"},
+        {EFBIG, "raise the limit on files (ulimit -f), or write elsewhere"},
+        {EACCES, "write elsewhere"},
+        {EPERM, "write elsewhere"},
+        {EROFS, "write elsewhere"},
+    };
+    const char *todo = NULL;
+    if (error == ENOMEM) return hs_fail(HS_ENOMEM, "%s: out of memory", path);
+    for (size_t i = 0; i < sizeof todos / sizeof *todos; i++)
+        if (todos[i].error == error) todo = todos[i].todo;
+    return hs_fail(HS_EIO, "%s: cannot write: %s%s%s", path, strerror(error ? error : EIO),
+                   todo ? ": " : "", todo ? todo : "");
 }
 
 // The file that `path` stands for: what a symbolic link names, else itself.
 static int resolve(hs_buf *out, const char *path) {
     char *real = realpath(path, NULL);
+    if (!real && errno == ENOMEM) return hs_outfile_fail(path, errno);
     hs_buf_str(out, real ? real : path);
     free(real);
     return hs_buf_rc(out);
 }
 
+// The name of the unfinished file: a long name is cut, so that it stays one.
+static int name_beside(hs_outfile *o, int i) {
+    const char *path = hs_buf_text(&o->path), *slash = strrchr(path, '/');
+    const size_t folder = slash ? (size_t)(slash + 1 - path) : 0;
+    size_t name = strlen(path) - folder;
+    if (name > NAME_MAX - SUFFIX_MAX) name = NAME_MAX - SUFFIX_MAX;
+    hs_buf_clear(&o->beside);
+    hs_buf_add(&o->beside, path, folder + name);
+    hs_buf_printf(&o->beside, ".headscope-%d.part", i);
+    return hs_buf_rc(&o->beside);
+}
+
+// A file descriptor of `name`, locked and empty; -1 with errno EEXIST when it is another's.
+static int take(const char *name) {
+    struct stat mine, there;
+    bool made = true;
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == EEXIST) {
+        made = false;
+        fd = open(name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0) errno = EEXIST;
+    }
+    if (fd < 0) return -1;
+    // A file system without locks keeps names apart by making them anew.
+    const bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0 || (made && errno != EWOULDBLOCK);
+    if (locked && !fstat(fd, &mine) && S_ISREG(mine.st_mode) && !lstat(name, &there) &&
+        mine.st_ino == there.st_ino && mine.st_dev == there.st_dev && !ftruncate(fd, 0))
+        return fd;
+    close(fd);
+    errno = EEXIST;
+    return -1;
+}
+
 static int open_beside(hs_outfile *o, const char *path) {
     int fd = -1;
     for (int i = 0; i < TRIES && fd < 0; i++) {
-        hs_buf_clear(&o->beside);
-        hs_buf_printf(&o->beside, "%s.%ld-%d.part", hs_buf_text(&o->path), (long)getpid(), i);
-        if (hs_buf_rc(&o->beside)) return hs_buf_rc(&o->beside);
-        fd = open(o->beside.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        int rc = name_beside(o, i);
+        if (rc) return rc;
+        fd = take(o->beside.data);
         if (fd < 0 && errno != EEXIST) break;
     }
-    if (fd < 0) return io_error(path, errno);
+    if (fd < 0) return hs_outfile_fail(path, errno);
     o->file = fdopen(fd, "wb");
     if (o->file) return HS_OK;
     int error = errno;
-    close(fd);
     unlink(o->beside.data);
-    return io_error(path, error);
+    close(fd);
+    return hs_outfile_fail(path, error);
+}
+
+// What is there may be replaced: a slip of the hand must not cost a recording, a model, or a file
+// that was protected.
+static int check_replaced(const char *path) {
+    static const struct {
+        const char *magic, *what;
+    } kept[] = {{"SQLite format 3", "a database"}, {"GGUF", "a model"}};
+    char head[16] = "";
+    if (access(path, W_OK)) return hs_outfile_fail(path, errno);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : read(fd, head, sizeof head - 1);
+    if (fd >= 0) close(fd);
+    for (size_t i = 0; n > 0 && i < sizeof kept / sizeof *kept; i++)
+        if (strncmp(head, kept[i].magic, strlen(kept[i].magic)) == 0)
+            return hs_fail(HS_EIO, "%s: cannot write: it is %s: name another file, or remove it",
+                           path, kept[i].what);
+    return HS_OK;
+}
+
+static bool is_link(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
 int hs_outfile_open(hs_outfile *o, const char *path) {
     struct stat st;
     *o = (hs_outfile){0};
-    int rc = resolve(&o->path, path);
-    if (!rc && stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    const bool there = stat(path, &st) == 0;
+    int rc = there || errno == ENOENT ? resolve(&o->path, path) : hs_outfile_fail(path, errno);
+    if (!rc && !there && is_link(path))
+        rc = hs_fail(HS_EIO, "%s: cannot write: it is a link to nothing: remove it", path);
+    if (!rc && there && S_ISREG(st.st_mode)) rc = check_replaced(path);
+    if (!rc && there && !S_ISREG(st.st_mode)) {
         o->file = fopen(path, "wbe");
-        if (!o->file) rc = io_error(path, errno);
+        if (!o->file) rc = hs_outfile_fail(path, errno);
     } else if (!rc) {
         rc = open_beside(o, path);
     }
@@ -54,12 +141,27 @@ int hs_outfile_open(hs_outfile *o, const char *path) {
     return rc;
 }
 
+void hs_outfile_sweep(const char *path) {
+    hs_outfile o = {0};
+    struct stat st;
+    bool more = !resolve(&o.path, path);
+    for (int i = 0; i < TRIES && more; i++) {
+        more = !name_beside(&o, i) && lstat(o.beside.data, &st) == 0;
+        const int fd = more ? take(o.beside.data) : -1;
+        if (fd < 0) continue;
+        unlink(o.beside.data);
+        close(fd);
+    }
+    hs_outfile_abort(&o);
+}
+
 int hs_outfile_commit(hs_outfile *o) {
     int rc = HS_OK;
     const char *path = hs_buf_text(&o->path);
-    if (fflush(o->file) || ferror(o->file)) rc = io_error(path, errno);
-    if (!rc && o->beside.len && fsync(fileno(o->file))) rc = io_error(path, errno);
-    if (!rc && o->beside.len && rename(o->beside.data, path)) rc = io_error(path, errno);
+    errno = 0; // of an earlier write that failed nothing is known any more
+    if (fflush(o->file) || ferror(o->file)) rc = hs_outfile_fail(path, errno);
+    if (!rc && o->beside.len && fsync(fileno(o->file))) rc = hs_outfile_fail(path, errno);
+    if (!rc && o->beside.len && rename(o->beside.data, path)) rc = hs_outfile_fail(path, errno);
     if (!rc) hs_buf_clear(&o->beside); // it has become the file
     hs_outfile_abort(o);
     return rc;
@@ -67,8 +169,8 @@ int hs_outfile_commit(hs_outfile *o) {
 
 void hs_outfile_abort(hs_outfile *o) {
     if (o->file) {
-        fclose(o->file);
         if (o->beside.len) unlink(o->beside.data);
+        fclose(o->file); // and with it the lock
     }
     hs_buf_free(&o->path);
     hs_buf_free(&o->beside);

@@ -13,11 +13,17 @@ typedef struct hs_outfile {
     hs_buf path, beside; // beside is empty when the file is written in place
 } hs_outfile;
 
-// HS_EIO names the path. Ended by exactly one of the two below.
+// HS_EIO names the path and what to do. What is there and is read only, a database or a GGUF model
+// is not replaced. Ended by exactly one of the two below.
 int hs_outfile_open(hs_outfile *out, const char *path) HS_MUST_USE;
 // Flushes, closes and renames; HS_EIO when any of it fails, and then nothing is left behind.
 int hs_outfile_commit(hs_outfile *) HS_MUST_USE;
 // Closes and removes what was written. Does nothing when not open.
 void hs_outfile_abort(hs_outfile *);
+
+// Removes what writers of this path that were killed left beside it, as the next one would.
+void hs_outfile_sweep(const char *path);
+// The failure of a write to `path`, of that errno: HS_EIO, or HS_ENOMEM.
+int hs_outfile_fail(const char *path, int error);
 
 #endif

@@ -6,11 +6,14 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "model/core/outfile.h"
@@ -123,6 +126,110 @@ static void failures_are_told(void **state) {
     assert_true(S_ISCHR(st.st_mode));
 }
 
+// A writer that is killed leaves its file; the next one takes it over, or it is swept away.
+static void leave(const char *path) {
+    hs_outfile o;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        if (hs_outfile_open(&o, path) || fputs("a long text that was lost", o.file) < 0) _exit(1);
+        fflush(o.file);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void what_the_dead_left_is_used(void **state) {
+    (void)state;
+    leave(path_of("a"));
+    assert_int_equal(n_files(), 1);
+    write_text(path_of("a"), "new");
+    assert_holds(path_of("a"), "new");
+    assert_int_equal(n_files(), 1);
+    leave(path_of("a"));
+    hs_outfile_sweep(path_of("a"));
+    assert_int_equal(n_files(), 1);
+    assert_holds(path_of("a"), "new");
+    unlink(path_of("a"));
+}
+
+static void what_the_living_write_is_theirs(void **state) {
+    (void)state;
+    hs_outfile one, two;
+    assert_int_equal(hs_outfile_open(&one, path_of("a")), HS_OK);
+    fputs("one", one.file);
+    assert_int_equal(hs_outfile_open(&two, path_of("a")), HS_OK);
+    fputs("two", two.file);
+    hs_outfile_sweep(path_of("a"));
+    assert_int_equal(n_files(), 2);
+    assert_int_equal(hs_outfile_commit(&two), HS_OK);
+    assert_holds(path_of("a"), "two");
+    assert_int_equal(hs_outfile_commit(&one), HS_OK);
+    assert_holds(path_of("a"), "one");
+    assert_int_equal(n_files(), 1);
+    unlink(path_of("a"));
+}
+
+// Somebody's own file of that name, and a link laid there, are not written to.
+static void strangers_are_left_alone(void **state) {
+    (void)state;
+    write_text(path_of("mine"), "kept");
+    assert_int_equal(symlink("mine", path_of("a.headscope-0.part")), 0);
+    assert_int_equal(mkdir(path_of("a.headscope-1.part"), 0700), 0);
+    write_text(path_of("a"), "new");
+    assert_holds(path_of("a"), "new");
+    assert_holds(path_of("mine"), "kept");
+    hs_outfile_sweep(path_of("a"));
+    assert_int_equal(n_files(), 4);
+    rmdir(path_of("a.headscope-1.part"));
+    unlink(path_of("a.headscope-0.part"));
+    unlink(path_of("mine"));
+    unlink(path_of("a"));
+}
+
+static void assert_refused(const char *name, const char *why) {
+    hs_outfile o;
+    const int before = n_files();
+    assert_int_equal(hs_outfile_open(&o, path_of(name)), HS_EIO);
+    assert_non_null(strstr(hs_errmsg(), name));
+    assert_non_null(strstr(hs_errmsg(), why));
+    assert_int_equal(n_files(), before);
+}
+
+static void what_is_dear_is_not_replaced(void **state) {
+    (void)state;
+    write_text(path_of("db"), "SQLite format 3");
+    write_text(path_of("model"), "GGUF....");
+    write_text(path_of("text"), "GGU");
+    assert_int_equal(symlink("nowhere", path_of("link")), 0);
+    assert_refused("db", "a database");
+    assert_refused("model", "a model");
+    assert_refused("link", "a link to nothing");
+    write_text(path_of("text"), "replaced");
+    assert_int_equal(chmod(path_of("text"), 0400), 0);
+    if (access(path_of("text"), W_OK)) assert_refused("text", "Permission denied: write elsewhere");
+    assert_holds(path_of("text"), "replaced");
+    unlink(path_of("db"));
+    unlink(path_of("model"));
+    unlink(path_of("text"));
+    unlink(path_of("link"));
+}
+
+static void long_names_are_names(void **state) {
+    (void)state;
+    char name[300];
+    memset(name, 'n', sizeof name);
+    name[NAME_MAX] = 0;
+    write_text(path_of(name), "long");
+    assert_holds(path_of(name), "long");
+    assert_int_equal(n_files(), 1);
+    unlink(path_of(name));
+    name[NAME_MAX] = 'n';
+    name[NAME_MAX + 1] = 0;
+    assert_refused(name, "choose a shorter one");
+}
+
 static int setup(void **state) {
     (void)state;
     return mkdtemp(folder) ? 0 : -1;
@@ -135,9 +242,16 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(appears_when_committed), cmocka_unit_test(an_abort_changes_nothing),
-        cmocka_unit_test(a_link_stays_a_link),    cmocka_unit_test(a_pipe_is_written_not_replaced),
+        cmocka_unit_test(appears_when_committed),
+        cmocka_unit_test(an_abort_changes_nothing),
+        cmocka_unit_test(a_link_stays_a_link),
+        cmocka_unit_test(a_pipe_is_written_not_replaced),
         cmocka_unit_test(failures_are_told),
+        cmocka_unit_test(what_the_dead_left_is_used),
+        cmocka_unit_test(what_the_living_write_is_theirs),
+        cmocka_unit_test(strangers_are_left_alone),
+        cmocka_unit_test(what_is_dear_is_not_replaced),
+        cmocka_unit_test(long_names_are_names),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
