@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 SAN    ?=
 WERROR ?= 1
 
-PKGS      := sqlite3 libpng zlib libcjson libpcre2-8 libutf8proc libzstd cairo pangocairo
+PKGS      := sqlite3 libpng zlib libcjson libpcre2-8 libutf8proc libzstd fontconfig cairo pangocairo
 TEST_PKGS := cmocka
 
 OPT    ?= -O2 -g
@@ -55,6 +55,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) \
 CLI_OBJ  := $(filter-out $(BUILD)/cli/main.o,$(CLI_SRC:%.c=$(BUILD)/%.o))
 TLIB_OBJ := $(TLIB_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
+OOM      := $(BUILD)/tests/cli/oom.so
 REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/tests/fuzz/%.replay)
 LIB      := $(BUILD)/libheadscope.a
 CLI_LIB  := $(BUILD)/libcli.a# all of the command line but main(), for tests
@@ -71,7 +72,7 @@ all: $(BIN)
 
 # Stops a plain build early, naming what is missing, rather than at the first #include.
 APT_DEPS := libsqlite3-dev libpng-dev zlib1g-dev libcjson-dev libpcre2-dev libutf8proc-dev \
-            libzstd-dev libcairo2-dev libpango1.0-dev
+            libzstd-dev libfontconfig-dev libcairo2-dev libpango1.0-dev
 $(BUILD)/.have-libs: Makefile
 	@command -v pkg-config >/dev/null || { \
 	  echo "headscope: pkg-config is missing: run 'make deps', or install pkg-config" >&2; exit 1; }
@@ -160,7 +161,12 @@ $(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests
 
 .SECONDARY:
 .PHONY: build-tests
-build-tests: $(BIN) $(TESTS) $(REPLAYS)
+build-tests: $(BIN) $(TESTS) $(REPLAYS) $(OOM)
+
+# A shim that lets allocations fail; without sanitizers, which have their own allocators.
+$(OOM): tests/cli/oom.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE -Wno-missing-prototypes -shared -fPIC -o $@ $<
 
 MODEL := $(BUILD)/models/SmolLM2-135M-Instruct.Q4_1.gguf
 $(MODEL):
@@ -203,6 +209,14 @@ asan:
 tsan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan SAN=thread OPT="-O1 -g" build-tests
 	@HS_SANITIZED=1 sh tests/run.sh $(BUILD)/tsan
+
+# What `make test` samples, in full: every allocation of small runs refused, a thousand recordings and
+# outputs killed.
+.PHONY: oom kill
+oom: build-tests
+	@OOM_STEP=1 BUILD=$(abspath $(BUILD)) sh tests/cli/oom.t
+kill: build-tests
+	@KILLS=1000 BUILD=$(abspath $(BUILD)) sh tests/cli/kill.t
 
 # libFuzzer on every parser, FUZZ_SECONDS each; new inputs land in build/fuzz/corpus. FUZZ picks
 # some of them: make fuzz FUZZ="db sql".
@@ -256,6 +270,7 @@ help:
 	@echo "make deps         install the Debian packages the build needs"
 	@echo "make check        lint, include arrows, format, headers that compile alone"
 	@echo "make asan, tsan   the tests under sanitizers"
+	@echo "make oom, kill    every allocation refused, a thousand kills (make test has a sample of each)"
 	@echo "make fuzz         libFuzzer on every parser (FUZZ_SECONDS=60 each, FUZZ=names)"
 	@echo "make fuzz-coverage  what the fuzzers' inputs reach of each parser"
 	@echo "make bench        speed, as a share of what the machine can do"

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/apart.h"
 #include "cli/metric.h"
 #include "db/replay.h"
 #include "model/core/mem.h"
 #include "viz/fig.h"
+#include "viz/fonts.h"
 
 struct options {
     hs_db_options db;
@@ -177,16 +179,21 @@ static int check_options(const struct options *opt, hs_fig_style *style) {
     return parse_range(opt->range, style);
 }
 
-static int run(const hs_call *call, const void *options) {
+static int draw(const hs_call *call, const void *options) {
     const struct options *opt = options;
     hs_source r = {0};
     hs_fig_style style;
     int rc = check_options(opt, &style);
     if (!rc) rc = hs_source_open(&r, call, 0, &opt->db, &opt->run);
+    if (!rc) rc = hs_fonts_load();
     if (!rc) rc = opt->head ? draw_map(&r, opt, &style) : draw_grid(&r, opt, &style);
     if (!rc) hs_note(call, "wrote %s", opt->file);
     hs_source_close(&r);
     return rc;
+}
+
+static int run(const hs_call *call, const void *options) {
+    return hs_apart(draw, call, options, ((const struct options *)options)->file);
 }
 
 static const hs_opt own[] = {

@@ -36,6 +36,7 @@ static int run_command(const hs_cmd *cmd, int argc, char **argv) {
     if (rc) goto out;
     if (globals.help) {
         hs_help_command(cmd, stdout);
+        rc = hs_help_rc();
         goto out;
     }
     hs_call call = {.cmd = cmd,
@@ -79,10 +80,24 @@ static int flush_stdout(int rc) {
                    errno ? strerror(errno) : "");
 }
 
+// A file that was mapped and then cut short: its last pages are no more. Only what a signal handler
+// may do is done; a database is sound without being closed.
+static void on_bus(int sig) {
+    static const char text[] =
+        "headscope: a file became shorter, or could not be read, while it was "
+        "in use (a model?): make it whole and run again; what was recorded is "
+        "kept, and record goes on with --resume\n";
+    (void)sig;
+    if (isatty(STDERR_FILENO)) (void)!write(STDERR_FILENO, "\r\033[K", 4);
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(HS_EXIT_FAILED);
+}
+
 int main(int argc, char **argv) {
     // Readers die quietly when their pipe closes, whatever the parent made of the signal.
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_IGN); // a file limit is a failed write like any other
+    signal(SIGBUS, on_bus);
     int rc = flush_stdout(dispatch(argc, argv));
     if (rc) fprintf(stderr, "headscope: %s\n", *hs_errmsg() ? hs_errmsg() : "failed");
     return hs_exit_of(rc);

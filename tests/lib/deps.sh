@@ -18,6 +18,7 @@ build libcjson-dev     pc:libcjson
 build libpcre2-dev     pc:libpcre2-8
 build libutf8proc-dev  pc:libutf8proc
 build libzstd-dev      pc:libzstd
+build libfontconfig-dev  pc:fontconfig
 build libcairo2-dev    pc:cairo
 build libpango1.0-dev  pc:pangocairo
 build fonts-dejavu-core  ls /usr/share/fonts/truetype/dejavu || fc-list | grep .
