@@ -117,6 +117,8 @@ const char *hs_nearest(const char *word, const char *(*next)(const void *ctx, in
 
 void hs_help_overview(FILE *to);
 void hs_help_command(const hs_cmd *cmd, FILE *to);
+// What the pages written so far came to: HS_ENOMEM when words of them found no memory.
+int hs_help_rc(void) HS_MUST_USE;
 // Whatever has that name: commands, topics, observers, data sets, queries, metrics, hook points,
 // tables of the database. HS_ENOTFOUND with a suggestion.
 int hs_help_word(const char *word, FILE *to) HS_MUST_USE;

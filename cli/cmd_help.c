@@ -3,10 +3,14 @@
 
 static int run(const hs_call *call, const void *options) {
     (void)options;
-    if (call->n_arg > 1) return hs_help_of(call->arg[0], call->arg[1], stdout);
-    if (call->n_arg) return hs_help_word(call->arg[0], stdout);
-    hs_help_overview(stdout);
-    return HS_OK;
+    int rc = HS_OK;
+    if (call->n_arg > 1)
+        rc = hs_help_of(call->arg[0], call->arg[1], stdout);
+    else if (call->n_arg)
+        rc = hs_help_word(call->arg[0], stdout);
+    else
+        hs_help_overview(stdout);
+    return rc ? rc : hs_help_rc();
 }
 
 const hs_cmd hs_cmd_help = {

@@ -110,6 +110,11 @@ void hs_help_command(const hs_cmd *cmd, FILE *to) {
     hs_doc_command(&d, cmd);
 }
 
+// Nothing else fails while a page is written.
+int hs_help_rc(void) {
+    return *hs_errmsg() ? HS_ENOMEM : HS_OK;
+}
+
 // ---- everything that has a name -------------------------------------------------------------
 
 static const char *command_at(int i) {

@@ -175,7 +175,7 @@ void hs_table_json(const hs_table *t, hs_jw *json, const char *key) {
     hs_jw_begin(json, '[');
     for (int64_t r = 0; r < hs_table_rows(t); r++) json_row(t, r, json);
     hs_jw_end(json, ']');
-    if (t->rc) json->out->rc = t->rc;
+    if (t->rc || hs_buf_rc(&t->text)) json->out->rc = HS_ENOMEM;
 }
 
 static int write_out(const hs_buf *b) {

@@ -55,6 +55,12 @@ static int quick_check(hs_db *db) {
     int rc = hs_sql_prepare(db, &s, "PRAGMA quick_check(1)");
     if (!rc) rc = hs_sql_step(db, s, &row);
     const char *text = !rc && row ? (const char *)sqlite3_column_text(s, 0) : NULL;
+    // A page that could not be read is told like a damaged one.
+    const char *code = text ? strstr(text, "error code=") : NULL;
+    const int why = code ? atoi(code + strlen("error code=")) & 0xff : SQLITE_OK;
+    if (!rc && (why == SQLITE_NOMEM || why == SQLITE_IOERR))
+        rc = hs_fail(why == SQLITE_NOMEM ? HS_ENOMEM : HS_EIO, "%s: reading: %s", db->path,
+                     why == SQLITE_NOMEM ? "out of memory" : sqlite3_errstr(why));
     if (!rc && (!text || strcmp(text, "ok") != 0))
         rc = hs_fail(HS_EFORMAT,
                      "%s: the database is damaged (%s): restore a copy, or record "

@@ -10,7 +10,8 @@
 
 int hs_sql_fail(hs_db *db, const char *doing) {
     const char *msg = sqlite3_errmsg(db->sql);
-    switch (sqlite3_errcode(db->sql) & 0xff) {
+    const int code = sqlite3_extended_errcode(db->sql);
+    switch (code == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : code & 0xff) {
     case SQLITE_NOTADB:
         return hs_fail(HS_EFORMAT, "%s: not a database file: name a headscope database", db->path);
     case SQLITE_CORRUPT:

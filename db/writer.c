@@ -127,7 +127,7 @@ int hs_writer_open(hs_writer **out, hs_db *db, size_t max_bytes) {
     if (pthread_create(&w->thread, NULL, work, w)) {
         hs_apply_close(w->apply);
         free(w);
-        return hs_fail(HS_E, "cannot start the writer's thread");
+        return hs_fail(HS_E, "cannot start the writer's thread: memory is out, or too many run");
     }
     *out = w;
     return HS_OK;

@@ -215,7 +215,10 @@ int hs_pool_open(hs_pool **out, int n_threads) {
         *w = (struct worker){.pool = p, .id = id};
         int err = pthread_create(&w->thread, NULL, worker_main, w);
         if (err)
-            rc = hs_fail(HS_E, "cannot start thread %d: %s", id, strerror(err));
+            rc = hs_fail(HS_E,
+                         "cannot start thread %d: %s: memory is out, or too many run: ask for "
+                         "fewer with --threads",
+                         id, strerror(err));
         else
             p->n_started = id;
     }

@@ -228,6 +228,7 @@ static int compile(hs_regex *re, const char *pattern, size_t n, const char *pcre
     pcre2_compile_context_free(context);
     if (!re->code) {
         PCRE2_UCHAR why[128];
+        if (code == PCRE2_ERROR_HEAP_FAILED) return hs_fail(HS_ENOMEM, "out of memory for a regex");
         pcre2_get_error_message(code, why, sizeof why);
         return hs_fail(HS_EUNSUPPORTED, "a regex is not understood (%s): %.*s", (const char *)why,
                        (int)(n < 200 ? n : 200), pattern);

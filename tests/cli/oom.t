@@ -1,0 +1,128 @@
+# Memory that runs out at an allocation of our choosing, alone or with all that follow: every command
+# ends in status 0 with its usual output, or in status 1 with one line that says so; what was in a
+# database stays, and an output is whole or as it was. Each command's first allocations, its last and
+# some between are tried; `make oom` tries all of them.
+. tests/cli/lib.sh
+shim=$BUILD/tests/cli/oom.so
+m=$DATA/llama_gqa.gguf
+if [ -n "${HS_SANITIZED-}" ] || [ ! -e "$shim" ]; then
+    skip "allocations that fail" "a sanitizer's allocators stand in the way"
+    finish
+    exit 0
+fi
+mkdir "$tmp/base"
+printf '{"tokens": [1, 2, 3, 1, 2, 3, 4]}\n{"tokens": [5, 6, 5]}\n' >"$tmp/base/p.jsonl"
+hs record "$m" -f "$tmp/base/p.jsonl" --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --observe sinks -o "$tmp/base/run.db"
+hs record "$m" -f "$tmp/base/p.jsonl" --maps all -o "$tmp/base/maps.db"
+for f in out.npz out.safetensors out.png out.jsonl; do echo old >"$tmp/base/$f"; done
+
+cat >"$tmp/oom.py" <<'END_PY'
+import concurrent.futures, os, re, shutil, subprocess, sys, tempfile
+sys.path.insert(0, "tests/cli")
+import dbcheck
+
+tmp, binary, shim, step, *command = sys.argv[1:]
+step = int(step) # 0: a sample
+base = tmp + "/base"
+def read(path):
+    if path.endswith(".db"): return os.path.getsize(path) and dbcheck.content(path)
+    with open(path, "rb") as f: return f.read()
+old = {f: read(f"{base}/{f}") for f in os.listdir(base)}
+
+VOLATILE = re.compile(rb'\d+\.\d+ s$|"seconds":[^,}]*|("|^  )(program|recording|decoding)[": ]+[0-9.]+( .?B)?', re.M)
+FONTS = re.compile(rb"^Fontconfig .*\n", re.M) # goes on without the rule that it had no memory for
+def run(**env):
+    cwd = tempfile.mkdtemp(dir=tmp)
+    for f in old: shutil.copy(f"{base}/{f}", cwd)
+    try:
+        p = subprocess.run([binary, *command], cwd=cwd, env=dict(os.environ, LD_PRELOAD=shim, **env), stdin=subprocess.DEVNULL,
+                           capture_output=True, timeout=60, start_new_session=True)
+        p.stdout = VOLATILE.sub(b"", p.stdout)
+        p.files = {f: read(f"{cwd}/{f}") for f in os.listdir(cwd) if not re.search(r"\.db-(wal|shm|journal)$", f)}
+        return p
+    finally: shutil.rmtree(cwd)
+
+def count(who):
+    path = f"{tmp}/count"
+    run(OOM_WHO=who, OOM_COUNT=path)
+    n = sum(int(line) for line in open(path))
+    os.unlink(path)
+    return n
+
+usual = run()
+if usual.returncode: sys.exit(f"#   failed with memory: {usual.stderr}")
+
+def wrong(who, at, rest):
+    try: p = run(OOM_WHO=who, OOM_AT=str(at), OOM_REST=rest)
+    except subprocess.TimeoutExpired: return "hangs"
+    except dbcheck.Damage as e: return str(e)
+    if p.returncode == 0:
+        if p.stdout != usual.stdout: return f"prints {p.stdout[:300]}"
+        if FONTS.sub(b"", p.stderr) != usual.stderr: return f"says {p.stderr[:300]}"
+        return next((f"leaves another {f}" for f in {**p.files, **usual.files} if p.files.get(f) != usual.files.get(f)), None)
+    if p.returncode != 1: return f"ends with {p.returncode}: {p.stderr[-300:]}"
+    text = p.stderr.decode("utf-8", "replace")
+    if text.count("\n") != 1 or not text.startswith("headscope: ") or "memory" not in text.lower(): return f"says {text[-300:]!r}"
+    # Help is written word by word; GLib tells a broken assertion on stdout.
+    if not usual.stdout.startswith(p.stdout) and command[0] not in ("help", "heatmap"): return f"prints {p.stdout[:300]}"
+    for f, b in p.files.items():
+        if b in (old.get(f), usual.files.get(f)): continue
+        if f.endswith(".png") and b.endswith(b"IEND\xaeB`\x82"): continue # drawn with fewer fonts, and said so
+        if not f.endswith(".db"): return f"leaves half of {f}"
+        for t, rows in (old.get(f) or {}).items(): # a run's status may change
+            if len(b[t]) < len(rows) or not set(rows) <= set(b[t]): return f"loses rows of {t} in {f}"
+    return None
+
+# Without `step`: the first ones densely, then wider and wider apart, and the last.
+def chosen(n):
+    if step: return range(1, n + 1, step)
+    at, out = 1.0, {n}
+    while at <= n:
+        out.add(int(at))
+        at = max(at + 1, at * 2.5)
+    return sorted(out)
+
+tries, bad, failed = 0, {}, 0
+with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for who in ("main", "other"):
+        n = count(who)
+        if not n: continue
+        jobs = [(at, rest) for at in chosen(n) for rest in "01"]
+        for (at, rest), what in zip(jobs, pool.map(lambda j: wrong(who, *j), jobs)):
+            tries += 1
+            if not what: continue
+            failed += 1
+            key = re.sub(r"\d+", "N", what)
+            bad.setdefault(key, []).append((who, at, rest, what))
+print(f"#   {tries} runs, {failed} wrong")
+for cases in bad.values():
+    print("#  ", len(cases), "times, as at", *cases[0][:3], "and", *cases[-1][:3], ":", cases[0][3])
+sys.exit(bool(bad))
+END_PY
+starved() { python3 "$tmp/oom.py" "$tmp" "$HEADSCOPE" "$shim" "${OOM_STEP:-0}" "$@"; }
+t "recording" starved record "$m" -f p.jsonl --maps all --acts logits --observe sinks,massive --observe stripes --threads 1 -o run.db
+t "recording on two threads" starved record "$m" -f p.jsonl --generate 2 --threads 2 -q --json -o run.db
+t "into a new database" starved record "$m" -f p.jsonl --threads 1 -o new.db
+t "resuming" starved record "$m" -f p.jsonl --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --threads 1 --resume -o run.db
+t "observers" starved observe 1 spread,stripes --db maps.db
+t "runs" starved runs --db run.db
+t "a run" starved show --db run.db --json
+t "heads" starved heads --metric sink_alpha0 --db run.db
+t "a token's attention" starved attend --head L1H1 --from 3 --db run.db
+t "a named query" starved query sink_rate --json --db run.db
+t "own SQL" starved query "select att_row(map_id, 1) from map_chunk" --csv --db run.db
+t "export as npz" starved export --db run.db --what maps,tokens -o out.npz
+t "export as safetensors" starved export --db run.db --what maps,acts -o out.safetensors
+t "decoding" starved generate "$m" -f p.jsonl -n 3 --threads 1
+t "evaluating" starved eval "$m" -f p.jsonl --per-token --json --threads 1
+t "the laws" starved verify "$m" --threads 1
+t "a model" starved info "$m"
+t "a model in safetensors" starved info "$DATA/llama_gqa" --json
+t "tokens" starved tokens "$DATA/tok_smollm" -p 'Hello, world'
+t "tokens of a GGUF" starved tokens "$DATA/tok_gguf_llama/tok.gguf" -p 'Hello, world' --json
+t "a data set" starved dataset repeat:k=5,n=3 --n-vocab 40 -o out.jsonl
+t "help" starved help record
+t "lists" starved list observers --json
+t "a picture" starved heatmap --db run.db --grid entropy_nats -o out.png
+t "a map" starved heatmap --db run.db --head L0H0 -o out.png
+finish
