@@ -1,8 +1,9 @@
--- title: What a position looks at through one head, strongest first (needs the map)
+-- title: What a position looks at through one head, strongest first
 -- param: layer = 0 : layer
 -- param: head = 0 : query head
 -- param: query = 0 : position that looks
 -- param: top = 10 : how many keys
+-- needs: :maps
 SELECT k.key AS position, t.token_id, t.text AS token, k.weight
 FROM (SELECT id FROM prompt
       WHERE run_id = :run AND (:prompt IS NULL OR id = :prompt) ORDER BY ord LIMIT 1) AS p

@@ -90,6 +90,7 @@ static void test_all_named(void **state) {
             assert_true(name[0] && fallback[0] && help[0]);
             assert_null(strchr(name, ' '));
         }
+        if (strstr(i->text, ":other")) continue; // there is one run
         int rows = 0;
         hs_query *q = start(f, i->name, NULL);
         while (next(q)) rows++;
