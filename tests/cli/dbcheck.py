@@ -23,8 +23,9 @@ def _prompt_of(db, table, depth=0):
     return None
 
 
-# Every table's rows without the columns that tell times, and the prompt that each belongs to.
-def content(path):
+# Every table's rows without the columns that tell times, and the prompt that each belongs to; `but`
+# leaves out more columns.
+def content(path, but="$^"):
     db = sqlite3.connect(path)
     try:
         got = db.execute("pragma integrity_check").fetchone()
@@ -35,7 +36,7 @@ def content(path):
         out = {}
         for (t,) in db.execute("select name from sqlite_schema where type = 'table' order by 1").fetchall():
             names = [r[1] for r in db.execute(f"pragma table_info({t})")]
-            cols = ", ".join(f"{t}.{n}" for n in names if not SKIP.search(n))
+            cols = ", ".join(f"{t}.{n}" for n in names if not SKIP.search(n) and not re.search(but, n))
             prompt = (_prompt_of(db, t) or "null").format(t)
             out[t] = db.execute(f"select {prompt}, {cols} from {t} order by {cols}").fetchall()
         return out

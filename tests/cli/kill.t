@@ -1,64 +1,63 @@
-# A recording that is stopped at any moment, by a signal that cannot be caught or by one that can:
-# what was committed is whole prompts in a sound database, and --resume ends in the content of an
-# unbroken recording. By hand, more of it or on another model:
+# Work that is stopped at any moment, by a signal that cannot be caught or by one that can: what was
+# committed is whole prompts in a sound database, --resume ends in the content of an unbroken
+# recording, and an output file is whole or as it was. `make kill` stops a thousand; by hand, more of
+# it or on another model:
 #     KILLS=200 KILL_MODEL=model.gguf KILL_PROMPTS='repeat:k=32,n=10' BUILD=$PWD/build sh tests/cli/kill.t
 . tests/cli/lib.sh
 m=${KILL_MODEL:-$DATA/llama_gqa.gguf}
-kills=${KILLS:-30}
-[ -z "${KILLS-}" ] && [ -n "${HS_SANITIZED-}" ] && kills=10
+kills=${KILLS:-42}
+[ -z "${KILLS-}" ] && [ -n "${HS_SANITIZED-}" ] && kills=20
 "$HEADSCOPE" dataset "${KILL_PROMPTS:-repeat:k=20,n=40}" -m "$m" -o "$tmp/p.jsonl" 2>"$err" ||
     "$HEADSCOPE" dataset "${KILL_PROMPTS:-repeat:k=20,n=40}" --n-vocab 40 -o "$tmp/p.jsonl"
 
 cat >"$tmp/kill.py" <<'END_PY'
-import glob, os, random, re, shutil, signal, sqlite3, subprocess, sys, time
+import glob, os, random, re, shutil, signal, subprocess, sys, time
+sys.path.insert(0, "tests/cli")
+import dbcheck
 
-tmp, binary, model, how, times, seed = sys.argv[1:]
+tmp, binary, model, how, times, seed, *words = sys.argv[1:]
 times, rng = int(times), random.Random(int(seed))
-ACTS = "blocks.*.hook_resid_post,logits"
-SKIP = re.compile("_at|wall|second|time|argv|status|duration|_ms|command")
-SIGNAL = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM}[how]
-
-def command(db):
-    return [binary, "record", model, "-f", f"{tmp}/p.jsonl", "--maps", "all", "--acts", ACTS,
-            "--observe", "sinks,massive", "--observe", "stripes", "-q", "-o", db]
+SIGNAL = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM}.get(how, signal.SIGKILL)
 
 def fail(*what):
     print("#  ", *what)
     sys.exit(1)
 
-# Every table's rows without the columns that tell times, and the prompt that each belongs to.
-def content(path):
-    db = sqlite3.connect(path)
-    if (got := db.execute("pragma integrity_check").fetchone()) != ("ok",): fail(path, got)
-    if db.execute("pragma foreign_key_check").fetchall(): fail(path, "foreign keys")
-    names = [n for n, in db.execute("select name from sqlite_schema where type = 'table' order by 1")]
-    def prompt_of(table, depth=0):
-        if table == "prompt": return "{0}.id"
-        for _, _, parent, column, to, *_ in db.execute(f"pragma foreign_key_list({table})"):
-            up = prompt_of(parent, depth + 1) if depth < 4 else None
-            if up == "{0}.id": return "{0}." + column
-            if up:
-                alias = f"{parent}_{depth}"
-                return f"(select {up.format(alias)} from {parent} {alias} where {alias}.{to or 'id'} = {{0}}.{column})"
-        return None
-    out = {}
-    for t in names:
-        cols = ", ".join(f"{t}.{r[1]}" for r in db.execute(f"pragma table_info({t})") if not SKIP.search(r[1]))
-        prompt = (prompt_of(t) or "null").format(t)
-        out[t] = db.execute(f"select {prompt}, {cols} from {t} order by {cols}").fetchall()
-    db.close()
-    return out
+def content(path, but="$^"):
+    try: return dbcheck.content(path, but)
+    except dbcheck.Damage as e: fail(e)
 
-def same(a, b, what):
-    for t in sorted(set(a) | set(b)):
-        if a.get(t) != b.get(t): fail(what, "table", t, "differs:", len(a.get(t, [])), len(b.get(t, [])))
+def remove(pattern):
+    for f in glob.glob(pattern): os.unlink(f)
 
-# A copy is looked at: opening the file itself would fold its log in.
-def look(db, whole):
-    for f in glob.glob(tmp + "/look.db*"): os.unlink(f)
-    if not os.path.exists(db) or not sum(os.path.getsize(f) for f in glob.glob(db + "*")): return 0
+def copy(db, to): # with its log: opening the file itself would fold that in
+    remove(to + "*")
     for end in ("", "-wal", "-journal"):
-        if os.path.exists(db + end): shutil.copy(db + end, tmp + "/look.db" + end)
+        if os.path.exists(db + end): shutil.copy(db + end, to + end)
+
+# Runs a command and stops it after a random part of the time that it usually takes.
+def stopped(command, longest):
+    p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try: p.wait(rng.uniform(0, 1.05) * longest)
+    except subprocess.TimeoutExpired: p.send_signal(SIGNAL)
+    text = p.communicate()[1].decode()
+    if p.returncode == 130 and not re.fullmatch(r"headscope: interrupted.*\n", text): fail("said", repr(text))
+    if p.returncode not in (0, 130, -SIGNAL): fail("ended with", p.returncode, text)
+    return p.returncode, text
+
+def timed(command):
+    began = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+# ---- recordings -----------------------------------------------------------------------------
+def record(db):
+    return [binary, "record", model, "-f", f"{tmp}/p.jsonl", "--maps", "all", "--acts", "blocks.*.hook_resid_post,logits",
+            "--observe", "sinks,massive", "--observe", "stripes", "-q", "-o", db]
+
+def look(db, whole): # how many prompts it holds, each of them whole
+    if not os.path.exists(db) or not sum(os.path.getsize(f) for f in glob.glob(db + "*")): return 0
+    copy(db, tmp + "/look.db")
     part = content(tmp + "/look.db")
     if not part.get("run"): return 0
     last = max([r[0] for r in part["prompt"]], default=0)
@@ -67,49 +66,103 @@ def look(db, whole):
         if rows != want and (last or not set(rows) <= set(want)): fail(f"after {last} prompts table {t} differs")
     return last
 
-whole_db = tmp + "/whole.db"
-began = time.monotonic()
-if not os.path.exists(whole_db): subprocess.run(command(whole_db), check=True, stdout=subprocess.DEVNULL)
-else: subprocess.run(command(tmp + "/timing.db"), check=True, stdout=subprocess.DEVNULL)
-took = time.monotonic() - began
-if os.path.exists(tmp + "/timing.db"): os.unlink(tmp + "/timing.db")
-whole = content(whole_db)
-n_prompt, done, hit, partial, rounds = len(whole["prompt"]), 0, 0, 0, 0
-deadline = time.monotonic() + 120 + 10 * times * took
-while hit < times:
-    if time.monotonic() > deadline: fail("only", hit, "of", times, "recordings were hit")
-    db, held, attempt = f"{tmp}/{how}.db", 0, 0
-    for f in glob.glob(db + "*"): os.unlink(f)
-    while True: # until it is complete
-        attempt += 1
-        stop = attempt < 6 and hit < times
-        p = subprocess.Popen(command(db) + (["--resume"] if attempt > 1 else []),
-                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if stop:
-            try: p.wait(rng.uniform(0, 1.05) * took * max(0.2, 1 - held / n_prompt))
-            except subprocess.TimeoutExpired: p.send_signal(SIGNAL)
-        text = p.communicate()[1].decode()
-        if p.returncode == 0:
-            if text: fail("said", text)
-            break
-        if not stop: fail("the resumed recording ended with", p.returncode, text)
-        hit += 1
-        if p.returncode == 130:
-            if not re.fullmatch(r"headscope: interrupted.*\n", text): fail("said", repr(text))
-            if "--resume" not in text and look(db, whole) > held: fail("said", repr(text))
-        elif p.returncode != -SIGNAL: fail("ended with", p.returncode, text)
-        now = look(db, whole)
-        if now < held: fail("held", held, "prompts, now", now)
-        partial += held < now < n_prompt
-        held = now
-    rounds += 1
-    same(content(db), whole, "resumed")
-    if glob.glob(db + "-*"): fail("left behind:", glob.glob(db + "-*"))
-print(f"#   {hit} stopped, {partial} of them with new prompts, {rounds} recordings completed")
-if times > 5 and not partial: fail("no recording was stopped halfway")
+def recordings():
+    hit, partial, rounds, db = 0, 0, 0, f"{tmp}/{how}.db"
+    if not os.path.exists(tmp + "/whole.db"): timed(record(tmp + "/whole.db"))
+    took = timed(record(tmp + "/timing.db"))
+    remove(tmp + "/timing.db*")
+    whole = content(tmp + "/whole.db")
+    n_prompt = len(whole["prompt"])
+    deadline = time.monotonic() + 120 + 10 * times * took
+    while hit < times:
+        if time.monotonic() > deadline: fail("only", hit, "of", times, "recordings were hit")
+        held, attempt = 0, 0
+        remove(db + "*")
+        while True: # until it is complete
+            attempt += 1
+            stop = attempt < 6 and hit < times
+            longest = took * max(0.2, 1 - held / n_prompt) if stop else 1000
+            rc, text = stopped(record(db) + (["--resume"] if attempt > 1 else []), longest)
+            if rc == 0:
+                if text: fail("said", text)
+                break
+            if not stop: fail("the resumed recording ended with", rc, text)
+            hit += 1
+            if rc == 130 and "--resume" not in text and look(db, whole) > held: fail("said", repr(text))
+            now = look(db, whole)
+            if now < held: fail("held", held, "prompts, now", now)
+            partial += held < now < n_prompt
+            held = now
+        rounds += 1
+        if what := dbcheck.differs(content(db), whole): fail("resumed:", what)
+        if glob.glob(db + "-*"): fail("left behind:", glob.glob(db + "-*"))
+    print(f"#   {hit} stopped, {partial} of them with new prompts, {rounds} recordings completed")
+    if times > 5 and not partial: fail("no recording was stopped halfway")
+
+# ---- observers on what is recorded ----------------------------------------------------------
+NUMBERS = "^id$|^analysis_run_id$" # rows that are written again get new ones
+
+def observing():
+    db, hit = tmp + "/observed.db", 0
+    command = [binary, "observe", "1", "spread", "echo", "-q", "--db", db]
+    copy(tmp + "/whole.db", db)
+    before, took = content(db), timed(command)
+    after, values = content(db), content(db, NUMBERS)
+    for _ in range(20 * times):
+        if hit == times: break
+        copy(tmp + "/whole.db", db)
+        hit += stopped(command, took)[0] != 0
+        copy(db, tmp + "/look.db")
+        part = content(tmp + "/look.db")
+        for t in after:
+            if not set(before[t]) <= set(part[t]) <= set(after[t]): fail(f"table {t} lost or has what it should not")
+        timed(command)
+        if what := dbcheck.differs(content(db, NUMBERS), values): fail("observed again:", what)
+        if glob.glob(db + "-*"): fail("left behind:", glob.glob(db + "-*"))
+    print(f"#   {hit} stopped")
+    if hit < times: fail("too few")
+
+# ---- output files ---------------------------------------------------------------------------
+def output():
+    ending, *words_ = words
+    out, hit, kept, late = f"{tmp}/out/a.{ending}", 0, 0, 0
+    os.makedirs(tmp + "/out", exist_ok=True)
+    command = [binary, *words_, "-q", "-o", out]
+    took = timed(command)
+    with open(out, "rb") as f: whole = f.read()
+    for _ in range(20 * times):
+        if hit == times: break
+        old = rng.choice((None, b"old"))
+        if os.path.exists(out): os.unlink(out)
+        if old:
+            with open(out, "wb") as f: f.write(old)
+        rc, _ = stopped(command, took)
+        hit += rc != 0
+        got = open(out, "rb").read() if os.path.exists(out) else None
+        if got != whole and (rc == 0 or got != old): fail("after", rc, "the output is neither whole nor as it was")
+        kept += rc != 0 and got == old
+        late += rc != 0 and got == whole
+        if len(os.listdir(tmp + "/out")) > 2: fail("left behind:", os.listdir(tmp + "/out"))
+    timed(command)
+    if os.listdir(tmp + "/out") != [f"a.{ending}"]: fail("left behind:", os.listdir(tmp + "/out"))
+    remove(tmp + "/out/*")
+    print(f"#   {hit} stopped: {kept} outputs as they were, {late} whole already")
+    if hit < times: fail("too few")
+
+{"observe": observing, "output": output}.get(how, recordings)()
 END_PY
-stopped() { python3 "$tmp/kill.py" "$tmp" "$HEADSCOPE" "$m" "$@"; }
-t "stopped by SIGKILL and resumed" stopped kill "$kills" 1
-t "stopped by SIGINT and resumed" stopped int $((kills / 3)) 2
-t "stopped by SIGTERM and resumed" stopped term $((kills / 3)) 3
+killed() { python3 "$tmp/kill.py" "$tmp" "$HEADSCOPE" "$m" "$@"; }
+share() { echo $((kills * $1 / 100 + 1)); }
+t "recordings stopped by SIGKILL and resumed" killed kill "$(share 45)" 1
+t "by SIGINT" killed int "$(share 10)" 2
+t "by SIGTERM" killed term "$(share 10)" 3
+t "observers stopped and run again" killed observe "$(share 10)" 4
+db=$tmp/whole.db
+seed=5
+for ending in npz safetensors csv json; do
+    t "exports to $ending stopped" killed output "$(share 4)" $seed $ending export --db "$db"
+    seed=$((seed + 1))
+done
+t "pictures stopped" killed output "$(share 5)" 10 png heatmap --db "$db" --grid entropy_nats
+t "data sets stopped" killed output "$(share 4)" 11 jsonl dataset repeat:k=200,n=4000 --n-vocab 400
 finish

@@ -94,7 +94,7 @@ with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             failed += 1
             key = re.sub(r"\d+", "N", what)
             bad.setdefault(key, []).append((who, at, rest, what))
-print(f"#   {tries} runs, {failed} wrong")
+print(f"#   {tries} runs, {failed} wrong", flush=True)
 for cases in bad.values():
     print("#  ", len(cases), "times, as at", *cases[0][:3], "and", *cases[-1][:3], ":", cases[0][3])
 sys.exit(bool(bad))
@@ -123,6 +123,8 @@ t "tokens of a GGUF" starved tokens "$DATA/tok_gguf_llama/tok.gguf" -p 'Hello, w
 t "a data set" starved dataset repeat:k=5,n=3 --n-vocab 40 -o out.jsonl
 t "help" starved help record
 t "lists" starved list observers --json
+# Most of what a picture asks for is asked for by Pango and Fontconfig, in a process of their own.
+OOM_STEP=${OOM_STEP:+$((OOM_STEP * 20))}
 t "a picture" starved heatmap --db run.db --grid entropy_nats -o out.png
 t "a map" starved heatmap --db run.db --head L0H0 -o out.png
 finish
