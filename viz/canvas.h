@@ -1,13 +1,14 @@
-// The drawing surface: measured text in any script, exact rectangles. canvas.c is the only file
-// that knows Cairo and Pango. Text and positions are in points, rectangles in pixels; (0, 0) is the
-// top left corner. The same calls give the same pixels on every run with the same fonts.
+// The drawing surface: measured text in any script, exact rectangles; pixels, SVG or PDF from the
+// same calls. canvas.c is the only file that knows Cairo and Pango. Text, lines and dots are placed
+// in points, rectangles in pixels; (0, 0) is the top left corner. The same calls give the same
+// output on every run with the same fonts.
 #ifndef HS_VIZ_CANVAS_H
 #define HS_VIZ_CANVAS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/core/err.h"
+#include "model/core/buf.h"
 
 typedef struct hs_canvas hs_canvas;
 
@@ -32,10 +33,11 @@ int hs_canvas_open(hs_canvas **out, double dpi) HS_MUST_USE;
 void hs_canvas_close(hs_canvas *);
 hs_extent hs_canvas_measure(hs_canvas *, const hs_text *);
 
-// Gives the canvas its pixels, all of one colour (0xRRGGBB, as everywhere here); what was drawn
-// before is gone.
-// HS_ENOMEM when they do not fit.
-int hs_canvas_begin(hs_canvas *, int width, int height, uint32_t colour) HS_MUST_USE;
+// Begins a picture, all of one colour (0xRRGGBB, as everywhere here); what was drawn before is
+// gone. HS_ENOMEM when its pixels do not fit.
+enum hs_output { HS_OUTPUT_PIXELS, HS_OUTPUT_SVG, HS_OUTPUT_PDF };
+int hs_canvas_begin(hs_canvas *, enum hs_output, int width, int height,
+                    uint32_t colour) HS_MUST_USE;
 // Draws a text from its first baseline's left end at (x, y) points; turned = upwards.
 void hs_canvas_text(hs_canvas *, const hs_text *, double x, double y, bool turned, uint32_t colour);
 // A connected line through n points (x and y by turns) and a filled dot, in points.
@@ -45,8 +47,19 @@ void hs_canvas_dot(hs_canvas *, double x, double y, double r, uint32_t colour);
 void hs_canvas_fill(hs_canvas *, int x, int y, int w, int h, uint32_t colour);
 // The same, only where a pixel lies on a pattern of diagonal lines `period` pixels apart.
 void hs_canvas_hatch(hs_canvas *, int x, int y, int w, int h, int period, uint32_t colour);
+// Between these two, fills and hatches inside the rectangle become one picture, pixel by pixel, so
+// that no viewer shows seams between neighbours. `colour` is its ground where pixels are not the
+// output anyway. HS_ENOMEM.
+int hs_canvas_raster(hs_canvas *, int x, int y, int w, int h, uint32_t colour) HS_MUST_USE;
+void hs_canvas_raster_end(hs_canvas *);
 // The finished pixels, 0x00RRGGBB, *stride of them a row, valid until the canvas is closed or drawn
 // on. HS_E when drawing failed.
 int hs_canvas_pixels(hs_canvas *, const uint32_t **out, int *stride) HS_MUST_USE;
+// The finished document (SVG, PDF), valid as long. title, subject and keywords go into a PDF, NULL
+// for none. HS_ENOMEM, HS_E. Nothing can be drawn afterwards.
+typedef struct hs_canvas_about {
+    const char *title, *subject, *keywords;
+} hs_canvas_about;
+int hs_canvas_document(hs_canvas *, const hs_canvas_about *, const hs_buf **out) HS_MUST_USE;
 
 #endif

@@ -1,5 +1,5 @@
-// Figures: what is drawn, as plain data; a laid-out page; the file. Cairo and Pango draw (text in
-// any script), libpng writes PNG (png.c). Bytes are the same on every run with the same fonts.
+// Figures: what is drawn, as plain data; a laid-out page; the file (PNG, SVG, PDF). Text in any
+// script. Bytes are the same on every run with the same fonts.
 #ifndef HS_VIZ_FIG_H
 #define HS_VIZ_FIG_H
 
@@ -70,11 +70,12 @@ void hs_fig_close(hs_fig *);
 // The laid-out page, valid until the figure is closed.
 const hs_page *hs_fig_page(const hs_fig *);
 
-// Draws the page into a file; path ends in .png. meta: pairs of key, value for the PNG's text
-// chunks, ended by NULL, or NULL; Title, Description (the subtitle), Software and, with a colour
-// scale, cmap, vmin, vmax and centre (where there is one) are added. Written beside and renamed: on
-// failure path holds what it held before. HS_EARG (ending, key), HS_EIO (naming the path),
-// HS_ENOMEM, HS_E.
+// Draws the page into a file whose path ends in .png, .svg or .pdf; the three look alike. meta: pairs
+// of key, value, ended by NULL, or NULL. A PNG keeps them as text chunks, an SVG as <metadata>, a
+// PDF as keywords; Title, Description (the subtitle), Software and, with a colour scale, cmap, vmin,
+// vmax and centre (where there is one) are added. Written beside and renamed: on failure path holds
+// what it held before. HS_EARG (ending, key), HS_EIO (naming the path), HS_ENOMEM, HS_E. May be
+// called again, for another file.
 int hs_fig_save(hs_fig *, const char *const *meta, const char *path) HS_MUST_USE;
 
 // Colour maps: name, whether diverging, and the colour at t in [0, 1] as 0xRRGGBB.

@@ -70,7 +70,7 @@ static void edge(const hs_page *p, const hs_cells *c, int64_t row, int64_t col, 
         fill(p, (hs_rect){r.x, r.y + r.h - t, r.w, t}, HS_INK_FRAME);
 }
 
-static void cells(const hs_page *p, const hs_cells *c) {
+static void each_cell(const hs_page *p, const hs_cells *c) {
     for (int64_t row = 0; row < c->n_row; row++)
         for (int64_t col = 0; col < c->n_col; col++) {
             uint32_t ink = c->ink[row * c->n_col + col];
@@ -85,34 +85,46 @@ static void cells(const hs_page *p, const hs_cells *c) {
         }
 }
 
-int hs_paint(const hs_page *p) {
-    int rc = hs_canvas_begin(p->canvas, p->width, p->height, colour(p, HS_INK_PAGE));
-    for (int64_t i = 0; i < p->n_shape && !rc; i++) {
-        const hs_shape *s = &p->shape[i];
-        switch (s->kind) {
-        case HS_SHAPE_FILL:
-            fill(p, s->rect, s->ink);
-            break;
-        case HS_SHAPE_HATCH:
-            hatch(p, s->rect, s->ink);
-            break;
-        case HS_SHAPE_FRAME:
-            frame(p, s->rect, s->ink);
-            break;
-        case HS_SHAPE_CELLS:
-            cells(p, &s->cells);
-            break;
-        case HS_SHAPE_LINE:
-            hs_canvas_line(p->canvas, &s->line.at->x, s->line.n, s->line.width, colour(p, s->ink));
-            break;
-        case HS_SHAPE_DOT:
-            hs_canvas_dot(p->canvas, s->dot.x, s->dot.y, s->dot.r, colour(p, s->ink));
-            break;
-        case HS_SHAPE_LABEL:
-            hs_canvas_text(p->canvas, &s->label.text, s->label.x, s->label.y, s->label.turned,
-                           colour(p, s->ink));
-            break;
-        }
+// Cells that touch become one picture.
+static int cells(const hs_page *p, const hs_cells *c) {
+    hs_rect r = c->rect;
+    int rc = HS_OK;
+    if (!c->gap) rc = hs_canvas_raster(p->canvas, r.x, r.y, r.w, r.h, colour(p, HS_INK_PAGE));
+    if (!rc) each_cell(p, c);
+    if (!c->gap) hs_canvas_raster_end(p->canvas);
+    return rc;
+}
+
+static int shape(const hs_page *p, const hs_shape *s) {
+    hs_canvas *c = p->canvas;
+    const hs_label *l = &s->label;
+    switch (s->kind) {
+    case HS_SHAPE_FILL:
+        fill(p, s->rect, s->ink);
+        break;
+    case HS_SHAPE_HATCH:
+        hatch(p, s->rect, s->ink);
+        break;
+    case HS_SHAPE_FRAME:
+        frame(p, s->rect, s->ink);
+        break;
+    case HS_SHAPE_CELLS:
+        return cells(p, &s->cells);
+    case HS_SHAPE_LINE:
+        hs_canvas_line(c, &s->line.at->x, s->line.n, s->line.width, colour(p, s->ink));
+        break;
+    case HS_SHAPE_DOT:
+        hs_canvas_dot(c, s->dot.x, s->dot.y, s->dot.r, colour(p, s->ink));
+        break;
+    case HS_SHAPE_LABEL:
+        hs_canvas_text(c, &l->text, l->x, l->y, l->turned, colour(p, s->ink));
+        break;
     }
+    return HS_OK;
+}
+
+int hs_paint(const hs_page *p, enum hs_output output) {
+    int rc = hs_canvas_begin(p->canvas, output, p->width, p->height, colour(p, HS_INK_PAGE));
+    for (int64_t i = 0; i < p->n_shape && !rc; i++) rc = shape(p, &p->shape[i]);
     return rc;
 }

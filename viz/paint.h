@@ -4,7 +4,7 @@
 
 #include "viz/page.h"
 
-// Gives the page's canvas its pixels and draws everything. HS_ENOMEM, HS_E.
-int hs_paint(const hs_page *) HS_MUST_USE;
+// Draws everything on the page's canvas. HS_ENOMEM, HS_E.
+int hs_paint(const hs_page *, enum hs_output) HS_MUST_USE;
 
 #endif

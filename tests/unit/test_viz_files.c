@@ -6,9 +6,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
-#include <unistd.h>
-
 #include <png.h>
 
 #include "tests/unit/viz_common.h"
@@ -25,7 +22,7 @@ static void rectangles_are_cut(void **state) {
     const uint32_t *pixel;
     int stride;
     assert_int_equal(hs_canvas_open(&c, 72), HS_OK);
-    assert_int_equal(hs_canvas_begin(c, 9, 5, PAPER), HS_OK);
+    assert_int_equal(hs_canvas_begin(c, HS_OUTPUT_PIXELS, 9, 5, PAPER), HS_OK);
     hs_canvas_fill(c, 7, -3, 100, 5, 0x112233);
     hs_canvas_fill(c, -4, 4, 6, 100, 0x445566);
     assert_int_equal(hs_canvas_pixels(c, &pixel, &stride), HS_OK);
@@ -35,12 +32,6 @@ static void rectangles_are_cut(void **state) {
                                                     : x < 2 && y == 4 ? 0x445566
                                                                       : PAPER);
     hs_canvas_close(c);
-}
-
-static int zero_row(void *ctx, int64_t m, int64_t i, float *out) {
-    (void)m, (void)i;
-    memset(out, 0, (size_t) * (const int64_t *)ctx * sizeof *out);
-    return HS_OK;
 }
 
 static void allow(bool *allowed, const hs_page *p, hs_box b) {
@@ -66,7 +57,7 @@ static void ink_stays_in_its_boxes(void **state) {
     const hs_page *p = hs_fig_page(d);
     int stride, inked = 0;
     const uint32_t *pixel;
-    assert_int_equal(hs_paint(p), HS_OK);
+    assert_int_equal(hs_paint(p, HS_OUTPUT_PIXELS), HS_OK);
     assert_int_equal(hs_canvas_pixels(p->canvas, &pixel, &stride), HS_OK);
     bool *allowed = calloc((size_t)p->width * (size_t)p->height, 1);
     for (int64_t i = 0; i < p->n_shape; i++) {
@@ -93,39 +84,6 @@ static void ink_stays_in_its_boxes(void **state) {
     free(allowed);
     free(label);
     hs_fig_close(d);
-}
-
-static char folder[64];
-
-static const char *path_of(const char *name) {
-    static char path[2][512];
-    static int turn;
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
-static int setup(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/hs-viz-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int entries(bool delete) {
-    DIR *d = opendir(folder);
-    int n = 0;
-    for (struct dirent *e; d && (e = readdir(d));) {
-        n += e->d_name[0] != '.';
-        if (delete &&e->d_name[0] != '.') remove(path_of(e->d_name));
-    }
-    if (d) closedir(d);
-    return n;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    entries(true);
-    return rmdir(folder);
 }
 
 typedef struct image {
@@ -355,7 +313,7 @@ static void refusals(void **state) {
         assert_int_equal(draw_grid(&grid, &bad[i], NULL, ok), HS_EARG);
         assert_null(strchr(hs_errmsg(), '\n'));
     }
-    assert_int_equal(draw_map(&map, NULL, NULL, "a.svg"), HS_EARG);
+    assert_int_equal(draw_map(&map, NULL, NULL, "a.jpg"), HS_EARG);
     assert_int_equal(draw_map(&map, NULL, NULL, ".png"), HS_EARG);
     assert_int_equal(draw_map(&map, NULL, NULL, ""), HS_EARG);
     const char *meta[] = {" bad key", "v", NULL};

@@ -2,10 +2,12 @@
 #ifndef HS_TESTS_VIZ_COMMON_H
 #define HS_TESTS_VIZ_COMMON_H
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "viz/label.h"
 #include "viz/page.h"
@@ -57,6 +59,13 @@ static inline int matrix_row(void *ctx, int64_t m, int64_t i, float *out) {
         memcpy(out, w->at + (m * w->n_q + i) * w->n_k, (size_t)w->n_k * sizeof *out);
     else
         memset(out, 0, (size_t)w->n_k * sizeof *out);
+    return HS_OK;
+}
+
+// Rows of zeroes; ctx holds n_k.
+static inline int zero_row(void *ctx, int64_t m, int64_t i, float *out) {
+    (void)m, (void)i;
+    memset(out, 0, (size_t) * (const int64_t *)ctx * sizeof *out);
     return HS_OK;
 }
 
@@ -129,6 +138,41 @@ static inline void check_page(const hs_page *p) {
             }
         }
     }
+}
+
+// ---- a folder for one test
+
+static char folder[64];
+
+static inline const char *path_of(const char *name) {
+    static char path[2][512];
+    static int turn;
+    turn = !turn;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+static inline int setup(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/hs-viz-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static inline int entries(bool delete) {
+    DIR *d = opendir(folder);
+    int n = 0;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        n += e->d_name[0] != '.';
+        if (delete &&e->d_name[0] != '.') remove(path_of(e->d_name));
+    }
+    if (d) closedir(d);
+    return n;
+}
+
+static inline int teardown(void **state) {
+    (void)state;
+    entries(true);
+    return rmdir(folder);
 }
 
 #endif
