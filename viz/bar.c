@@ -7,7 +7,7 @@ static const double BAR_WIDTH = 10, BAR_GAP = 16, BAR_LEAST = 72, BAR_MOST = 220
 
 // The range that the style asks for.
 static hs_range wanted(const hs_fig_style *style, hs_range fallback, bool diverging,
-                       const hs_span *data) {
+                       const hs_reach *data) {
     hs_range r = fallback;
     if (style->fit) {
         bool none = data->lo > data->hi;
@@ -22,7 +22,7 @@ static hs_range wanted(const hs_fig_style *style, hs_range fallback, bool diverg
     return r;
 }
 
-static int choose(const hs_fig_style *style, hs_range fallback, const hs_span *data,
+static int choose(const hs_fig_style *style, hs_range fallback, const hs_reach *data,
                   hs_scale *out) {
     const char *name = style->cmap ? style->cmap : fallback.diverging ? "rdbu" : "viridis";
     const hs_cmap *cmap = hs_cmap_find(name);
@@ -45,7 +45,7 @@ static int choose(const hs_fig_style *style, hs_range fallback, const hs_span *d
     return HS_OK;
 }
 
-hs_scale hs_page_scale(hs_page *p, hs_range fallback, const hs_span *data) {
+hs_scale hs_page_scale(hs_page *p, hs_range fallback, const hs_reach *data) {
     hs_scale s = {.cmap = hs_cmaps, .lo = 0, .hi = 1};
     if (!p->rc) p->rc = choose(&p->style, fallback, data, &s);
     if (data->lo_any <= data->hi_any && (data->lo_any < s.lo || data->hi_any > s.hi))

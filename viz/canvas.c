@@ -123,7 +123,8 @@ hs_extent hs_canvas_measure(hs_canvas *c, const hs_text *t) {
                        .x1 = (ink.x + ink.width) * unit,
                        .y0 = ink.y * unit - base,
                        .y1 = (ink.y + ink.height) * unit - base,
-                       .height = logical.height * unit};
+                       .height = logical.height * unit,
+                       .advance = (logical.x + logical.width) * unit};
 }
 
 static cairo_status_t write_bytes(void *out, const unsigned char *bytes, unsigned n) {
@@ -189,6 +190,7 @@ void hs_canvas_line(hs_canvas *c, const double *xy, int64_t n, double width, uin
     set_colour(c, colour);
     cairo_set_line_width(c->cairo, width);
     cairo_set_line_join(c->cairo, CAIRO_LINE_JOIN_ROUND);
+    cairo_new_path(c->cairo); // text leaves a point
     for (int64_t i = 0; i < n; i++) cairo_line_to(c->cairo, xy[2 * i], xy[2 * i + 1]);
     cairo_stroke(c->cairo);
     cairo_restore(c->cairo);
@@ -198,6 +200,7 @@ void hs_canvas_dot(hs_canvas *c, double x, double y, double r, uint32_t colour) 
     cairo_save(c->cairo);
     cairo_scale(c->cairo, c->scale, c->scale); // pixels to points
     set_colour(c, colour);
+    cairo_new_path(c->cairo);
     cairo_arc(c->cairo, x, y, r, 0, 2 * M_PI);
     cairo_fill(c->cairo);
     cairo_restore(c->cairo);
@@ -209,6 +212,7 @@ void hs_canvas_fill(hs_canvas *c, int x, int y, int w, int h, uint32_t colour) {
         return;
     }
     set_colour(c, colour);
+    cairo_new_path(c->cairo);
     cairo_rectangle(c->cairo, x, y, w, h);
     cairo_fill(c->cairo);
 }
@@ -218,6 +222,7 @@ static void hatch_lines(hs_canvas *c, int x, int y, int w, int h, int period, ui
     double thick = (period + 3) / 6;
     set_colour(c, colour);
     cairo_set_line_width(c->cairo, thick * M_SQRT1_2);
+    cairo_new_path(c->cairo);
     for (int k = (x + y) / period; k * period < x + w + y + h; k++) {
         double s = k * period + 0.5 * thick;
         double left = fmax(x, s - (y + h)), right = fmin(x + w, s - y);

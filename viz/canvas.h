@@ -21,11 +21,11 @@ typedef struct hs_text {
     int lines;    // at most so many, the last one ellipsised (1 = one line, ellipsised)
 } hs_text;
 
-// Where the ink of a text lies, from the left end of the first baseline, y downwards; and the
-// height of its lines.
+// Where the ink of a text lies, from the left end of the first baseline, y downwards; the height of
+// its lines; and where more text would go on, blanks counted.
 typedef struct hs_extent {
     double x0, y0, x1, y1;
-    double height;
+    double height, advance;
 } hs_extent;
 
 // A canvas that measures; HS_E when the system has no fonts at all.

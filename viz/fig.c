@@ -48,6 +48,11 @@ static int choose_output(const char *path, enum hs_output *out) {
     return hs_fail(HS_EARG, "%s: pictures are written as .png, .svg or .pdf", path);
 }
 
+int hs_fig_format(const char *path) {
+    enum hs_output output;
+    return choose_output(path, &output);
+}
+
 // ---- what a file says about itself --------------------------------------------------------------
 
 // Pairs of key, value, at most MOST of them.

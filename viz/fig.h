@@ -63,8 +63,57 @@ typedef struct hs_fig_grid {
     const char *bar_label;
 } hs_fig_grid;
 
+// The text itself, every token on a ground coloured by its value, set like prose; lines end where
+// the text's lines do, and invisible characters show. Label: bytes of every token (not NULL as a
+// whole); a character that several tokens share is set once, over all of their grounds. NaN: no
+// ground, pale text. The default range is that of the data, from 0, the default colour map blues
+// on paper and magma on a screen. Long texts are set smaller; what the page does not hold is left
+// out, and a note says so; the marked token is always there.
+typedef struct hs_fig_strip {
+    const char *title, *subtitle, *bar_label;
+    const char *const *label; // [n]
+    const double *value;      // [n]
+    int64_t n;
+    int64_t mark;           // the token that the values are about, framed; -1 = none
+    const char *pale_label; // what the tokens without a value are; NULL = no note
+} hs_fig_strip;
+
+enum { HS_MOST_CURVES = 7 }; // colours tell so many apart
+// Curves over whole numbers (layers, positions) from x0 on. NaN is a gap. Faint ones are thin and
+// pale, or with `dots` pale dots, and lie below the others, at most HS_MOST_CURVES, each of which has its name at
+// its end. With labels the positions show their tokens. The default range of y is that of the data
+// out to round numbers, from 0 where it is not far.
+typedef struct hs_fig_line {
+    const char *name;
+    const double *y; // [n]
+    bool faint;
+} hs_fig_line;
+typedef struct hs_fig_curve {
+    const char *title, *subtitle, *x_title, *y_title;
+    int64_t x0, n;
+    const char *const *label; // [x0 + n], NULL = numbers
+    const hs_fig_line *line;  // [n_line]
+    int64_t n_line;
+    const char *faint_name; // what a faint one is, for the legend; NULL = nothing is said
+    bool dots;              // values have dots: the axis has few positions
+} hs_fig_curve;
+
+// Horizontal bars from 0, from top to bottom, with their values, and with lo and hi (both or
+// neither; NaN = none) a whisker over that interval. The axis spans the data and 0; when diverging
+// the same on both sides of 0, if there are values on both.
+typedef struct hs_fig_bars {
+    const char *title, *subtitle, *x_title;
+    int64_t n; // 1 to 1000
+    const char *const *name;
+    const double *value, *lo, *hi; // [n]
+    bool diverging;
+} hs_fig_bars;
+
 int hs_fig_open_map(hs_fig **out, const hs_fig_map *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_strip(hs_fig **out, const hs_fig_strip *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_curve(hs_fig **out, const hs_fig_curve *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_bars(hs_fig **out, const hs_fig_bars *, const hs_fig_style *) HS_MUST_USE;
 void hs_fig_close(hs_fig *);
 
 // The laid-out page, valid until the figure is closed.
@@ -77,6 +126,9 @@ const hs_page *hs_fig_page(const hs_fig *);
 // what it held before. HS_EARG (ending, key), HS_EIO (naming the path), HS_ENOMEM, HS_E. May be
 // called again, for another file.
 int hs_fig_save(hs_fig *, const char *const *meta, const char *path) HS_MUST_USE;
+
+// HS_OK when the path has such an ending, else HS_EARG.
+int hs_fig_format(const char *path) HS_MUST_USE;
 
 // Colour maps: name, whether diverging, and the colour at t in [0, 1] as 0xRRGGBB.
 typedef struct hs_cmap {

@@ -9,7 +9,7 @@ enum {
 };
 
 // Two or three digits that count: the cells are small, and the bar tells the rest.
-static int decimals(const hs_span *s) {
+static int decimals(const hs_reach *s) {
     double most = fmax(fabs(s->lo), fabs(s->hi));
     if (s->whole && most < 1e5) return 0;
     if (most >= 1e5 || most < 0.01) return -1;
@@ -62,7 +62,7 @@ static void put_values(hs_page *p, const hs_cells *c, const hs_text *text) {
     }
 }
 
-static hs_range own_range(const hs_fig_grid *f, const hs_span *data) {
+static hs_range own_range(const hs_fig_grid *f, const hs_reach *data) {
     hs_range r = {.diverging = f->diverging};
     if (data->lo > data->hi) return r;
     double reach = fmax(fabs(data->lo), fabs(data->hi));
@@ -73,7 +73,7 @@ static hs_range own_range(const hs_fig_grid *f, const hs_span *data) {
     return r;
 }
 
-static void put_notes(hs_page *p, const hs_span *data) {
+static void put_notes(hs_page *p, const hs_reach *data) {
     if (data->missing) hs_page_key(p, HS_SHAPE_HATCH, HS_INK_HATCH, "undefined for this head");
     if (data->lo > data->hi) return;
     char a[HS_NUMBER], b[HS_NUMBER];
@@ -85,8 +85,8 @@ static void put_notes(hs_page *p, const hs_span *data) {
 static int lay(hs_page *p, const hs_fig_grid *f) {
     int64_t n = f->n_layer * f->n_head;
     hs_cells c = {.n_row = f->n_layer, .n_col = f->n_head};
-    hs_span data = HS_SPAN_EMPTY;
-    for (int64_t i = 0; i < n; i++) hs_span_add(&data, f->value[i]);
+    hs_reach data = HS_REACH_EMPTY;
+    for (int64_t i = 0; i < n; i++) hs_reach_add(&data, f->value[i]);
     hs_scale scale = hs_page_scale(p, own_range(f, &data), &data);
 
     uint32_t *ink = hs_page_get(p, n, sizeof *ink);

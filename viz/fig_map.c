@@ -45,8 +45,8 @@ static hs_rect put_cells(hs_page *p, const hs_pooling *m, const side *x, const s
     float *cell = hs_page_get(p, n, sizeof *cell);
     uint32_t *ink = hs_page_get(p, n, sizeof *ink);
     if (!p->rc) p->rc = hs_pool_map(m, 0, cell);
-    hs_span span = HS_SPAN_EMPTY;
-    for (int64_t i = 0; i < n && !p->rc; i++) hs_span_add(&span, cell[i]);
+    hs_reach span = HS_REACH_EMPTY;
+    for (int64_t i = 0; i < n && !p->rc; i++) hs_reach_add(&span, cell[i]);
     *scale = hs_page_scale(p, (hs_range){0, 1, false}, &span);
     for (int64_t i = 0; i < n && !p->rc; i++)
         ink[i] = isnan(cell[i]) ? HS_INK_NONE : hs_scale_at(scale, cell[i]);

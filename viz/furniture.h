@@ -47,6 +47,6 @@ typedef struct hs_range {
     double lo, hi;
     bool diverging;
 } hs_range;
-hs_scale hs_page_scale(hs_page *, hs_range fallback, const hs_span *data);
+hs_scale hs_page_scale(hs_page *, hs_range fallback, const hs_reach *data);
 
 #endif

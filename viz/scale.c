@@ -11,7 +11,7 @@ uint32_t hs_scale_at(const hs_scale *s, double v) {
     return hs_cmap_at(s->cmap, 0.5 + 0.5 * (v / reach));
 }
 
-void hs_span_add(hs_span *s, double v) {
+void hs_reach_add(hs_reach *s, double v) {
     s->missing |= isnan(v);
     if (isnan(v)) return;
     s->lo_any = fmin(s->lo_any, v);

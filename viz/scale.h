@@ -14,14 +14,14 @@ typedef struct hs_scale {
 
 uint32_t hs_scale_at(const hs_scale *, double v);
 
-// What some values span. Start with HS_SPAN_EMPTY.
-typedef struct hs_span {
+// What some values span. Start with HS_REACH_EMPTY.
+typedef struct hs_reach {
     double lo, hi;         // of the finite values; lo > hi: there are none
     double lo_any, hi_any; // of all but NaN
     bool missing, whole;   // some are NaN; all finite ones are integers
-} hs_span;
-#define HS_SPAN_EMPTY ((hs_span){INFINITY, -INFINITY, INFINITY, -INFINITY, false, true})
-void hs_span_add(hs_span *, double v);
+} hs_reach;
+#define HS_REACH_EMPTY ((hs_reach){INFINITY, -INFINITY, INFINITY, -INFINITY, false, true})
+void hs_reach_add(hs_reach *, double v);
 
 // Multiples of 1, 2 or 5 times a power of ten inside [lo, hi], at most `most` of them (2..16);
 // out needs room for `most`. Returns the count, *step gets their distance.

@@ -315,6 +315,8 @@ static void refusals(void **state) {
     }
     assert_int_equal(draw_map(&map, NULL, NULL, "a.jpg"), HS_EARG);
     assert_int_equal(draw_map(&map, NULL, NULL, ".png"), HS_EARG);
+    assert_int_equal(hs_fig_format("a.svgz"), HS_EARG);
+    assert_int_equal(hs_fig_format("x/a.Pdf"), HS_OK);
     assert_int_equal(draw_map(&map, NULL, NULL, ""), HS_EARG);
     const char *meta[] = {" bad key", "v", NULL};
     assert_int_equal(draw_map(&map, NULL, meta, ok), HS_EARG);
