@@ -1,13 +1,18 @@
 // headscope export RUN -o FILE: what a run stored, in the format that the file's ending says.
 #include <string.h>
 
+#include "cli/out.h"
 #include "cli/session.h"
 #include "db/export.h"
+#include "db/publish.h"
+
+enum { MAX_RUNS = 256 };
 
 struct options {
     hs_db_options db;
     hs_run_options run;
-    const char *file, *format, *what, *heads, *layer;
+    const char *file, *format, *what, *heads, *layer, *drop;
+    bool publish, keep_paths;
 };
 
 // Pages with more than this to draw do not open in a browser.
@@ -36,15 +41,18 @@ static int selection(const struct options *opt, hs_buf *text, const char **out) 
     return hs_buf_rc(text);
 }
 
-static int run(const hs_call *call, const void *options) {
-    const struct options *opt = options;
+static int export(const hs_call *call, const struct options *opt) {
     const hs_export_format *format;
     hs_export_opts e = {0};
     hs_export_result result;
     hs_buf heads = {0};
     hs_db *db = NULL;
     hs_bar bar;
-    if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE; the ending chooses the format");
+    if (call->n_arg > 1)
+        return hs_fail(HS_EARG, "one run a file: only --publish takes several, not '%s' and '%s'",
+                       call->arg[0], call->arg[1]);
+    if (opt->drop || opt->keep_paths)
+        return hs_fail(HS_EARG, "--%s is for --publish", opt->drop ? "drop" : "keep-paths");
     int rc = hs_export_find(&format, opt->format, opt->file);
     if (!rc) rc = hs_export_parse(format, opt->what, &e.what);
     if (!rc) rc = selection(opt, &heads, &e.heads);
@@ -61,6 +69,71 @@ static int run(const hs_call *call, const void *options) {
     return rc;
 }
 
+// ---- publishing ---------------------------------------------------------------------------------
+
+static void report_copy(const hs_call *call, const struct options *opt,
+                        const hs_publish_result *r) {
+    char from[32], to[32];
+    hs_bytes_text(from, sizeof from, (double)r->bytes_from);
+    hs_bytes_text(to, sizeof to, (double)r->bytes);
+    hs_note(call, "wrote %s, %s of %s, and %s with %lld queries for Datasette", opt->file, to, from,
+            hs_buf_text(&r->pages), (long long)r->queries);
+    if (r->paths)
+        hs_note(call,
+                "folders of this machine were cut from %lld command lines and sources; "
+                "prompts and labels are as they were (--keep-paths keeps folders)",
+                (long long)r->paths);
+    if (r->baselines)
+        hs_note(call,
+                "%lld of the runs are compared with one that is not in it: their baseline is "
+                "left empty",
+                (long long)r->baselines);
+    if (r->left_out.len)
+        hs_note(call, "tables that are not headscope's were left out: %s",
+                hs_buf_text(&r->left_out));
+}
+
+// The runs that the words name, --run among them; none: all. A prompt is of one run: the latest,
+// when none is given.
+static int choose_runs(const hs_call *call, const struct options *opt, hs_db *db,
+                       hs_publish_opts *p, int64_t *run) {
+    int rc = HS_OK;
+    p->n_run = call->n_arg;
+    if (call->n_arg > MAX_RUNS) return hs_fail(HS_EARG, "at most %d runs", MAX_RUNS);
+    if (!p->n_run && (opt->run.run || opt->run.prompt)) p->n_run = 1;
+    for (int i = 0; i < p->n_run && !rc; i++) rc = hs_cli_run(call, i, &opt->run, db, &run[i]);
+    if (rc || !opt->run.prompt) return rc;
+    if (p->n_run > 1) return hs_fail(HS_EARG, "--prompt is of one run: name one");
+    return hs_db_prompt(db, run[0], opt->run.prompt, &p->prompt);
+}
+
+static int publish(const hs_call *call, const struct options *opt) {
+    int64_t runs[MAX_RUNS];
+    hs_publish_opts p = {.run = runs, .keep_paths = opt->keep_paths};
+    hs_publish_result result = {0};
+    hs_db *db = NULL;
+    hs_bar bar;
+    if (opt->format || opt->what || opt->heads || opt->layer)
+        return hs_fail(HS_EARG,
+                       "--publish copies whole runs: choose with RUN, --prompt and --drop");
+    int rc = hs_publish_parse(opt->drop, &p.drop);
+    if (!rc) rc = hs_db_open(&db, hs_cli_db_path(&opt->db), HS_DB_READ);
+    if (!rc) rc = choose_runs(call, opt, db, &p, runs);
+    hs_bar_open(&bar, call);
+    if (!rc) rc = hs_db_publish(db, &p, opt->file, &result, &bar.progress);
+    hs_bar_close(&bar);
+    if (!rc) report_copy(call, opt, &result);
+    hs_publish_result_free(&result);
+    hs_db_close(db);
+    return rc;
+}
+
+static int run(const hs_call *call, const void *options) {
+    const struct options *opt = options;
+    if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE; the ending chooses the format");
+    return opt->publish ? publish(call, opt) : export(call, opt);
+}
+
 static const hs_opt own[] = {
     {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE", NULL,
      "where to write; the ending chooses the format; - with --format: stdout"},
@@ -75,12 +148,21 @@ static const hs_opt own[] = {
      "all heads of this layer, or of some, as 0-3"},
     {0},
 };
+static const hs_opt own_publish[] = {
+    {"publish", 0, HS_OPT_FLAG, offsetof(struct options, publish), NULL, NULL,
+     "write a compact database, of all runs or of those named, and pages for Datasette"},
+    {"drop", 0, HS_OPT_TEXT, offsetof(struct options, drop), "LIST", NULL,
+     "leave out maps, acts, stats, joined by commas"},
+    {"keep-paths", 0, HS_OPT_FLAG, offsetof(struct options, keep_paths), NULL, NULL,
+     "keep folders of this machine in command lines and sources"},
+    {0},
+};
 
 const hs_cmd hs_cmd_export = {
     .name = "export",
     .group = "reading",
     .title = "writes what a run stored for other tools",
-    .synopsis = "[RUN] -o FILE.npz|FILE.safetensors|FILE.csv|FILE.json [options]",
+    .synopsis = "[RUN] -o FILE.npz|FILE.safetensors|FILE.csv|FILE.json|FILE.db [options]",
     .about =
         "All prompts unless --prompt is given.\n\n"
         "npz, safetensors: arrays named pN/HOOK, N the prompt's 0-based number, without a batch "
@@ -106,7 +188,13 @@ const hs_cmd hs_cmd_export = {
         "For CircuitsVis:\n\n"
         "import json\n"
         "from circuitsvis.attention import attention_heads\n"
-        "attention_heads(**json.load(open(\"maps.json\")))",
+        "attention_heads(**json.load(open(\"maps.json\")))\n\n"
+        "--publish writes a database to give away: compact, one plain file, nothing in it that was "
+        "deleted, all runs or those named. Folders in command lines and sources are cut to file "
+        "names (paths that begin with /, ~/, ./ or ../). FILE.metadata.json beside FILE.db tells "
+        "Datasette what tables and columns mean and holds the named queries that plain SQLite can "
+        "run:\n\n"
+        "datasette FILE.db -m FILE.metadata.json",
     .examples =
         (const char *const[][2]){
             {"export -o run.npz", "every array of the latest run"},
@@ -117,12 +205,16 @@ const hs_cmd hs_cmd_export = {
             {"export --format bertviz --layer 0-3 -o maps.json", "for BertViz, see below"},
             {"export --format circuitsvis --heads L5H1,L6H9 -o maps.json",
              "for CircuitsVis, see below"},
+            {"export --publish -o paper.db", "the whole database, to give away"},
+            {"export --publish 3 5 --drop maps,acts -o small.db",
+             "two runs without what takes most room"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"publishing", own_publish, 0},
                                       {"database", hs_opts_db_read, offsetof(struct options, db)},
                                       {"", hs_opts_prompt_of, offsetof(struct options, run)},
                                       {0}},
     .options_size = sizeof(struct options),
-    .max_arg = 1,
+    .max_arg = MAX_RUNS,
     .run = run,
 };

@@ -47,8 +47,9 @@ int hs_export_find(const hs_export_format **out, const char *name, const char *p
         rc = hs_fail(HS_EARG, "no format '%s': there are %s", name, hs_buf_text(&all));
     else if (!*out)
         rc = hs_fail(HS_EARG,
-                     "%s: the ending chooses the format (%s): use one of them, or --format", path,
-                     hs_buf_text(&all));
+                     "%s: the ending chooses the format (%s): use one of them, --format, or "
+                     "--publish for a database",
+                     path, hs_buf_text(&all));
     hs_buf_free(&all);
     return rc;
 }
