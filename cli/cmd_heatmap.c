@@ -126,8 +126,7 @@ static int make_grid(const hs_head_values *v, const hs_dims *dims, double **out)
     if (rc) return rc;
     for (size_t i = 0; i < n; i++) (*out)[i] = NAN;
     for (int64_t i = 0; i < v->n; i++)
-        if (v->at[i].layer < dims->n_layer && v->at[i].head < dims->n_head)
-            (*out)[v->at[i].layer * dims->n_head + v->at[i].head] = v->at[i].value;
+        (*out)[v->at[i].layer * dims->n_head + v->at[i].head] = v->at[i].value;
     return HS_OK;
 }
 

@@ -1,9 +1,11 @@
 // One metric of a run; see metric.h.
 #include "cli/metric.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/replay.h"
 #include "model/core/mem.h"
 
 static const hs_observer *giver(const char *name, const hs_metric **info) {
@@ -23,13 +25,26 @@ const hs_metric *hs_metric_info(const char *name) {
     return info;
 }
 
+// Values on their way in, and the heads that there are.
+typedef struct values {
+    hs_head_values *v;
+    hs_dims dims;
+} values;
+
 static int add_value(void *ctx, const hs_query *q) {
-    hs_head_values *v = ctx;
+    const values *to = ctx;
+    hs_head_values *v = to->v;
+    const int64_t layer = hs_query_int(q, "layer"), head = hs_query_int(q, "head");
+    if (layer < 0 || layer >= to->dims.n_layer || head < 0 || head >= to->dims.n_head)
+        return hs_fail(HS_EFORMAT,
+                       "the database is damaged (a metric of head L%" PRId64 "H%" PRId64
+                       ", which the model has not): restore a copy, or record again",
+                       layer, head);
     int rc = hs_grow(&v->at, (size_t)v->n + 1, sizeof *v->at);
     if (rc) return rc;
     hs_head_value *h = &v->at[v->n++];
-    *h = (hs_head_value){.layer = (int)hs_query_int(q, "layer"),
-                         .head = (int)hs_query_int(q, "head"),
+    *h = (hs_head_value){.layer = (int)layer,
+                         .head = (int)head,
                          .value = hs_query_num(q, "value"),
                          .prompts = hs_query_int(q, "prompts")};
     hs_query_text(q, "reason", h->reason, sizeof h->reason);
@@ -68,9 +83,11 @@ static int read_values(hs_head_values *out, const hs_source *r, const char *quer
     hs_buf param = {0};
     *out = (hs_head_values){0};
     hs_buf_printf(&param, "metric=%s", metric);
+    values to = {.v = out};
     int rc = hs_buf_rc(&param);
     const char *text = hs_buf_text(&param);
-    if (!rc) rc = hs_source_each(r, query, &text, 1, add_value, out);
+    if (!rc) rc = hs_db_dims(r->db, r->run, &to.dims);
+    if (!rc) rc = hs_source_each(r, query, &text, 1, add_value, &to);
     hs_buf_free(&param);
     if (rc) hs_metric_free(out);
     return rc;
