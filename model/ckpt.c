@@ -180,7 +180,7 @@ int hs_ckpt_open(hs_ckpt **out, const char *path, bool need_weights) {
     if (rc) goto out;
     rc = hs_names_build(&ck->tensor_names, ck->arena, ck->tensors, ck->n_tensors,
                         sizeof *ck->tensors, "tensor");
-    if (!rc && need_weights && !ck->n_tensors) rc = hs_fail(HS_ENOTFOUND, "it holds no tensors");
+    if (!rc && need_weights && !ck->n_tensors) rc = hs_fail(HS_EFORMAT, "it holds no tensors");
     hs_prefix(rc, "%s", ck->path);
     // Whoever looks at a tensor's edge, or at a row of embeddings, wants no more than that read.
     for (size_t i = 0; !rc && i < ck->n_tensors; i++)

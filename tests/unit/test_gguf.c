@@ -263,7 +263,7 @@ static void gguf_names_and_alignment_are_checked(void **state) {
     mk_free(&part);
     mk empty = {0};
     mk_u32(&empty, "key", 1);
-    refused_gguf(&empty, HS_ENOTFOUND, "no tensors");
+    refused_gguf(&empty, HS_EFORMAT, "no tensors");
     char path[PATH_MAX];
     hs_ckpt *ck;
     mk_path(path, dir, "bad.gguf");
