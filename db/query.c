@@ -338,7 +338,8 @@ static int step_failed(hs_query *q, int code) {
     if (code == SQLITE_NOMEM && q->own)
         return hs_fail(HS_ENOMEM, "the query needs too much memory (%d MB at most): ask for less",
                        (int)(MEMORY_MAX >> 20));
-    return is_mistake(code) ? hs_fail(HS_EARG, "%s", msg) : hs_sql_fail(q->db, "reading");
+    // A query of ours makes no mistakes: numbers that overflow a sum are the database's.
+    return q->own && is_mistake(code) ? hs_fail(HS_EARG, "%s", msg) : hs_sql_fail(q->db, "reading");
 }
 
 int hs_query_step(hs_query *q, bool *row) {
