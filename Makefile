@@ -143,10 +143,7 @@ $(BIN): $(BUILD)/cli/main.o $(CLI_LIB) $(LIB)
 
 # ---- tests --------------------------------------------------------------------------------------
 
-$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TLIB_OBJ) $(CLI_LIB) $(LIB)
-	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
-
-# What fuzz targets share; the program's main is there under another name.
+# What tests run the whole command line with: the program's main is there under another name.
 $(BUILD)/tests/fuzz/main.o: cli/main.c $(BUILD)/.have-libs | $(GENERATED)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) -Dmain=headscope_main $(HS_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
@@ -154,9 +151,12 @@ $(BUILD)/libfuzz.a: $(FUZZ_LIB:%.c=$(BUILD)/%.o) $(BUILD)/tests/fuzz/main.o
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $^
 
+TEST_NEEDS := $(BUILD)/libfuzz.a $(TLIB_OBJ) $(CLI_LIB) $(LIB)
+$(TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_NEEDS)
+	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
+
 # A fuzz target with an ordinary main that feeds it every file of its corpus.
-FUZZ_NEEDS := $(BUILD)/libfuzz.a $(TLIB_OBJ) $(CLI_LIB) $(LIB)
-$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(FUZZ_NEEDS)
+$(REPLAYS): $(BUILD)/tests/fuzz/%.replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TEST_NEEDS)
 	$(call say,LD,$@)$(CC) $(HS_LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 .SECONDARY:
@@ -234,7 +234,7 @@ run-fuzz: $(FUZZ:%=$(BUILD)/tests/fuzz/fuzz_%.fuzzer)
 	  dict=tests/fuzz/dict/$$f.dict; [ -f $$dict ] && dict=-dict=$$dict || dict=; \
 	  $(BUILD)/tests/fuzz/fuzz_$$f.fuzzer -max_total_time=$(FUZZ_SECONDS) $(FUZZ_RUN) $$dict \
 	  -artifact_prefix=$(BUILD)/$$f- $(BUILD)/corpus/fuzz_$$f tests/fuzz/corpus/$$f || exit 1; done
-$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(FUZZ_NEEDS)
+$(BUILD)/tests/fuzz/%.fuzzer: $(BUILD)/tests/fuzz/%.o $(TEST_NEEDS)
 	$(call say,LD,$@)$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(TEST_LIBS) $(LDLIBS)
 
 # Lines and branches that the fuzzers' corpora reach, a line for each file that a target is for.

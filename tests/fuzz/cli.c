@@ -67,7 +67,7 @@ static void check_json(const heard *h) {
     hs_json_free(v);
 }
 
-int cli_run(const char *cwd, const char *const *words) {
+int cli_run(const char *cwd, const char *const *words, hs_buf *said) {
     char *argv[MAX_WORDS + 2] = {strdup("headscope")};
     heard out = {0}, err = {0};
     bool json = false;
@@ -89,6 +89,7 @@ int cli_run(const char *cwd, const char *const *words) {
     if (!good) fprintf(stderr, "status %d: %.*s\n", status, (int)err.n, err.text);
     need(good);
     if (json && status == HS_EXIT_OK && out.n && *out.text == '{') check_json(&out);
+    if (said) hs_buf_add(said, err.text, err.n);
     for (int i = 0; i < argc; i++) free(argv[i]);
     free(out.text);
     free(err.text);

@@ -44,7 +44,7 @@ static void run(const hs_cmd *cmd, char *const *words, int n) {
         if (!is_harmless(words[i])) return;
         line[i + 1] = words[i];
     }
-    cli_run(damage_folder(), line);
+    cli_run(damage_folder(), line, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

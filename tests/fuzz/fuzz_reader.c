@@ -49,6 +49,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     words[k++] = "run.db";
     words[k++] = "-q";
     damage(in);
-    cli_run(damage_folder(), words);
+    cli_run(damage_folder(), words, NULL);
     return 0;
 }
