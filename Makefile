@@ -98,18 +98,27 @@ LIST_observers     := $(call names,analyses/observers,)
 LIST_experiments   := $(call names,analyses/experiments,)
 LIST_datasets      := $(call names,analyses/datasets,)
 LIST_commands      := $(call names,cli,cmd_)
-GENERATED := $(REGISTRIES:%=$(GEN)/%.inc) $(GEN)/queries.inc $(GEN)/version.h
+GENERATED := $(REGISTRIES:%=$(GEN)/%.inc) $(GEN)/queries.inc $(GEN)/completion.inc $(GEN)/version.h
 
 # Rewritten only when the list of files changed, so that an unchanged list rebuilds nothing.
 $(REGISTRIES:%=$(GEN)/%.inc): $(GEN)/%.inc: FORCE
 	@mkdir -p $(@D); { for n in $(LIST_$*); do echo "HS_ENTRY($$n)"; done; } > $@.new; \
 	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-# The named queries as C strings: HS_QUERY(name, "text").
+# Texts as C strings: HS_QUERY(name, "text") a named query, HS_SCRIPT(shell, "text") a completion
+# script.
 QUERIES := $(sort $(wildcard db/queries/*.sql))
-$(GEN)/queries.inc: $(QUERIES) FORCE
-	@mkdir -p $(@D); for q in $(QUERIES); do printf 'HS_QUERY(%s,\n' "$$(basename $$q .sql)"; \
-	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $$q; echo ')'; done > $@.new; \
+SCRIPTS := $(foreach s,bash zsh fish,cli/completion.$(s))
+$(GEN)/queries.inc: MACRO := HS_QUERY
+$(GEN)/queries.inc: TEXTS := $(QUERIES)
+$(GEN)/queries.inc: $(QUERIES)
+$(GEN)/completion.inc: MACRO := HS_SCRIPT
+$(GEN)/completion.inc: TEXTS := $(SCRIPTS)
+$(GEN)/completion.inc: $(SCRIPTS)
+$(GEN)/queries.inc $(GEN)/completion.inc: FORCE
+	@mkdir -p $(@D); for t in $(TEXTS); do n=$${t##*/}; n=$${n%.sql}; \
+	printf '$(MACRO)(%s,\n' "$${n#completion.}"; \
+	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $$t; echo ')'; done > $@.new; \
 	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 VERSION := 0.1.0
@@ -254,11 +263,28 @@ bench: $(BIN) $(MODEL)
 
 # ---- install ------------------------------------------------------------------------------------
 
-install: $(BIN)
-	install -d $(DESTDIR)$(PREFIX)/bin
+# The program writes its own manual pages and completion scripts.
+MAN := $(BUILD)/man
+.PHONY: man
+man: $(BIN)
+	@rm -rf $(MAN) && $(BIN) man -q -o $(MAN) && echo "manual pages: $(MAN)"
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/headscope
+ZSH_COMPLETION  = $(SHARE)/zsh/site-functions/_headscope
+FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/headscope.fish
+
+install: $(BIN) man
+	install -d $(DESTDIR)$(PREFIX)/bin $(foreach s,1 5 7,$(SHARE)/man/man$(s)) \
+	  $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/headscope
+	@for s in 1 5 7; do install -m 644 $(MAN)/*.$$s $(SHARE)/man/man$$s || exit 1; done
+	install -m 644 cli/completion.bash $(BASH_COMPLETION)
+	install -m 644 cli/completion.zsh $(ZSH_COMPLETION)
+	install -m 644 cli/completion.fish $(FISH_COMPLETION)
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/headscope
+	rm -f $(DESTDIR)$(PREFIX)/bin/headscope $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	rm -f $(foreach s,1 5 7,$(SHARE)/man/man$(s)/headscope.$(s) $(SHARE)/man/man$(s)/headscope-*.$(s))
 
 clean:
 	rm -rf $(filter-out $(BUILD)/models,$(wildcard $(BUILD)/* $(BUILD)/.have-libs))
@@ -274,7 +300,9 @@ help:
 	@echo "make fuzz         libFuzzer on every parser (FUZZ_SECONDS=60 each, FUZZ=names)"
 	@echo "make fuzz-coverage  what the fuzzers' inputs reach of each parser"
 	@echo "make bench        speed, as a share of what the machine can do"
-	@echo "make install      into PREFIX (/usr/local), under DESTDIR; make uninstall undoes it"
+	@echo "make man          the manual pages, into $(BUILD)/man"
+	@echo "make install      program, manual pages and completions into PREFIX (/usr/local), under"
+	@echo "                  DESTDIR; make uninstall undoes it"
 	@echo "make format       clang-format every source"
 	@echo "make clean        remove $(BUILD), but for the fetched models"
 	@echo "Variables: V=1, CC, OPT, SAN, WERROR, BUILD, PREFIX, DESTDIR"

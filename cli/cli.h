@@ -113,6 +113,9 @@ int hs_parse_int(const char *what, const char *text, int64_t min, int64_t max,
 const char *hs_nearest(const char *word, const char *(*next)(const void *ctx, int i),
                        const void *ctx);
 
+// What `list` lists: name i of them, NULL past the last; for hs_nearest.
+const char *hs_list_name(const void *ctx, int i);
+
 // ---- help -----------------------------------------------------------------------------------
 
 void hs_help_overview(FILE *to);

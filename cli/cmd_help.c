@@ -1,4 +1,4 @@
-// headscope help [NAME | KIND NAME]
+// headscope help [KIND] [WORD]
 #include "cli/cli.h"
 
 static int run(const hs_call *call, const void *options) {
@@ -17,8 +17,8 @@ const hs_cmd hs_cmd_help = {
     .name = "help",
     .group = "other",
     .title = "explains a command, a topic, or anything that has a name",
-    .synopsis = "[NAME | KIND NAME]",
-    .about = "Without a word: the commands and topics. NAME is a command, a topic, an observer, a "
+    .synopsis = "[KIND] [WORD]",
+    .about = "Without a word: the commands and topics. WORD is a command, a topic, an observer, a "
              "data set, a query, a metric, the short name of a hook point, or a table of the "
              "database; where several have that name, KIND tells which.",
     .examples = (const char *const[][2]){{"help record", "what record does, and its options"},

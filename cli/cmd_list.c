@@ -208,7 +208,7 @@ static const struct what {
     {NULL, NULL},
 };
 
-static const char *what_name(const void *ctx, int i) {
+const char *hs_list_name(const void *ctx, int i) {
     (void)ctx;
     return whats[i].name;
 }
@@ -216,7 +216,7 @@ static const char *what_name(const void *ctx, int i) {
 static int unknown(const char *word) {
     hs_buf all = {0};
     for (int i = 0; whats[i].name; i++) hs_buf_printf(&all, "%s%s", i ? ", " : "", whats[i].name);
-    const char *near = word ? hs_nearest(word, what_name, NULL) : NULL;
+    const char *near = word ? hs_nearest(word, hs_list_name, NULL) : NULL;
     int rc;
     if (!word)
         rc = hs_fail(HS_EARG, "list what? One of %s", hs_buf_text(&all));
@@ -257,7 +257,7 @@ static int run(const hs_call *call, const void *options) {
 const hs_cmd hs_cmd_list = {
     .name = "list",
     .group = "other",
-    .title = "what there is: archs, hooks, observers, metrics, datasets, queries, ...",
+    .title = "what this build knows: models, hooks, observers, queries and more",
     .synopsis = "WHAT [MODEL] [options]",
     .about = "WHAT is one of archs, backends, colormaps, datasets, experiments, figures, hooks, "
              "interventions, metrics, models, observers, queries. hooks takes a MODEL and then "

@@ -56,9 +56,9 @@ static void roff_text(FILE *to, const char *s, size_t n) {
     enum { LINE = 80 };
     size_t at = 0; // bytes of the line before escaping
     for (const char *end = s + n; s < end;) {
-        while (s < end && *s == ' ') s++;
+        while (s < end && (*s == ' ' || *s == '\n')) s++;
         size_t len = 0;
-        while (s + len < end && s[len] != ' ') len++;
+        while (s + len < end && s[len] != ' ' && s[len] != '\n') len++;
         if (at && at + 1 + len > LINE) {
             fputc('\n', to);
             at = 0;
@@ -87,9 +87,9 @@ static void upper(FILE *to, const char *s) {
 static void fill(const hs_doc *d, const char *s, size_t n, int at, int indent) {
     bool begun = false; // the line holds a word
     for (const char *end = s + n; s < end;) {
-        s += strspn(s, " ");
-        size_t len = strcspn(s, " \n");
-        if (len > (size_t)(end - s)) len = (size_t)(end - s);
+        while (s < end && (*s == ' ' || *s == '\n')) s++;
+        size_t len = 0;
+        while (s + len < end && s[len] != ' ' && s[len] != '\n') len++;
         int wide = hs_utf8_width(s, len);
         if (begun && at + 1 + wide > d->width) {
             fputc('\n', d->to);

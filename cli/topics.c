@@ -94,7 +94,7 @@ static void command(hs_doc *d, const char *name) {
     hs_buf_printf(&text, "headscope %s: %s", cmd->name, cmd->title);
     hs_doc_head(d, hs_buf_text(&text));
     hs_buf_free(&text);
-    hs_doc_para(d, cmd->about);
+    hs_doc_body(d, cmd->about);
     for (int i = 0; cmd->examples && cmd->examples[i][0]; i++) {
         hs_buf words = {0};
         hs_buf_printf(&words, "headscope %s", cmd->examples[i][0]);
