@@ -19,7 +19,7 @@ static const double CLEAR = 1; // between neighbours of a lane
 typedef struct item {
     int64_t position;
     hs_text text;
-    hs_extent ink;
+    hs_text_box ink;
 } item;
 
 typedef struct lane {
@@ -166,11 +166,9 @@ void hs_axis_left(hs_page *p, const hs_axis *a, hs_rect area) {
     uint32_t beside = a->label ? HS_INK_PALE : HS_INK_TEXT;
     double top = area.y / p->px, x = area.x / p->px - HS_GAP;
     x = put_left(&l, &l.number, x, top, beside);
-    x = put_left(&l, &l.label, x, top, HS_INK_TEXT);
+    put_left(&l, &l.label, x, top, HS_INK_TEXT);
     put_ticks(&l, area);
-    hs_text title = {.markup = hs_page_line(p, a->title), .pt = HS_SUBTITLE_PT};
-    hs_extent e = hs_page_measure(p, &title);
-    hs_page_label(p, &title, x - e.y1, top + 0.5 * (area.h / p->px + e.x1), true, HS_INK_PALE);
+    hs_side_title(p, HS_SIDE_LEFT, a->title, area);
 }
 
 void hs_axis_below(hs_page *p, const hs_axis *a, hs_rect area) {
@@ -180,9 +178,7 @@ void hs_axis_below(hs_page *p, const hs_axis *a, hs_rect area) {
     // The gap is more than a label of the last row, half a line high, reaches below its cell.
     double left = area.x / p->px, y = (area.y + area.h) / p->px + HS_GAP;
     y = put_below(&l, &l.number, left, y, false, beside);
-    y = put_below(&l, &l.label, left, y, l.turned, HS_INK_TEXT);
+    put_below(&l, &l.label, left, y, l.turned, HS_INK_TEXT);
     put_ticks(&l, area);
-    hs_text title = {.markup = hs_page_line(p, a->title), .pt = HS_SUBTITLE_PT};
-    hs_extent e = hs_page_measure(p, &title);
-    hs_page_label(p, &title, left + 0.5 * (area.w / p->px - e.x1), y - e.y0, false, HS_INK_PALE);
+    hs_side_title(p, HS_SIDE_BELOW, a->title, area);
 }

@@ -57,6 +57,14 @@ hs_scale hs_page_scale(hs_page *p, hs_range fallback, const hs_reach *data) {
     return s;
 }
 
+const uint32_t *hs_pixel_inks(const hs_scale *s, hs_pixel *cell, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float v = cell[i].value;
+        cell[i].ink = isnan(v) ? HS_INK_NONE : hs_scale_at(s, v);
+    }
+    return &cell->ink;
+}
+
 static void gradient(hs_page *p, const hs_scale *s, hs_rect bar) {
     uint32_t *ink = hs_page_get(p, bar.h, sizeof *ink);
     if (!ink) return;

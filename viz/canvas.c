@@ -114,17 +114,17 @@ static void set_text(hs_canvas *c, const hs_text *t) {
     pango_layout_set_markup(c->layout, t->markup, -1);
 }
 
-hs_extent hs_canvas_measure(hs_canvas *c, const hs_text *t) {
+hs_text_box hs_canvas_measure(hs_canvas *c, const hs_text *t) {
     set_text(c, t);
     PangoRectangle ink, logical;
     pango_layout_get_extents(c->layout, &ink, &logical);
     double unit = 1.0 / PANGO_SCALE, base = pango_layout_get_baseline(c->layout) * unit;
-    return (hs_extent){.x0 = ink.x * unit,
-                       .x1 = (ink.x + ink.width) * unit,
-                       .y0 = ink.y * unit - base,
-                       .y1 = (ink.y + ink.height) * unit - base,
-                       .height = logical.height * unit,
-                       .advance = (logical.x + logical.width) * unit};
+    return (hs_text_box){.x0 = ink.x * unit,
+                         .x1 = (ink.x + ink.width) * unit,
+                         .y0 = ink.y * unit - base,
+                         .y1 = (ink.y + ink.height) * unit - base,
+                         .height = logical.height * unit,
+                         .advance = (logical.x + logical.width) * unit};
 }
 
 static cairo_status_t write_bytes(void *out, const unsigned char *bytes, unsigned n) {

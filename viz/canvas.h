@@ -23,15 +23,15 @@ typedef struct hs_text {
 
 // Where the ink of a text lies, from the left end of the first baseline, y downwards; the height of
 // its lines; and where more text would go on, blanks counted.
-typedef struct hs_extent {
+typedef struct hs_text_box {
     double x0, y0, x1, y1;
     double height, advance;
-} hs_extent;
+} hs_text_box;
 
 // A canvas that measures; HS_E when the system has no fonts at all.
 int hs_canvas_open(hs_canvas **out, double dpi) HS_MUST_USE;
 void hs_canvas_close(hs_canvas *);
-hs_extent hs_canvas_measure(hs_canvas *, const hs_text *);
+hs_text_box hs_canvas_measure(hs_canvas *, const hs_text *);
 
 // Begins a picture, all of one colour (0xRRGGBB, as everywhere here); what was drawn before is
 // gone. HS_ENOMEM when its pixels do not fit.

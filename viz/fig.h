@@ -51,6 +51,25 @@ typedef struct hs_fig_map {
     enum hs_pool_by pool; // over the visible cells of a block
 } hs_fig_map;
 
+// Small multiples: maps 0 to n - 1, each n_q x n_k as above, row after row of n_col panels on one
+// sheet with one colour bar. Names stand above the panels, and tokens along the first column and
+// below the last row, where there is room. With row_title or col_title (layers x heads: n is a
+// multiple of n_col) numbers from 0 stand along the sheet's edges instead. Panels are pooled to what
+// they show; one of which nothing is there is hatched. A large sheet is up to twice as large as
+// other figures.
+typedef struct hs_fig_panels {
+    const char *title, *subtitle;
+    const char *bar_label;
+    hs_fig_rows rows;
+    int64_t n, n_col;        // columns; 0 = chosen
+    const char *const *name; // [n], NULL = none
+    const char *row_title, *col_title;
+    int64_t n_q, n_k, q0, k0;
+    const char *const *label;
+    bool causal;
+    enum hs_pool_by pool;
+} hs_fig_panels;
+
 // Layer x head grid. value [n_layer][n_head], NaN = undefined (hatched, said in the legend). Layers
 // on y (0 on top), heads on x; values are printed in the cells where the page has room. The default
 // range is that of the data (from 0 when they begin close to it), viridis; when diverging, the same
@@ -110,6 +129,7 @@ typedef struct hs_fig_bars {
 } hs_fig_bars;
 
 int hs_fig_open_map(hs_fig **out, const hs_fig_map *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_panels(hs_fig **out, const hs_fig_panels *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_strip(hs_fig **out, const hs_fig_strip *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_curve(hs_fig **out, const hs_fig_curve *, const hs_fig_style *) HS_MUST_USE;

@@ -26,7 +26,7 @@ static hs_text *print_values(hs_page *p, const hs_fig_grid *f, int digits, doubl
         char number[HS_NUMBER];
         hs_number(number, f->value[i], digits);
         text[i] = (hs_text){.markup = hs_page_line(p, number), .pt = HS_VALUE_PT};
-        hs_extent e = hs_page_measure(p, &text[i]);
+        hs_text_box e = hs_page_measure(p, &text[i]);
         *widest = fmax(*widest, e.x1 - e.x0);
     }
     return text;
@@ -56,7 +56,7 @@ static void put_values(hs_page *p, const hs_cells *c, const hs_text *text) {
         if (!text[i].markup) continue;
         double x = ((double)(i % c->n_col) * c->w + 0.5 * (c->w - c->gap)) / p->px;
         double y = ((double)(i / c->n_col) * c->h + 0.5 * (c->h - c->gap)) / p->px;
-        hs_extent e = hs_page_measure(p, &text[i]);
+        hs_text_box e = hs_page_measure(p, &text[i]);
         hs_page_label(p, &text[i], x - 0.5 * (e.x0 + e.x1), hs_centred(y, text[i].pt), false,
                       hs_ink_over(c->ink[i]));
     }
@@ -74,7 +74,7 @@ static hs_range own_range(const hs_fig_grid *f, const hs_reach *data) {
 }
 
 static void put_notes(hs_page *p, const hs_reach *data) {
-    if (data->missing) hs_page_key(p, HS_SHAPE_HATCH, HS_INK_HATCH, "undefined for this head");
+    if (data->missing) hs_page_key(p, HS_MARK_HATCH, HS_INK_HATCH, "undefined for this head");
     if (data->lo > data->hi) return;
     char a[HS_NUMBER], b[HS_NUMBER];
     int digits = hs_decimals(fmax(fmax(fabs(data->lo), fabs(data->hi)), 1e-300) / 100);

@@ -5,7 +5,6 @@
 // share a cell; see pooling.h.
 // Cost: one pass over the map, O(cells drawn + n_k) memory.
 #include "viz/furniture.h"
-#include "viz/pooling.h"
 
 #include <math.h>
 
@@ -42,20 +41,17 @@ static void fit(side *a, side *b, double px) {
 static hs_rect put_cells(hs_page *p, const hs_pooling *m, const side *x, const side *y,
                          hs_scale *scale) {
     int64_t n = m->n_row * m->n_col;
-    float *cell = hs_page_get(p, n, sizeof *cell);
-    uint32_t *ink = hs_page_get(p, n, sizeof *ink);
+    hs_pixel *cell = hs_page_get(p, n, sizeof *cell);
     if (!p->rc) p->rc = hs_pool_map(m, 0, cell);
-    hs_reach span = HS_REACH_EMPTY;
-    for (int64_t i = 0; i < n && !p->rc; i++) hs_reach_add(&span, cell[i]);
-    *scale = hs_page_scale(p, (hs_range){0, 1, false}, &span);
-    for (int64_t i = 0; i < n && !p->rc; i++)
-        ink[i] = isnan(cell[i]) ? HS_INK_NONE : hs_scale_at(scale, cell[i]);
+    hs_reach reach = HS_REACH_EMPTY;
+    for (int64_t i = 0; i < n && !p->rc; i++) hs_reach_add(&reach, cell[i].value);
+    *scale = hs_page_scale(p, (hs_range){0, 1, false}, &reach);
     hs_cells cells = {.rect = {0, 0, (int)x->n * x->cell, (int)y->n * y->cell},
                       .w = x->cell,
                       .h = y->cell,
                       .n_row = m->n_row,
                       .n_col = m->n_col,
-                      .ink = ink,
+                      .ink = p->rc ? NULL : hs_pixel_inks(scale, cell, n),
                       .edged = true};
     hs_page_cells(p, &cells);
     hs_page_frame(p, cells.rect, HS_INK_FRAME);
@@ -74,10 +70,9 @@ static int lay(hs_page *p, const hs_fig_map *f, hs_pooling *m) {
     hs_axis_left(p, &(hs_axis){"Query", f->q0, f->n_q, y.pool, y.cell, f->label, false}, area);
     hs_axis_below(p, &(hs_axis){"Key", f->k0, f->n_k, x.pool, x.cell, f->label, false}, area);
     hs_colour_bar(p, &scale, f->bar_label, area);
-    if (x.pool > 1 || y.pool > 1)
-        hs_page_note(p, "Pooled by %s, %lld x %lld tokens a cell.",
-                     f->pool == HS_POOL_MEAN ? "mean" : "max", (long long)y.pool,
-                     (long long)x.pool);
+    char note[96];
+    hs_pool_tell(m, note, sizeof note);
+    if (*note) hs_page_note(p, "%s", note);
     return hs_page_finish(p, f->title, f->subtitle);
 }
 

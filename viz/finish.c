@@ -14,27 +14,27 @@ static const double SWATCH = 9;
 // Whole pixels, so that exact rectangles stay exact. The points of a line move too.
 static void move(hs_page *p, int dx, int dy) {
     double x = dx / p->px, y = dy / p->px;
-    for (int64_t i = 0; i < p->n_shape; i++) {
-        hs_shape *s = &p->shape[i];
+    for (int64_t i = 0; i < p->n_mark; i++) {
+        hs_mark *s = &p->mark[i];
         switch (s->kind) {
-        case HS_SHAPE_LABEL:
+        case HS_MARK_LABEL:
             s->label.x += x;
             s->label.y += y;
             s->label.box.x += x;
             s->label.box.y += y;
             break;
-        case HS_SHAPE_CELLS:
+        case HS_MARK_CELLS:
             s->cells.rect.x += dx;
             s->cells.rect.y += dy;
             break;
-        case HS_SHAPE_LINE: {
-            hs_point *at = hs_page_get(p, s->line.n, sizeof *at);
+        case HS_MARK_LINE: {
+            hs_xy *at = hs_page_get(p, s->line.n, sizeof *at);
             for (int64_t k = 0; at && k < s->line.n; k++)
-                at[k] = (hs_point){s->line.at[k].x + x, s->line.at[k].y + y};
+                at[k] = (hs_xy){s->line.at[k].x + x, s->line.at[k].y + y};
             s->line.at = at;
             break;
         }
-        case HS_SHAPE_DOT:
+        case HS_MARK_DOT:
             s->dot.x += x;
             s->dot.y += y;
             break;
@@ -63,15 +63,15 @@ static void sample(hs_page *p, const hs_key *k, double x, double top) {
     hs_rect r = {(int)lround(x * p->px), (int)lround(top * p->px), hs_page_pixels(p, SWATCH),
                  hs_page_pixels(p, SWATCH)};
     double left = r.x / p->px, middle = top + 0.5 * SWATCH;
-    if (k->kind == HS_SHAPE_LINE) {
-        hs_point *at = hs_page_get(p, 2, sizeof *at);
+    if (k->kind == HS_MARK_LINE) {
+        hs_xy *at = hs_page_get(p, 2, sizeof *at);
         if (!at) return;
-        at[0] = (hs_point){left, middle};
-        at[1] = (hs_point){left + SWATCH, middle};
+        at[0] = (hs_xy){left, middle};
+        at[1] = (hs_xy){left + SWATCH, middle};
         hs_page_polyline(p, at, 2, 1.5, k->ink);
-    } else if (k->kind == HS_SHAPE_DOT) {
+    } else if (k->kind == HS_MARK_DOT) {
         hs_page_dot(p, (hs_dot){left + 0.5 * SWATCH, middle, 2.5}, k->ink);
-    } else if (k->kind == HS_SHAPE_HATCH) {
+    } else if (k->kind == HS_MARK_HATCH) {
         hs_page_hatch(p, r, k->ink);
         hs_page_frame(p, r, HS_INK_FRAME);
     } else {
@@ -84,7 +84,7 @@ static double legend(hs_page *p, double y, double width) {
     double x = HS_MARGIN, lead = SWATCH + HS_GAP, tall = 0;
     for (int i = 0; i < p->n_key; i++) {
         hs_text t = {.markup = p->key[i].text, .pt = HS_NOTE_PT};
-        hs_extent e = hs_page_measure(p, &t);
+        hs_text_box e = hs_page_measure(p, &t);
         if (lead + e.x1 > width) {
             t.width = width - lead;
             t.lines = 1;
@@ -136,12 +136,12 @@ int hs_page_finish(hs_page *p, const char *title, const char *subtitle) {
     double natural = 1 + fmax(hs_page_measure(p, &titles[0]).x1, hs_page_measure(p, &titles[1]).x1);
     double width = fmax(body.w, fmin(natural, TITLE_LEAST));
     // The heading is drawn first to know its height; the body moves below it, then it moves too.
-    int64_t n_body = p->n_shape;
+    int64_t n_body = p->n_mark;
     double top = heading(p, big, small, width);
-    int64_t n_all = p->n_shape;
-    p->n_shape = n_body;
+    int64_t n_all = p->n_mark;
+    p->n_mark = n_body;
     move(p, (int)ceil((HS_MARGIN - body.x) * p->px), (int)ceil((top - body.y) * p->px));
-    p->n_shape = n_all;
+    p->n_mark = n_all;
     body = hs_page_bounds(p);
     if (p->n_key || p->n_note) footing(p, body.y + body.h + 2.5 * HS_GAP, width);
     return p->rc ? p->rc : set_size(p, width);

@@ -4,6 +4,7 @@
 #define HS_VIZ_FURNITURE_H
 
 #include "viz/page.h"
+#include "viz/pooling.h"
 #include "viz/scale.h"
 
 // Positions first .. first + count - 1, `pool` of them in `cell` pixels. Labels (bytes, by position;
@@ -34,6 +35,10 @@ void hs_page_ruler(hs_page *, const hs_ruler *, enum hs_side, hs_rect area);
 // Where a value stands on the ruler: pixels from the area's left (HS_SIDE_BELOW) or top.
 double hs_ruler_at(const hs_ruler *, enum hs_side, hs_rect area, double v);
 
+// A title along a side of the area, outside of everything drawn so far; turned upwards left and
+// right. Does nothing for NULL.
+void hs_side_title(hs_page *, enum hs_side, const char *bytes, hs_rect area);
+
 // A small line outwards, `at` pixels along the side; none where pixels are too coarse for it.
 void hs_page_tick(hs_page *, enum hs_side, hs_rect area, double at);
 
@@ -48,5 +53,8 @@ typedef struct hs_range {
     bool diverging;
 } hs_range;
 hs_scale hs_page_scale(hs_page *, hs_range fallback, const hs_reach *data);
+
+// The values of pooled cells become colours where they lie; HS_INK_NONE for NaN.
+const uint32_t *hs_pixel_inks(const hs_scale *, hs_pixel *, int64_t n);
 
 #endif

@@ -1,4 +1,4 @@
-// The page: shapes in the order of drawing, and what they cover; see page.h.
+// The page: marks in the order of drawing, and what they cover; see page.h.
 #include "viz/page.h"
 
 #include <math.h>
@@ -78,64 +78,64 @@ const char *hs_page_plain(hs_page *p, const char *bytes) {
     return keep(p, &b);
 }
 
-hs_extent hs_page_measure(hs_page *p, const hs_text *t) {
-    hs_extent nothing = {0};
+hs_text_box hs_page_measure(hs_page *p, const hs_text *t) {
+    hs_text_box nothing = {0};
     return p->rc ? nothing : hs_canvas_measure(p->canvas, t);
 }
 
-// ---- shapes -------------------------------------------------------------------------------------
+// ---- marks --------------------------------------------------------------------------------------
 
-static void add(hs_page *p, const hs_shape *s) {
-    if (p->n_shape == p->cap_shape) {
-        int64_t more = p->cap_shape ? 2 * p->cap_shape : 64;
-        hs_shape *bigger = hs_page_get(p, more, sizeof *bigger);
+static void add(hs_page *p, const hs_mark *s) {
+    if (p->n_mark == p->cap_mark) {
+        int64_t more = p->cap_mark ? 2 * p->cap_mark : 64;
+        hs_mark *bigger = hs_page_get(p, more, sizeof *bigger);
         if (!bigger) return;
-        if (p->n_shape) memcpy(bigger, p->shape, (size_t)p->n_shape * sizeof *bigger);
-        p->shape = bigger;
-        p->cap_shape = more;
+        if (p->n_mark) memcpy(bigger, p->mark, (size_t)p->n_mark * sizeof *bigger);
+        p->mark = bigger;
+        p->cap_mark = more;
     }
-    if (!p->rc) p->shape[p->n_shape++] = *s;
+    if (!p->rc) p->mark[p->n_mark++] = *s;
 }
 
 void hs_page_fill(hs_page *p, hs_rect r, uint32_t ink) {
-    add(p, &(hs_shape){.kind = HS_SHAPE_FILL, .ink = ink, .rect = r});
+    add(p, &(hs_mark){.kind = HS_MARK_FILL, .ink = ink, .rect = r});
 }
 
 void hs_page_hatch(hs_page *p, hs_rect r, uint32_t ink) {
-    add(p, &(hs_shape){.kind = HS_SHAPE_HATCH, .ink = ink, .rect = r});
+    add(p, &(hs_mark){.kind = HS_MARK_HATCH, .ink = ink, .rect = r});
 }
 
 void hs_page_frame(hs_page *p, hs_rect r, uint32_t ink) {
-    add(p, &(hs_shape){.kind = HS_SHAPE_FRAME, .ink = ink, .rect = r});
+    add(p, &(hs_mark){.kind = HS_MARK_FRAME, .ink = ink, .rect = r});
 }
 
 void hs_page_cells(hs_page *p, const hs_cells *cells) {
-    add(p, &(hs_shape){.kind = HS_SHAPE_CELLS, .cells = *cells});
+    add(p, &(hs_mark){.kind = HS_MARK_CELLS, .cells = *cells});
 }
 
-void hs_page_polyline(hs_page *p, const hs_point *at, int64_t n, double width, uint32_t ink) {
-    add(p, &(hs_shape){.kind = HS_SHAPE_LINE, .ink = ink, .line = {at, n, width}});
+void hs_page_polyline(hs_page *p, const hs_xy *at, int64_t n, double width, uint32_t ink) {
+    add(p, &(hs_mark){.kind = HS_MARK_LINE, .ink = ink, .line = {at, n, width}});
 }
 
 void hs_page_dot(hs_page *p, hs_dot dot, uint32_t ink) {
-    add(p, &(hs_shape){.kind = HS_SHAPE_DOT, .ink = ink, .dot = dot});
+    add(p, &(hs_mark){.kind = HS_MARK_DOT, .ink = ink, .dot = dot});
 }
 
-static hs_box ink_box(const hs_extent *e, double x, double y, bool turned) {
+static hs_box ink_box(const hs_text_box *e, double x, double y, bool turned) {
     if (turned) return (hs_box){x + e->y0, y - e->x1, e->y1 - e->y0, e->x1 - e->x0};
     return (hs_box){x + e->x0, y + e->y0, e->x1 - e->x0, e->y1 - e->y0};
 }
 
 void hs_page_label(hs_page *p, const hs_text *t, double x, double y, bool turned, uint32_t ink) {
-    hs_extent e = hs_page_measure(p, t);
-    add(p, &(hs_shape){.kind = HS_SHAPE_LABEL,
-                       .ink = ink,
-                       .label = {*t, x, y, turned, ink_box(&e, x, y, turned)}});
+    hs_text_box e = hs_page_measure(p, t);
+    add(p, &(hs_mark){.kind = HS_MARK_LABEL,
+                      .ink = ink,
+                      .label = {*t, x, y, turned, ink_box(&e, x, y, turned)}});
 }
 
 double hs_page_block(hs_page *p, const hs_text *t, double x, double top, uint32_t ink) {
     if (!*t->markup) return top;
-    hs_extent e = hs_page_measure(p, t);
+    hs_text_box e = hs_page_measure(p, t);
     hs_page_label(p, t, x, top - e.y0, false, ink);
     return top + fmax(e.height, e.y1 - e.y0);
 }
@@ -161,15 +161,15 @@ static hs_box line_box(const hs_line *l) {
     return (hs_box){x0, y0, x1 - x0, y1 - y0};
 }
 
-static hs_box cover(const hs_page *p, const hs_shape *s) {
+static hs_box cover(const hs_page *p, const hs_mark *s) {
     switch (s->kind) {
-    case HS_SHAPE_LABEL:
+    case HS_MARK_LABEL:
         return s->label.box;
-    case HS_SHAPE_CELLS:
+    case HS_MARK_CELLS:
         return rect_box(p, s->cells.rect);
-    case HS_SHAPE_LINE:
+    case HS_MARK_LINE:
         return line_box(&s->line);
-    case HS_SHAPE_DOT:
+    case HS_MARK_DOT:
         return (hs_box){s->dot.x - s->dot.r, s->dot.y - s->dot.r, 2 * s->dot.r, 2 * s->dot.r};
     default:
         return rect_box(p, s->rect);
@@ -178,8 +178,8 @@ static hs_box cover(const hs_page *p, const hs_shape *s) {
 
 hs_box hs_page_bounds(const hs_page *p) {
     double x0 = INFINITY, y0 = INFINITY, x1 = -INFINITY, y1 = -INFINITY;
-    for (int64_t i = 0; i < p->n_shape; i++) {
-        hs_box b = cover(p, &p->shape[i]);
+    for (int64_t i = 0; i < p->n_mark; i++) {
+        hs_box b = cover(p, &p->mark[i]);
         if (!(b.w > 0)) continue; // nothing to see
         x0 = fmin(x0, b.x);
         y0 = fmin(y0, b.y);
@@ -217,7 +217,7 @@ void hs_page_fact(hs_page *p, const char *key, const char *fmt, ...) {
     p->fact[p->n_fact++] = text;
 }
 
-void hs_page_key(hs_page *p, enum hs_shape_kind kind, uint32_t ink, const char *text) {
+void hs_page_key(hs_page *p, enum hs_mark_kind kind, uint32_t ink, const char *text) {
     const char *markup = hs_page_line(p, text);
     if (!p->rc && p->n_key < HS_MOST_KEYS) p->key[p->n_key++] = (hs_key){kind, ink, markup};
 }

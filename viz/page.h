@@ -1,4 +1,4 @@
-// A figure laid out as a list of shapes, in drawing order. Every kind of figure ends as a page, and
+// A figure laid out as a list of marks, in drawing order. Every kind of figure ends as a page, and
 // paint.h draws any page; tests look at the page instead of pixels.
 //
 // Text, lines and dots are placed in points, what has to be exact in pixels (`px` of them a point);
@@ -55,12 +55,12 @@ typedef struct hs_cells {
     bool edged;          // a line where shown cells end and blank ones begin
 } hs_cells;
 
-typedef struct hs_point {
+typedef struct hs_xy {
     double x, y;
-} hs_point; // points
+} hs_xy; // points
 
 typedef struct hs_line {
-    const hs_point *at;
+    const hs_xy *at;
     int64_t n;
     double width; // points
 } hs_line;
@@ -69,18 +69,18 @@ typedef struct hs_dot {
     double x, y, r; // points
 } hs_dot;
 
-enum hs_shape_kind {
-    HS_SHAPE_FILL,  // rect
-    HS_SHAPE_HATCH, // rect
-    HS_SHAPE_FRAME, // rect: a thin line just outside of it
-    HS_SHAPE_CELLS, // cells; ink is not used
-    HS_SHAPE_LINE,  // line: connected
-    HS_SHAPE_DOT,   // dot: filled
-    HS_SHAPE_LABEL, // label
+enum hs_mark_kind {
+    HS_MARK_FILL,  // rect
+    HS_MARK_HATCH, // rect
+    HS_MARK_FRAME, // rect: a thin line just outside of it
+    HS_MARK_CELLS, // cells; ink is not used
+    HS_MARK_LINE,  // line: connected
+    HS_MARK_DOT,   // dot: filled
+    HS_MARK_LABEL, // label
 };
 
-typedef struct hs_shape {
-    enum hs_shape_kind kind;
+typedef struct hs_mark {
+    enum hs_mark_kind kind;
     uint32_t ink;
     union {
         hs_rect rect;
@@ -89,11 +89,11 @@ typedef struct hs_shape {
         hs_dot dot;
         hs_label label;
     };
-} hs_shape;
+} hs_mark;
 
 // One entry of the legend; text is markup.
 typedef struct hs_key {
-    enum hs_shape_kind kind; // FILL, HATCH, LINE or DOT
+    enum hs_mark_kind kind; // FILL, HATCH, LINE or DOT
     uint32_t ink;
     const char *text;
 } hs_key;
@@ -107,8 +107,8 @@ struct hs_page {
     double px;
     int rc;
     int width, height; // pixels, once finished
-    hs_shape *shape;
-    int64_t n_shape, cap_shape;
+    hs_mark *mark;
+    int64_t n_mark, cap_mark;
     hs_key key[HS_MOST_KEYS];
     const char *note[HS_MOST_NOTES]; // markup
     const char *fact[HS_MOST_FACTS]; // key, value, key, value: for the file's metadata
@@ -143,13 +143,13 @@ const char *hs_page_plain(hs_page *,
                           const char *bytes); // such a line without markup; NULL for NULL
 // n zeroed items that live as long as the page; NULL when rc is set.
 void *hs_page_get(hs_page *, int64_t n, size_t size);
-hs_extent hs_page_measure(hs_page *, const hs_text *);
+hs_text_box hs_page_measure(hs_page *, const hs_text *);
 
 void hs_page_fill(hs_page *, hs_rect, uint32_t ink);
 void hs_page_hatch(hs_page *, hs_rect, uint32_t ink);
 void hs_page_frame(hs_page *, hs_rect, uint32_t ink);
 void hs_page_cells(hs_page *, const hs_cells *); // ink: from hs_page_get
-void hs_page_polyline(hs_page *, const hs_point *at, int64_t n, double width, uint32_t ink); // same
+void hs_page_polyline(hs_page *, const hs_xy *at, int64_t n, double width, uint32_t ink); // same
 void hs_page_dot(hs_page *, hs_dot, uint32_t ink);
 // A text from the left end of its first baseline at (x, y); turned = upwards. text.markup: from
 // hs_page_token or hs_page_line.
@@ -170,7 +170,7 @@ static inline double hs_centred(double middle, double pt) {
 
 // One more note or legend entry, below the figure; a pair for the file's metadata.
 void hs_page_note(hs_page *, const char *fmt, ...) HS_PRINTF(2, 3);
-void hs_page_key(hs_page *, enum hs_shape_kind, uint32_t ink, const char *text);
+void hs_page_key(hs_page *, enum hs_mark_kind, uint32_t ink, const char *text);
 void hs_page_fact(hs_page *, const char *key, const char *fmt, ...) HS_PRINTF(3, 4);
 
 // Heading, legend, notes, size. HS_EARG when the page would be larger than HS_MOST_PIXELS; else the

@@ -1,4 +1,4 @@
-// Drawing: the page's shapes in the theme's colours; see paint.h.
+// Drawing: the page's marks in the theme's colours; see paint.h.
 #include "viz/paint.h"
 
 #include <math.h>
@@ -95,28 +95,28 @@ static int cells(const hs_page *p, const hs_cells *c) {
     return rc;
 }
 
-static int shape(const hs_page *p, const hs_shape *s) {
+static int mark(const hs_page *p, const hs_mark *s) {
     hs_canvas *c = p->canvas;
     const hs_label *l = &s->label;
     switch (s->kind) {
-    case HS_SHAPE_FILL:
+    case HS_MARK_FILL:
         fill(p, s->rect, s->ink);
         break;
-    case HS_SHAPE_HATCH:
+    case HS_MARK_HATCH:
         hatch(p, s->rect, s->ink);
         break;
-    case HS_SHAPE_FRAME:
+    case HS_MARK_FRAME:
         frame(p, s->rect, s->ink);
         break;
-    case HS_SHAPE_CELLS:
+    case HS_MARK_CELLS:
         return cells(p, &s->cells);
-    case HS_SHAPE_LINE:
+    case HS_MARK_LINE:
         hs_canvas_line(c, &s->line.at->x, s->line.n, s->line.width, colour(p, s->ink));
         break;
-    case HS_SHAPE_DOT:
+    case HS_MARK_DOT:
         hs_canvas_dot(c, s->dot.x, s->dot.y, s->dot.r, colour(p, s->ink));
         break;
-    case HS_SHAPE_LABEL:
+    case HS_MARK_LABEL:
         hs_canvas_text(c, &l->text, l->x, l->y, l->turned, colour(p, s->ink));
         break;
     }
@@ -125,6 +125,6 @@ static int shape(const hs_page *p, const hs_shape *s) {
 
 int hs_paint(const hs_page *p, enum hs_output output) {
     int rc = hs_canvas_begin(p->canvas, output, p->width, p->height, colour(p, HS_INK_PAGE));
-    for (int64_t i = 0; i < p->n_shape && !rc; i++) rc = shape(p, &p->shape[i]);
+    for (int64_t i = 0; i < p->n_mark && !rc; i++) rc = mark(p, &p->mark[i]);
     return rc;
 }

@@ -4,6 +4,7 @@
 #include "viz/pooling.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "model/core/mem.h"
@@ -25,15 +26,15 @@ static void add_row(const hs_pooling *p, int64_t i, const float *row, block *at)
     }
 }
 
-static void close_row(const hs_pooling *p, block *at, float *cell) {
+static void close_row(const hs_pooling *p, block *at, hs_pixel *cell) {
     for (int64_t c = 0; c < p->n_col; c++) {
         double v = p->how == HS_POOL_MEAN ? at[c].sum / (double)at[c].n : at[c].most;
-        cell[c] = at[c].n ? (float)v : NAN;
+        cell[c].value = at[c].n ? (float)v : NAN;
         at[c] = (block){0};
     }
 }
 
-int hs_pool_map(const hs_pooling *p, int64_t m, float *cell) {
+int hs_pool_map(const hs_pooling *p, int64_t m, hs_pixel *cell) {
     float *row = NULL;
     block *at = NULL;
     int rc = hs_alloc(&row, (size_t)p->n_k, sizeof *row);
@@ -47,6 +48,13 @@ int hs_pool_map(const hs_pooling *p, int64_t m, float *cell) {
     free(at);
     free(row);
     return rc;
+}
+
+void hs_pool_tell(const hs_pooling *p, char *out, size_t n) {
+    *out = 0;
+    if (p->pool_q == 1 && p->pool_k == 1) return;
+    snprintf(out, n, "Pooled by %s, %lld x %lld tokens a cell.",
+             p->how == HS_POOL_MEAN ? "mean" : "max", (long long)p->pool_q, (long long)p->pool_k);
 }
 
 int hs_pool_check(const hs_pooling *p, const char *what) {

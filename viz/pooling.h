@@ -2,7 +2,15 @@
 #ifndef HS_VIZ_POOLING_H
 #define HS_VIZ_POOLING_H
 
+#include <stddef.h>
+
 #include "viz/fig.h"
+
+// A cell: first a value, then, in the same place, its colour.
+typedef union hs_pixel {
+    float value;
+    uint32_t ink;
+} hs_pixel;
 
 typedef struct hs_pooling {
     hs_fig_rows rows;
@@ -18,7 +26,10 @@ enum { HS_MOST_POSITIONS = 1 << 24, HS_MOST_MAPS = 1 << 16 };
 
 // Map m into cell [n_row][n_col], NaN where a block holds no value. HS_ENOMEM, or what the callback
 // returned. Memory: O(n_k).
-int hs_pool_map(const hs_pooling *, int64_t m, float *cell) HS_MUST_USE;
+int hs_pool_map(const hs_pooling *, int64_t m, hs_pixel *cell) HS_MUST_USE;
+
+// "Pooled by max, 2 x 2 tokens a cell.", cut at n bytes; "" when no two tokens share a cell.
+void hs_pool_tell(const hs_pooling *, char *out, size_t n);
 
 // HS_EARG for sizes and positions that cannot be, or no callback; `what` begins the message.
 int hs_pool_check(const hs_pooling *, const char *what) HS_MUST_USE;

@@ -5,13 +5,14 @@
 
 static const double TICK = 2.5, TICK_THICK = 0.6, NUMBER_GAP = 5.5;
 static const double ROOM_UPRIGHT = 24, ROOM_LEVEL = 40; // points a number gets, about
+static const double TITLE_LEAST = 60; // a title may be longer than a side that is shorter
 enum { MOST_TICKS = 16 };
 
 typedef struct marks {
     int n;
     double at[MOST_TICKS];
     hs_text number[MOST_TICKS];
-    hs_extent ink[MOST_TICKS];
+    hs_text_box ink[MOST_TICKS];
     double wide, up, down;
 } marks;
 
@@ -76,7 +77,7 @@ static void put_number(hs_page *p, enum hs_side side, hs_rect area, double at, c
                        int i) {
     double left = area.x / p->px, right = left + area.w / p->px;
     double top = area.y / p->px, bottom = top + area.h / p->px;
-    const hs_extent *e = &m->ink[i];
+    const hs_text_box *e = &m->ink[i];
     double x = side == HS_SIDE_RIGHT  ? right + NUMBER_GAP
                : side == HS_SIDE_LEFT ? left - NUMBER_GAP - e->x1
                                       : left + at / p->px - 0.5 * (e->x0 + e->x1);
@@ -85,26 +86,25 @@ static void put_number(hs_page *p, enum hs_side side, hs_rect area, double at, c
     hs_page_label(p, &m->number[i], x, y, false, HS_INK_TEXT);
 }
 
-static void put_title(hs_page *p, const char *bytes, enum hs_side side, hs_rect area,
-                      const marks *m) {
+void hs_side_title(hs_page *p, enum hs_side side, const char *bytes, hs_rect area) {
     double left = area.x / p->px, top = area.y / p->px, w = area.w / p->px, h = area.h / p->px;
     double room = side == HS_SIDE_BELOW ? w : h;
     hs_text t = {.markup = hs_page_line(p, bytes), .pt = HS_SUBTITLE_PT};
-    hs_extent e = hs_page_measure(p, &t);
+    hs_text_box e = hs_page_measure(p, &t);
     if (e.x1 <= 0) return;
-    if (e.x1 > room) {
-        t.width = room;
+    if (e.x1 > fmax(room, TITLE_LEAST)) {
+        t.width = fmax(room, TITLE_LEAST);
         t.lines = 1;
         e = hs_page_measure(p, &t);
     }
-    double away = NUMBER_GAP + m->wide + HS_GAP, up = top + 0.5 * (h + e.x1);
+    hs_box drawn = hs_page_bounds(p);
+    double across = left + 0.5 * (w - e.x1), up = top + 0.5 * (h + e.x1);
     if (side == HS_SIDE_RIGHT)
-        hs_page_label(p, &t, left + w + away - e.y0, up, true, HS_INK_PALE);
+        hs_page_label(p, &t, drawn.x + drawn.w + HS_GAP - e.y0, up, true, HS_INK_PALE);
     else if (side == HS_SIDE_LEFT)
-        hs_page_label(p, &t, left - away - e.y1, up, true, HS_INK_PALE);
+        hs_page_label(p, &t, drawn.x - HS_GAP - e.y1, up, true, HS_INK_PALE);
     else
-        hs_page_label(p, &t, left + 0.5 * (w - e.x1),
-                      top + h + NUMBER_GAP + m->up + m->down + HS_GAP - e.y0, false, HS_INK_PALE);
+        hs_page_label(p, &t, across, drawn.y + drawn.h + HS_GAP - e.y0, false, HS_INK_PALE);
 }
 
 void hs_page_ruler(hs_page *p, const hs_ruler *r, enum hs_side side, hs_rect area) {
@@ -116,5 +116,5 @@ void hs_page_ruler(hs_page *p, const hs_ruler *r, enum hs_side side, hs_rect are
         hs_page_tick(p, side, area, at);
         put_number(p, side, area, at, &m, i);
     }
-    put_title(p, r->title, side, area, &m);
+    hs_side_title(p, side, r->title, area);
 }

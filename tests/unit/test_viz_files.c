@@ -60,10 +60,10 @@ static void ink_stays_in_its_boxes(void **state) {
     assert_int_equal(hs_paint(p, HS_OUTPUT_PIXELS), HS_OK);
     assert_int_equal(hs_canvas_pixels(p->canvas, &pixel, &stride), HS_OK);
     bool *allowed = calloc((size_t)p->width * (size_t)p->height, 1);
-    for (int64_t i = 0; i < p->n_shape; i++) {
-        const hs_shape *s = &p->shape[i];
-        if (s->kind != HS_SHAPE_LABEL) {
-            allow(allowed, p, rect_box(p, s->kind == HS_SHAPE_CELLS ? s->cells.rect : s->rect));
+    for (int64_t i = 0; i < p->n_mark; i++) {
+        const hs_mark *s = &p->mark[i];
+        if (s->kind != HS_MARK_LABEL) {
+            allow(allowed, p, rect_box(p, s->kind == HS_MARK_CELLS ? s->cells.rect : s->rect));
             continue;
         }
         hs_box b = s->label.box;
@@ -106,7 +106,7 @@ static uint32_t at(const image *im, int x, int y) {
 }
 
 static const hs_cells *cells_of(const hs_page *p) {
-    return &nth(p, HS_SHAPE_CELLS, 0)->cells;
+    return &nth(p, HS_MARK_CELLS, 0)->cells;
 }
 
 // The colour of a whole cell; fails when its pixels differ (but for `skip` at the edges).
@@ -123,7 +123,7 @@ static uint32_t cell_colour(const image *im, const hs_page *p, int64_t row, int6
 static double bar_number(const hs_page *p, const char *text) {
     const hs_label *l = find_label(p, text);
     assert_non_null(l);
-    assert_true(l->x > nth(p, HS_SHAPE_CELLS, 1)->cells.rect.x / p->px);
+    assert_true(l->x > nth(p, HS_MARK_CELLS, 1)->cells.rect.x / p->px);
     return l->box.y + 0.5 * l->box.h;
 }
 
@@ -159,7 +159,7 @@ static void map_colours(void **state) {
                 assert_int_equal(cell_colour(&im, p, q, k, blank ? 2 : 0), want);
             }
         // The bar: its ends are the ends of the map.
-        hs_rect bar = nth(p, HS_SHAPE_CELLS, 1)->cells.rect;
+        hs_rect bar = nth(p, HS_MARK_CELLS, 1)->cells.rect;
         assert_int_equal(at(&im, bar.x + bar.w / 2, bar.y), hs_cmap_at(cmap, 1));
         assert_int_equal(at(&im, bar.x + bar.w / 2, bar.y + bar.h - 1), hs_cmap_at(cmap, 0));
         assert_int_equal(p->n_note, 1); // 7 lies beyond the bar
@@ -201,10 +201,10 @@ static void grid_colours(void **state) {
         uint32_t ink;
     } print[] = {{"−0.50", PAPER}, {"0.00", 0}, {"0.12", 0}, {"∞", PAPER}};
     int found = 0;
-    for (int64_t i = 0; i < p->n_shape; i++)
+    for (int64_t i = 0; i < p->n_mark; i++)
         for (size_t k = 0; k < sizeof print / sizeof *print; k++)
-            found += p->shape[i].kind == HS_SHAPE_LABEL && p->shape[i].ink == print[k].ink &&
-                     strcmp(p->shape[i].label.text.markup, print[k].text) == 0;
+            found += p->mark[i].kind == HS_MARK_LABEL && p->mark[i].ink == print[k].ink &&
+                     strcmp(p->mark[i].label.text.markup, print[k].text) == 0;
     assert_int_equal(found, 4);
     hs_fig_close(d);
     free(im.rgb);

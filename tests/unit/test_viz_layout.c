@@ -25,7 +25,7 @@ static hs_fig *lay_grid(const hs_fig_grid *f, const hs_fig_style *style) {
 }
 
 static const hs_cells *cells_of(const hs_page *p) {
-    return &nth(p, HS_SHAPE_CELLS, 0)->cells;
+    return &nth(p, HS_MARK_CELLS, 0)->cells;
 }
 
 // How many labels show their position beside the y axis, at the height of its cell.
@@ -39,9 +39,9 @@ static int y_labels(const hs_page *p, const char *const *label, int64_t count) {
         hs_label_token(&b, label[q]);
         if (pooled) pitch = c->h / p->px / (double)((count + c->n_row - 1) / c->n_row);
         double middle = top + ((double)q + 0.5) * pitch;
-        for (int64_t i = 0; i < p->n_shape; i++) {
-            const hs_label *l = &p->shape[i].label;
-            if (p->shape[i].kind != HS_SHAPE_LABEL || p->shape[i].ink != HS_INK_TEXT) continue;
+        for (int64_t i = 0; i < p->n_mark; i++) {
+            const hs_label *l = &p->mark[i].label;
+            if (p->mark[i].kind != HS_MARK_LABEL || p->mark[i].ink != HS_INK_TEXT) continue;
             if (l->turned || l->x > c->rect.x / p->px) continue;
             bool here = fabs(l->y - 0.36 * l->text.pt - middle) < 1e-6;
             found += here && strcmp(l->text.markup, hs_buf_text(&b)) == 0;
@@ -55,14 +55,14 @@ static int y_labels(const hs_page *p, const char *const *label, int64_t count) {
 static void check_numbers(const hs_page *p) {
     const hs_cells *c = cells_of(p);
     double bottom = (c->rect.y + c->rect.h) / p->px;
-    for (int64_t i = 0; i < p->n_shape; i++) {
-        const hs_label *m = &p->shape[i].label;
-        if (p->shape[i].kind != HS_SHAPE_LABEL) continue;
+    for (int64_t i = 0; i < p->n_mark; i++) {
+        const hs_label *m = &p->mark[i].label;
+        if (p->mark[i].kind != HS_MARK_LABEL) continue;
         if (m->turned || m->box.y < bottom || m->text.pt != HS_NUMBER_PT) continue;
         int labels = 0;
-        for (int64_t k = 0; k < p->n_shape; k++) {
-            const hs_label *l = &p->shape[k].label;
-            if (p->shape[k].kind != HS_SHAPE_LABEL || p->shape[k].ink != HS_INK_TEXT) continue;
+        for (int64_t k = 0; k < p->n_mark; k++) {
+            const hs_label *l = &p->mark[k].label;
+            if (p->mark[k].kind != HS_MARK_LABEL || p->mark[k].ink != HS_INK_TEXT) continue;
             double middle = l->x - 0.36 * l->text.pt;
             bool level = fabs(middle - (m->box.x + 0.5 * m->box.w)) < 1e-6;
             labels += level && l->turned;
@@ -100,9 +100,9 @@ static void map_layouts(void **state) {
         check_numbers(p);
         assert_in_range(y_labels(p, label, n), each[i].least_labels, n);
         assert_true(p->width <= 20 * each[i].dpi && p->height <= 20 * each[i].dpi);
-        for (int64_t k = 0; k < p->n_shape; k++) { // labels, bar numbers: never endless
-            const hs_label *l = &p->shape[k].label;
-            if (p->shape[k].kind == HS_SHAPE_LABEL && p->shape[k].ink == HS_INK_TEXT)
+        for (int64_t k = 0; k < p->n_mark; k++) { // labels, bar numbers: never endless
+            const hs_label *l = &p->mark[k].label;
+            if (p->mark[k].kind == HS_MARK_LABEL && p->mark[k].ink == HS_INK_TEXT)
                 assert_true(l->text.bold || l->box.w + l->box.h < 122);
         }
         hs_fig_close(d);
@@ -159,15 +159,14 @@ static void odd_layouts(void **state) {
 
 static int printed(const hs_page *p) {
     int n = 0;
-    for (int64_t i = 0; i < p->n_shape; i++)
-        n += p->shape[i].kind == HS_SHAPE_LABEL &&
-             printed_on(p, cells_of(p), p->shape[i].label.box);
+    for (int64_t i = 0; i < p->n_mark; i++)
+        n += p->mark[i].kind == HS_MARK_LABEL && printed_on(p, cells_of(p), p->mark[i].label.box);
     return n;
 }
 
 static int hatches(const hs_page *p) {
     int n = 0;
-    for (int64_t i = 0; i < p->n_shape; i++) n += p->shape[i].kind == HS_SHAPE_HATCH;
+    for (int64_t i = 0; i < p->n_mark; i++) n += p->mark[i].kind == HS_MARK_HATCH;
     return n;
 }
 

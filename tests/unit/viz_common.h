@@ -70,18 +70,18 @@ static inline int zero_row(void *ctx, int64_t m, int64_t i, float *out) {
 }
 
 // The n-th shape of a kind.
-static inline const hs_shape *nth(const hs_page *p, enum hs_shape_kind kind, int n) {
-    for (int64_t i = 0; i < p->n_shape; i++)
-        if (p->shape[i].kind == kind && n-- == 0) return &p->shape[i];
+static inline const hs_mark *nth(const hs_page *p, enum hs_mark_kind kind, int n) {
+    for (int64_t i = 0; i < p->n_mark; i++)
+        if (p->mark[i].kind == kind && n-- == 0) return &p->mark[i];
     fail_msg("the page has too few shapes of kind %d", (int)kind);
     return NULL;
 }
 
 // The label whose markup is `text`; NULL when there is none.
 static inline const hs_label *find_label(const hs_page *p, const char *text) {
-    for (int64_t i = 0; i < p->n_shape; i++)
-        if (p->shape[i].kind == HS_SHAPE_LABEL && strcmp(p->shape[i].label.text.markup, text) == 0)
-            return &p->shape[i].label;
+    for (int64_t i = 0; i < p->n_mark; i++)
+        if (p->mark[i].kind == HS_MARK_LABEL && strcmp(p->mark[i].label.text.markup, text) == 0)
+            return &p->mark[i].label;
     return NULL;
 }
 
@@ -118,21 +118,21 @@ static inline bool printed_on(const hs_page *p, const hs_cells *c, hs_box b) {
 // that meets cells in a single cell. Ticks, bars and frames are grounds too small to hold text.
 static inline void check_page(const hs_page *p) {
     hs_box page = {2, 2, p->width / p->px - 4, p->height / p->px - 4};
-    for (int64_t i = 0; i < p->n_shape; i++) {
-        const hs_shape *s = &p->shape[i];
-        if (s->kind == HS_SHAPE_CELLS) assert_true(inside(rect_box(p, s->cells.rect), page));
-        if (s->kind != HS_SHAPE_LABEL || s->label.box.w == 0) continue;
+    for (int64_t i = 0; i < p->n_mark; i++) {
+        const hs_mark *s = &p->mark[i];
+        if (s->kind == HS_MARK_CELLS) assert_true(inside(rect_box(p, s->cells.rect), page));
+        if (s->kind != HS_MARK_LABEL || s->label.box.w == 0) continue;
         hs_box b = s->label.box;
         assert_true(inside(b, page));
-        for (int64_t k = 0; k < p->n_shape; k++) {
-            const hs_shape *o = &p->shape[k];
-            if (o->kind == HS_SHAPE_LABEL) {
+        for (int64_t k = 0; k < p->n_mark; k++) {
+            const hs_mark *o = &p->mark[k];
+            if (o->kind == HS_MARK_LABEL) {
                 assert_false(k < i && o->label.box.w && meet(b, o->label.box, 0.5));
-            } else if (o->kind == HS_SHAPE_CELLS) {
+            } else if (o->kind == HS_MARK_CELLS) {
                 if (!meet(b, rect_box(p, o->cells.rect), 0.9)) continue;
                 assert_true(inside(b, cell_around(p, &o->cells, b)));
-            } else if (o->kind == HS_SHAPE_FILL || o->kind == HS_SHAPE_HATCH ||
-                       o->kind == HS_SHAPE_FRAME) {
+            } else if (o->kind == HS_MARK_FILL || o->kind == HS_MARK_HATCH ||
+                       o->kind == HS_MARK_FRAME) {
                 hs_box r = rect_box(p, o->rect);
                 assert_true(!meet(b, r, 0) || inside(b, r));
             }
