@@ -86,7 +86,7 @@ struct hs_cmd {
     // What follows the name: "MODEL -p TEXT [options]". The words before the first option are
     // those that are no options; completion goes by them as by an option's value.
     const char *synopsis;
-    const char *about;                // a paragraph
+    const char *about;                // for hs_doc_body
     const char *const (*examples)[2]; // command and what it does; ended by NULL
     const hs_opt_group *options;      // NULL: none of its own
     size_t options_size;              // of the options struct, zeroed before parsing
@@ -127,6 +127,9 @@ int hs_help_rc(void) HS_MUST_USE;
 int hs_help_word(const char *word, FILE *to) HS_MUST_USE;
 // The one of a kind: "query", "heads". HS_EARG for what is no kind.
 int hs_help_of(const char *kind, const char *word, FILE *to) HS_MUST_USE;
+
+// "headscope 0.1.0 (COMMIT)", what --version prints.
+void hs_version_line(FILE *to);
 
 // ---- progress and Ctrl-C --------------------------------------------------------------------
 

@@ -137,12 +137,13 @@ static int run(const hs_call *call, const void *options) {
 static const hs_opt own[] = {
     {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE", NULL,
      "where to write; the ending chooses the format; - with --format: stdout"},
-    {"format", 0, HS_OPT_TEXT, offsetof(struct options, format), "NAME", NULL,
+    {"format", 0, HS_OPT_TEXT, offsetof(struct options, format), "FORMAT", NULL,
      "npz, safetensors, csv, json, bertviz, circuitsvis: needed for the last two"},
-    {"what", 0, HS_OPT_TEXT, offsetof(struct options, what), "LIST", NULL,
-     "maps, acts, stats, tokens, heads or all, joined by commas; arrays hold all but heads by "
+    {"what", 0, HS_OPT_TEXT, offsetof(struct options, what), "maps,acts,stats,tokens,heads|all",
+     NULL,
+     "what to write, joined by commas; arrays hold all but heads by "
      "default, csv and json hold heads"},
-    {"heads", 0, HS_OPT_TEXT, offsetof(struct options, heads), "SEL", NULL,
+    {"heads", 0, HS_OPT_TEXT, offsetof(struct options, heads), "HEADS", NULL,
      "these heads only, as L5H1 or L0-3H*; not for arrays"},
     {"layer", 0, HS_OPT_TEXT, offsetof(struct options, layer), "N", NULL,
      "all heads of this layer, or of some, as 0-3"},
@@ -151,8 +152,8 @@ static const hs_opt own[] = {
 static const hs_opt own_publish[] = {
     {"publish", 0, HS_OPT_FLAG, offsetof(struct options, publish), NULL, NULL,
      "write a compact database, of all runs or of those named, and pages for Datasette"},
-    {"drop", 0, HS_OPT_TEXT, offsetof(struct options, drop), "LIST", NULL,
-     "leave out maps, acts, stats, joined by commas"},
+    {"drop", 0, HS_OPT_TEXT, offsetof(struct options, drop), "maps,acts,stats", NULL,
+     "leave out these, joined by commas"},
     {"keep-paths", 0, HS_OPT_FLAG, offsetof(struct options, keep_paths), NULL, NULL,
      "keep folders of this machine in command lines and sources"},
     {0},
@@ -165,36 +166,38 @@ const hs_cmd hs_cmd_export = {
     .synopsis = "[RUN] -o FILE.npz|FILE.safetensors|FILE.csv|FILE.json|FILE.db [options]",
     .about =
         "All prompts unless --prompt is given.\n\n"
-        "npz, safetensors: arrays named pN/HOOK, N the prompt's 0-based number, without a batch "
+        "npz, safetensors :: Arrays named pN/HOOK, N the prompt's 0-based number, without a batch "
         "axis: p0/tokens int64 [T], p0/blocks.3.attn.hook_pattern [H, T, T], row statistics as "
         "p0/blocks.3.attn.hook_row_stats.entropy [H, T]. Where not every head's map was stored, "
-        "head N's is p0/blocks.3.attn.hook_pattern.hN [T, T]. T counts decoded tokens too.\n\n"
-        "csv: one table in long form, chosen by --what. heads: run, prompt, id, layer, head, name, "
+        "head N's is p0/blocks.3.attn.hook_pattern.hN [T, T]. T counts decoded tokens too.\n"
+        "csv :: One table in long form, chosen by --what. heads: run, prompt, id, layer, head, "
+        "name, "
         "metric, value, reason (an undefined value is empty, with a reason). stats: a row a query "
         "with a column a statistic. maps: query, key, weight of the keys that a query sees. "
         "tokens: pos, token_id, token, byte_from, byte_to, decoded. Join them on run, prompt and "
-        "pos.\n\n"
-        "json: one object with the same as heads, stats, maps (whole rows) and tokens of each of "
-        "\"prompts\". Numbers read back to the same bits in both.\n\n"
-        "bertviz, circuitsvis: the maps of one prompt (the first, unless --prompt is given) as the "
-        "arguments of their functions. In a notebook:\n\n"
-        "import json, torch\n"
-        "from bertviz import head_view\n"
-        "d = json.load(open(\"maps.json\"))\n"
-        "d[\"attention\"] = [torch.tensor(a) for a in d[\"attention\"]]\n"
-        "head_view(**d)\n\n"
-        "or model_view(d[\"attention\"], d[\"tokens\"],\n"
-        "include_layers=d[\"include_layers\"], include_heads=d[\"heads\"]).\n"
-        "For CircuitsVis:\n\n"
-        "import json\n"
-        "from circuitsvis.attention import attention_heads\n"
-        "attention_heads(**json.load(open(\"maps.json\")))\n\n"
+        "pos.\n"
+        "json :: One object with the same as heads, stats, maps (whole rows) and tokens of each of "
+        "\"prompts\". Numbers read back to the same bits in both.\n"
+        "bertviz, circuitsvis :: The maps of one prompt (the first, unless --prompt is given) as "
+        "the "
+        "arguments of their functions. In a notebook:\n"
+        "  import json, torch\n"
+        "  from bertviz import head_view, model_view\n"
+        "  d = json.load(open(\"maps.json\"))\n"
+        "  d[\"attention\"] = [torch.tensor(a) for a in d[\"attention\"]]\n"
+        "  head_view(**d)\n"
+        "  model_view(d[\"attention\"], d[\"tokens\"],\n"
+        "             include_layers=d[\"include_layers\"], include_heads=d[\"heads\"])\n"
+        "For CircuitsVis:\n"
+        "  import json\n"
+        "  from circuitsvis.attention import attention_heads\n"
+        "  attention_heads(**json.load(open(\"maps.json\")))\n\n"
         "--publish writes a database to give away: compact, one plain file, nothing in it that was "
         "deleted, all runs or those named. Folders in command lines and sources are cut to file "
         "names (paths that begin with /, ~/, ./ or ../). FILE.metadata.json beside FILE.db tells "
         "Datasette what tables and columns mean and holds the named queries that plain SQLite can "
-        "run:\n\n"
-        "datasette FILE.db -m FILE.metadata.json",
+        "run:\n"
+        "  datasette FILE.db -m FILE.metadata.json",
     .examples =
         (const char *const[][2]){
             {"export -o run.npz", "every array of the latest run"},

@@ -42,6 +42,10 @@ static const char *library_version(const char *function) {
     return call ? call() : "linked statically";
 }
 
+void hs_version_line(FILE *to) {
+    fprintf(to, "headscope %s (%s)\n", HS_VERSION, HS_GIT);
+}
+
 // A row for people or for JSON.
 static void put(hs_jw *json, bool people, const char *name, const char *value) {
     if (people) printf("%-9s %s\n", name, value);
@@ -88,7 +92,8 @@ const hs_cmd hs_cmd_version = {
     .group = "other",
     .title = "version, compiler, libraries, kernels: for bug reports",
     .synopsis = "[options]",
-    .about = "What was built, with what, and what this machine runs.",
+    .about = "What was built, with what, and what this machine runs. headscope --version prints "
+             "one line.",
     .examples = (const char *const[][2]){{"version", "what to paste into a bug report"}, {NULL}},
     .options = (const hs_opt_group[]){{"output", hs_opts_json, offsetof(struct options, out)}, {0}},
     .options_size = sizeof(struct options),

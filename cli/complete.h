@@ -29,8 +29,8 @@ typedef struct hs_words {
 
 // Adds stem + word where what is typed begins so; about: one line, may be hostile.
 void hs_words_add(hs_words *, const char *word, const char *about);
-// Adds what a placeholder stands for: alternatives between '|', each a word in small letters, a
-// file, or one of the kinds in words.c's table. Others, as N or TEXT, have no words.
+// Adds what a placeholder stands for: alternatives between '|', each a word in small letters (or
+// several with commas between, of which any may be given), a file, or one of the kinds in words.c's table. Others, as N or TEXT, have no words.
 void hs_words_of(hs_words *, const char *placeholder);
 
 // Appends the answer for words[0..n), what follows the program's name, the last one unfinished: a

@@ -22,7 +22,7 @@ void hs_doc_commands(hs_doc *d) {
         if (!d->roff) hs_doc_head(d, groups[g]);
         for (int i = 0; hs_cmds[i]; i++)
             if (strcmp(hs_cmds[i]->group, groups[g]) == 0)
-                hs_doc_entry(d, hs_cmds[i]->name, hs_cmds[i]->title, 13);
+                hs_doc_entry(d, hs_cmds[i]->name, hs_cmds[i]->title, 14);
     }
 }
 

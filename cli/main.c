@@ -61,7 +61,13 @@ static int dispatch(int argc, char **argv) {
     }
     const char *word = argv[1];
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) word = "help";
-    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) word = "version";
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        if (argc == 2) {
+            hs_version_line(stdout);
+            return HS_OK;
+        }
+        word = "version";
+    }
     const hs_cmd *cmd = hs_cmd_find(word);
     if (cmd) return run_command(cmd, argc, argv);
     if (word[0] == '-')

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/explain.h"
 #include "db/doc.h"
+#include "db/export.h"
 #include "db/query.h"
 #include "model/model.h"
 #include "model/tap.h"
@@ -104,7 +105,15 @@ static void command(hs_doc *d, const char *name) {
 }
 
 static void formats(hs_doc *d) {
-    command(d, "export");
+    hs_doc_head(d, "written by headscope export (--format, or the file's ending)");
+    for (int i = 0; hs_export_formats[i]; i++) {
+        const hs_export_format *f = hs_export_formats[i];
+        hs_buf text = {0};
+        hs_buf_printf(&text, "%s: %s", f->ending, f->title);
+        hs_doc_explain(d, f->name, hs_buf_text(&text), NULL, NULL);
+        hs_buf_free(&text);
+    }
+    hs_doc_para(d, "headscope help export tells what each of them holds.");
 }
 
 static void figures(hs_doc *d) {

@@ -280,6 +280,18 @@ static const struct {
     {"QUERY", queries},      {"RUN", runs},
 };
 
+// "maps,acts,stats": any of them, joined by commas.
+static void joined(hs_words *w, const char *all) {
+    after_comma(w);
+    for (const char *c = all; *c;) {
+        char word[64];
+        size_t n = strcspn(c, ",");
+        snprintf(word, sizeof word, "%.*s", (int)n, c);
+        hs_words_add(w, word, NULL);
+        c += n + (c[n] == ',');
+    }
+}
+
 // "FILE.png" adds an ending, "FILE" alone fits any.
 static void file(hs_words *w, const char *name, size_t n) {
     if (n > 5 && name[4] == '.')
@@ -292,17 +304,15 @@ static void one(hs_words *w, const char *name, size_t n) {
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)n, name);
     word[strcspn(word, "[")] = '\0'; // "OBSERVER[:k=v,...]"
+    const size_t stem = w->stem;
     if (strncmp(word, "FILE", 4) == 0)
         file(w, word, strlen(word));
     else if (*word >= 'a' && *word <= 'z')
-        hs_words_add(w, word, NULL);
+        joined(w, word);
     else
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-            if (strcmp(kinds[i].name, word) == 0) {
-                const size_t stem = w->stem;
-                kinds[i].add(w);
-                w->stem = stem;
-            }
+            if (strcmp(kinds[i].name, word) == 0) kinds[i].add(w);
+    w->stem = stem;
 }
 
 void hs_words_of(hs_words *w, const char *placeholder) {

@@ -57,13 +57,13 @@ t "hooks" words words 'resid_pre resid_mid resid_post' record x --acts resid
 t "hooks by their full names" words words 'blocks.2.hook_resid_pre blocks.2.hook_resid_mid blocks.2.hook_resid_post' record x --acts blocks.2.hook_r
 t "hooks after a comma" words words 'logits,z' record x --acts logits,z
 t "colour maps" words words 'viridis' heatmap --cmap v
-t "queries" words words 'sink_rate sink_tokens' query sink
+t "queries" words words 'sink_rate' query sink_r
 t "a query's parameters" words words 'rule= alpha= thr= min_rows=' query hidden_sinks --param ''
 t "choices of a query's parameter" words words 'rule=alphaN rule=abs' query hidden_sinks --param rule=
 t "metrics of a query's parameter" words words 'metric=echo metric=echo_induction' query heads --param metric=ech
-t "lists" words words 'metrics models' list m
+t "lists" among words models list m
 t "what help explains" among words sinks help ''
-t "of a kind" words words 'sink_rate sink_tokens' help query sink
+t "of a kind" words words 'sink_rate' help query sink_r
 t "manual pages" words words 'headscope-db.5' man headscope-db
 t "shells" words words 'bash zsh fish words' completion ''
 t "models are files" words 'files .gguf .safetensors' '' info ''
