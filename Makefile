@@ -91,13 +91,14 @@ test-deps:
 GEN := $(BUILD)/gen
 # $(call names,FOLDER,PREFIX): the C names of FOLDER/PREFIX*.c, sorted.
 names = $(sort $(patsubst $(1)/$(2)%.c,%,$(wildcard $(1)/$(2)*.c)))
-REGISTRIES := archs interventions observers experiments datasets commands
+REGISTRIES := archs interventions observers experiments datasets commands figures
 LIST_archs         := $(call names,model/arch,)
 LIST_interventions := $(call names,hooks,iv_)
 LIST_observers     := $(call names,analyses/observers,)
 LIST_experiments   := $(call names,analyses/experiments,)
 LIST_datasets      := $(call names,analyses/datasets,)
 LIST_commands      := $(call names,cli,cmd_)
+LIST_figures       := $(call names,cli,figure_)
 GENERATED := $(REGISTRIES:%=$(GEN)/%.inc) $(GEN)/queries.inc $(GEN)/completion.inc $(GEN)/version.h
 
 # Rewritten only when the list of files changed, so that an unchanged list rebuilds nothing.

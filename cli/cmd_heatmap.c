@@ -1,176 +1,144 @@
-// headscope heatmap: one head's map, or a layer x head grid of a metric, as PNG.
+// headscope heatmap: draws figures of a run; their kinds are the files figure_NAME.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/apart.h"
-#include "cli/metric.h"
-#include "db/replay.h"
-#include "model/core/mem.h"
-#include "viz/fig.h"
+#include "cli/figure.h"
 #include "viz/fonts.h"
 
 struct options {
     hs_db_options db;
     hs_run_options run;
-    const char *head, *grid, *file, *cmap, *range;
+    hs_figure_options figure;
+    const char *file, *cmap, *range;
     double dpi;
     int theme;
 };
 
-// Texts that come from the run.
-typedef struct caption {
-    hs_buf title, subtitle;
-    char run[24], model[128], prompt[128];
-} caption;
+#define AT(name) offsetof(struct hs_figure_options, name)
+static const hs_opt figure_options[] = {
+    {"head", 0, HS_OPT_TEXT, AT(head), "L5H1", NULL,
+     "a head's attention map, with its tokens; several heads, as L5H*,L7H0, side by side"},
+    {"layer", 0, HS_OPT_TEXT, AT(layer), "L", NULL, "the maps of a layer's heads, side by side"},
+    {"all", 0, HS_OPT_FLAG, AT(all), NULL, NULL, "every head's map on one sheet"},
+    {"grid", 0, HS_OPT_TEXT, AT(grid), "METRIC", NULL,
+     "a layer x head grid of a metric, of a row statistic's mean (entropy, lse, ...), or of "
+     "TABLE.COLUMN of an observer's results"},
+    {"strip", 0, HS_OPT_FLAG, AT(strip), NULL, NULL,
+     "the text, coloured by attention from a token or to one; with --head or --layer their mean, "
+     "else that of all heads"},
+    {"over-layers", 0, HS_OPT_TEXT, AT(over_layers), "METRIC", NULL,
+     "what --grid takes, through the layers: heads and mean; several, joined by commas"},
+    {"over-positions", 0, HS_OPT_TEXT, AT(over_positions), "STAT", NULL,
+     "a row statistic (entropy, max, first, self, prev, distance, lse) or a stored series "
+     "(column_mean) along the text; with --head or --layer"},
+    {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
+    {0},
+};
+static const hs_opt part_options[] = {
+    {"from", 0, HS_OPT_TEXT, AT(from), "POS", NULL,
+     "--strip: the token that looks, 0-based; -1, the default, is the last"},
+    {"to", 0, HS_OPT_TEXT, AT(to), "POS", NULL, "--strip: the token that is looked at"},
+    {"rows", 0, HS_OPT_TEXT, AT(rows), "A:B", NULL, "maps: only the queries A to B - 1"},
+    {"cols", 0, HS_OPT_TEXT, AT(cols), "A:B", NULL, "maps: only the keys A to B - 1"},
+    {"pool", 0, HS_OPT_ENUM, AT(pool), "max|mean", NULL,
+     "maps longer than the page: what a cell of several tokens shows, max unless given"},
+    {"top", 'n', HS_OPT_COUNT, AT(top), "N", NULL, "--bar: how many heads, 20 unless given"},
+    {"title", 0, HS_OPT_TEXT, AT(title), "TEXT", NULL, "instead of the figure's own title"},
+    {0},
+};
+#undef AT
 
-static int on_run(void *ctx, const hs_query *q) {
-    caption *c = ctx;
-    hs_query_text(q, "model", c->model, sizeof c->model);
-    return HS_OK;
+// ---- which figure -------------------------------------------------------------------------------
+
+static bool given(const hs_opt *o, const hs_figure_options *f) {
+    const char *at = (const char *)f + o->offset;
+    switch (o->type) {
+    case HS_OPT_FLAG:
+        return *(const bool *)(const void *)at;
+    case HS_OPT_TEXT:
+        return *(const char *const *)(const void *)at != NULL;
+    case HS_OPT_COUNT:
+        return *(const int64_t *)(const void *)at != 0;
+    default:
+        return *(const int *)(const void *)at != 0;
+    }
 }
 
-static int on_prompt(void *ctx, const hs_query *q) {
-    caption *c = ctx;
-    hs_query_text(q, "id", c->prompt, sizeof c->prompt);
-    return HS_OK;
+static bool named(const char *option, const hs_figure_options *f) {
+    for (const hs_opt *o = figure_options; o->name; o++)
+        if (strcmp(o->name, option) == 0) return given(o, f);
+    return false;
 }
 
-// prompt: as given to the query; NULL: all of them.
-static int read_caption(caption *c, const hs_source *r, const char *prompt) {
-    hs_source one = *r;
-    one.prompt = NULL;
-    snprintf(c->run, sizeof c->run, "%lld", (long long)r->run);
-    int rc = hs_source_each(&one, "show", NULL, 0, on_run, c);
-    one.prompt = prompt;
-    if (!rc && prompt) rc = hs_source_each(&one, "prompts", NULL, 0, on_prompt, c);
-    hs_buf_printf(&c->subtitle, "%s, run %s", c->model, c->run);
-    if (prompt)
-        hs_buf_printf(&c->subtitle, ", prompt %s", *c->prompt ? c->prompt : prompt);
-    else
-        hs_buf_str(&c->subtitle, ", mean over its prompts");
+// Whether a word stands in a list of words.
+static bool lists(const char *list, const char *word) {
+    size_t n = strlen(word);
+    for (const char *s = list; *s; s += strcspn(s, " "), s += *s == ' ')
+        if (strcspn(s, " ") == n && memcmp(s, word, n) == 0) return true;
+    return false;
+}
+
+// Chosen by its option, which is not what another one that was chosen takes (--strip --head L5H1).
+static bool chosen(const hs_figure *k, const hs_figure_options *f) {
+    if (!named(k->option, f)) return false;
+    for (int i = 0; hs_figures[i]; i++)
+        if (lists(hs_figures[i]->takes, k->option) && named(hs_figures[i]->option, f)) return false;
+    return true;
+}
+
+static int draw_what(void) {
+    hs_buf all = {0};
+    for (int i = 0; hs_figures[i]; i++)
+        hs_buf_printf(&all, "%s--%s", i ? ", " : "", hs_figures[i]->option);
+    int rc = hs_fail(HS_EARG, "draw what? One of %s: see headscope list figures",
+                     hs_buf_text(&all));
+    hs_buf_free(&all);
     return rc;
 }
+
+static int choose(const hs_figure_options *f, const hs_figure **out) {
+    *out = NULL;
+    for (int i = 0; hs_figures[i]; i++) {
+        const hs_figure *k = hs_figures[i];
+        if (!chosen(k, f)) continue;
+        if (*out)
+            return hs_fail(HS_EARG, "--%s and --%s are two figures: draw one at a time",
+                           (*out)->option, k->option);
+        *out = k;
+    }
+    if (!*out) return draw_what();
+    for (const hs_opt *o = part_options; o->name; o++)
+        if (given(o, f) && strcmp(o->name, "title") != 0 && !lists((*out)->takes, o->name))
+            return hs_fail(HS_EARG, "--%s does not go with --%s", o->name, (*out)->option);
+    return HS_OK;
+}
+
+// ---- drawing ------------------------------------------------------------------------------------
 
 static int parse_range(const char *text, hs_fig_style *style) {
     char *end;
     style->lo = 1;
     style->hi = 0; // lo > hi: the figure's default
     if (!text) return HS_OK;
+    style->fit = strcmp(text, "data") == 0;
+    if (style->fit) return HS_OK;
     style->lo = strtod(text, &end);
     bool good = end != text && *end == ':';
     const char *second = end + 1;
     if (good) style->hi = strtod(second, &end);
     good = good && end != second && !*end && isfinite(style->lo) && isfinite(style->hi);
     if (good && style->lo < style->hi) return HS_OK;
-    return hs_fail(HS_EARG, "--range takes two numbers, the smaller first, as 0:0.5, not '%s'",
-                   text);
+    return hs_fail(
+        HS_EARG, "--range takes two numbers, the smaller first, as 0:0.5, or data, not '%s'", text);
 }
 
-struct whole {
-    const float *at;
-    int64_t n_k;
-};
-
-static int map_row(void *ctx, int64_t m, int64_t i, float *out) {
-    const struct whole *w = ctx;
-    (void)m;
-    memcpy(out, w->at + i * w->n_k, (size_t)w->n_k * sizeof *out);
-    return HS_OK;
-}
-
-static int draw_map(const hs_source *r, const struct options *opt, const hs_fig_style *style) {
-    hs_dims dims;
-    hs_labels labels = {0};
-    caption c = {0};
-    float *map = NULL;
-    hs_fig *drawn = NULL;
-    char name[24];
-    int layer, head;
-    int64_t prompt, n_q, n_k;
-    const char *which = opt->run.prompt ? opt->run.prompt : "0";
-    int rc = hs_db_dims(r->db, r->run, &dims);
-    if (!rc) rc = hs_one_head(&dims, opt->head, &layer, &head);
-    if (!rc) rc = hs_db_prompt(r->db, r->run, opt->run.prompt, &prompt);
-    if (!rc) rc = hs_db_map(r->db, prompt, layer, head, &map, &n_q, &n_k);
-    if (!rc) rc = hs_labels_open(&labels, r);
-    if (!rc) rc = read_caption(&c, r, which);
-    if (rc) goto out;
-    hs_buf_printf(&c.title, "Attention of %s", hs_head_name(name, layer, head));
-    struct whole m = {map, n_k};
-    const hs_fig_map fig = {.title = hs_buf_text(&c.title),
-                            .subtitle = hs_buf_text(&c.subtitle),
-                            .rows = {&m, map_row},
-                            .n_q = n_q,
-                            .n_k = n_k,
-                            .label = labels.n >= n_k ? (const char *const *)labels.text : NULL,
-                            .causal = true,
-                            .bar_label = "attention weight"};
-    const char *const meta[] = {"run", c.run,    "model",  c.model, "head",
-                                name,  "prompt", c.prompt, NULL};
-    rc = hs_fig_open_map(&drawn, &fig, style);
-    if (!rc) rc = hs_fig_save(drawn, meta, opt->file);
-out:
-    hs_fig_close(drawn);
-    hs_buf_free(&c.title);
-    hs_buf_free(&c.subtitle);
-    hs_labels_free(&labels);
-    free(map);
-    return rc;
-}
-
-// The values as a matrix, NaN where there are none.
-static int make_grid(const hs_head_values *v, const hs_dims *dims, double **out) {
-    size_t n = (size_t)dims->n_layer * (size_t)dims->n_head;
-    int rc = hs_alloc(out, n, sizeof **out);
+static int check(const struct options *opt, const hs_figure **figure, hs_fig_style *style) {
+    int rc = choose(&opt->figure, figure);
     if (rc) return rc;
-    for (size_t i = 0; i < n; i++) (*out)[i] = NAN;
-    for (int64_t i = 0; i < v->n; i++)
-        (*out)[v->at[i].layer * dims->n_head + v->at[i].head] = v->at[i].value;
-    return HS_OK;
-}
-
-static int draw_grid(const hs_source *r, const struct options *opt, const hs_fig_style *style) {
-    hs_dims dims;
-    hs_head_values v = {0};
-    caption c = {0};
-    double *grid = NULL;
-    hs_fig *drawn = NULL;
-    const hs_metric *info = hs_metric_info(opt->grid);
-    hs_buf bar = {0};
-    int rc = hs_db_dims(r->db, r->run, &dims);
-    if (!rc) rc = hs_metric_read(&v, r, opt->grid);
-    if (!rc) rc = make_grid(&v, &dims, &grid);
-    if (!rc) rc = read_caption(&c, r, opt->run.prompt);
-    if (rc) goto out;
-    hs_buf_str(&bar, opt->grid);
-    if (info && info->unit && *info->unit) hs_buf_printf(&bar, " (%s)", info->unit);
-    hs_buf_str(&c.title, opt->grid);
-    if (info && info->about) hs_buf_printf(&c.title, ": %s", info->about);
-    const hs_fig_grid fig = {.title = hs_buf_text(&c.title),
-                             .subtitle = hs_buf_text(&c.subtitle),
-                             .value = grid,
-                             .n_layer = dims.n_layer,
-                             .n_head = dims.n_head,
-                             .diverging = info && info->scale == HS_DIVERGING,
-                             .bar_label = hs_buf_text(&bar)};
-    const char *const meta[] = {"run", c.run, "model", c.model, "metric", opt->grid, NULL};
-    rc = hs_fig_open_grid(&drawn, &fig, style);
-    if (!rc) rc = hs_fig_save(drawn, meta, opt->file);
-out:
-    hs_fig_close(drawn);
-    hs_buf_free(&bar);
-    hs_buf_free(&c.title);
-    hs_buf_free(&c.subtitle);
-    free(grid);
-    hs_metric_free(&v);
-    return rc;
-}
-
-static int check_options(const struct options *opt, hs_fig_style *style) {
-    if (!opt->head == !opt->grid)
-        return hs_fail(HS_EARG, "draw what? Either --head L5H1 or --grid METRIC");
-    if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE.png");
+    if (!opt->file) return hs_fail(HS_EARG, "write where? -o FILE.png, FILE.svg or FILE.pdf");
+    if ((rc = hs_fig_format(opt->file))) return rc;
     if (opt->cmap && !hs_cmap_find(opt->cmap))
         return hs_fail(HS_EARG, "there is no colour map '%s': headscope list colormaps", opt->cmap);
     if (opt->dpi <= 0) return hs_fail(HS_EARG, "--dpi takes a positive number");
@@ -180,14 +148,22 @@ static int check_options(const struct options *opt, hs_fig_style *style) {
 
 static int draw(const hs_call *call, const void *options) {
     const struct options *opt = options;
-    hs_source r = {0};
-    hs_fig_style style;
-    int rc = check_options(opt, &style);
-    if (!rc) rc = hs_source_open(&r, call, 0, &opt->db, &opt->run);
+    const hs_figure *figure;
+    hs_job job = {.opt = &opt->figure};
+    hs_fig *fig = NULL;
+    int rc = check(opt, &figure, &job.style);
+    if (!rc) rc = hs_arena_open(&job.arena);
+    if (!rc) rc = hs_source_open(&job.r, call, 0, &opt->db, &opt->run);
+    if (!rc) rc = hs_db_dims(job.r.db, job.r.run, &job.dims);
     if (!rc) rc = hs_fonts_load();
-    if (!rc) rc = opt->head ? draw_map(&r, opt, &style) : draw_grid(&r, opt, &style);
+    if (!rc) rc = hs_job_say(&job, "figure", figure->name);
+    if (!rc) rc = figure->draw(&job, &fig);
+    if (!rc) rc = hs_fig_save(fig, job.meta, opt->file);
     if (!rc) hs_note(call, "wrote %s", opt->file);
-    hs_source_close(&r);
+    hs_fig_close(fig);
+    hs_labels_free(&job.labels);
+    hs_source_close(&job.r);
+    hs_arena_close(job.arena);
     return rc;
 }
 
@@ -195,18 +171,14 @@ static int run(const hs_call *call, const void *options) {
     return hs_apart(draw, call, options, ((const struct options *)options)->file);
 }
 
-static const hs_opt own[] = {
-    {"head", 0, HS_OPT_TEXT, offsetof(struct options, head), "L5H1", NULL,
-     "a head's attention map, with token labels"},
-    {"grid", 0, HS_OPT_TEXT, offsetof(struct options, grid), "METRIC", NULL,
-     "a layer x head grid of a metric: see headscope list metrics"},
-    {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE.png", NULL,
+static const hs_opt picture_options[] = {
+    {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE.png|FILE.svg|FILE.pdf", NULL,
      "where to write"},
     {"dpi", 0, HS_OPT_NUM, offsetof(struct options, dpi), "N", "150", "dots per inch"},
     {"cmap", 0, HS_OPT_TEXT, offsetof(struct options, cmap), "COLORMAP", NULL,
      "colour map: see headscope list colormaps"},
-    {"range", 0, HS_OPT_TEXT, offsetof(struct options, range), "A:B", NULL,
-     "values of the first and last colour"},
+    {"range", 0, HS_OPT_TEXT, offsetof(struct options, range), "A:B|data", NULL,
+     "values of the first and last colour (curves: of the y axis); data: those that are drawn"},
     {"theme", 0, HS_OPT_ENUM, offsetof(struct options, theme), "paper|screen", "paper",
      "light or dark"},
     {0},
@@ -215,19 +187,31 @@ static const hs_opt own[] = {
 const hs_cmd hs_cmd_heatmap = {
     .name = "heatmap",
     .group = "reading",
-    .title = "draws a head's map, or a layer x head grid",
-    .synopsis = "[RUN] (--head L5H1 | --grid METRIC) -o FILE.png [options]",
-    .about = "A map needs a recording with --maps; it shows prompt 0 unless --prompt says "
-             "otherwise. A grid shows the mean over the prompts, or one with --prompt. What was "
-             "drawn, its range and colours are in the PNG's text chunks.",
-    .examples = (const char *const[][2]){{"heatmap --head L5H1 -o map.png", "one head's attention"},
-                                         {"heatmap --grid entropy_nats -o heads.png --dpi 300",
-                                          "every head's entropy, for print"},
-                                         {NULL}},
-    .options = (const hs_opt_group[]){{"options", own, 0},
-                                      {"database", hs_opts_db_read, offsetof(struct options, db)},
-                                      {"", hs_opts_prompt_of, offsetof(struct options, run)},
-                                      {0}},
+    .title = "draws maps, grids, text strips, curves and bars",
+    .synopsis = "[RUN] (--head L5H1 | --grid METRIC | ...) -o FILE.png [options]",
+    .about = "One figure a call, as PNG, SVG or PDF by the file's ending. Maps and strips need a "
+             "recording with --maps; they and curves over positions show prompt 0 unless --prompt "
+             "says otherwise. Grids, bars and curves over layers show the mean over the prompts, "
+             "or one with --prompt. Maps are coloured from 0 to 1, other figures by their data, "
+             "unless --range is given. What was drawn, its range and colours are in the PNG's text "
+             "chunks.",
+    .examples =
+        (const char *const[][2]){
+            {"heatmap --head L5H1 -o map.png", "one head's attention"},
+            {"heatmap --all -o heads.pdf", "every head's map on one sheet"},
+            {"heatmap --grid entropy_nats -o grid.png --dpi 300",
+             "every head's entropy, for print"},
+            {"heatmap --strip --head L5H1 --from -1 -o strip.svg", "what the last token looks at"},
+            {"heatmap --over-layers sink_alpha0 -o sinks.svg", "a metric through the layers"},
+            {"heatmap --bar induction --top 10 -o bars.png", "the strongest induction heads"},
+            {NULL}},
+    .options =
+        (const hs_opt_group[]){{"what to draw", figure_options, offsetof(struct options, figure)},
+                               {"part of it", part_options, offsetof(struct options, figure)},
+                               {"picture", picture_options, 0},
+                               {"database", hs_opts_db_read, offsetof(struct options, db)},
+                               {"", hs_opts_prompt_of, offsetof(struct options, run)},
+                               {0}},
     .options_size = sizeof(struct options),
     .max_arg = 1,
     .run = run,

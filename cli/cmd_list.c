@@ -6,10 +6,7 @@
 #include "analyses/observer.h"
 #include "analyses/prompt.h"
 #include "cli/explain.h"
-#include "cli/out.h"
-#include "cli/session.h"
-#include "db/query.h"
-#include "viz/fig.h"
+#include "cli/figure.h"
 
 struct options {
     hs_out_options out;
@@ -123,8 +120,8 @@ static int list_backends(hs_table *t, const char *model) {
 
 static int list_figures(hs_table *t, const char *model) {
     (void)model;
-    row(t, "map", "one head's attention, with token labels", "heatmap --head L5H1");
-    row(t, "grid", "layer x head grid of a metric", "heatmap --grid METRIC");
+    for (int i = 0; hs_figures[i]; i++)
+        row(t, hs_figures[i]->name, hs_figures[i]->title, hs_figures[i]->example);
     return HS_OK;
 }
 
