@@ -23,6 +23,7 @@ typedef struct item {
 } item;
 
 typedef struct lane {
+    double pt; // all have its baseline, also those that had to be set smaller
     item *at;
     int64_t n, stride;
     double up, down, wide; // largest ink above and below the baseline, and along it
@@ -72,7 +73,7 @@ static void fill_lane(plan *l, lane *out, const char *const *label, double pt, d
     const hs_axis *a = l->a;
     int64_t first = (a->first + out->stride - 1) / out->stride * out->stride;
     int64_t n = (a->first + a->count - first + out->stride - 1) / out->stride;
-    *out = (lane){.stride = out->stride, .n = n > 0 ? n : 0};
+    *out = (lane){.pt = pt, .stride = out->stride, .n = n > 0 ? n : 0};
     out->at = hs_page_get(l->p, out->n, sizeof *out->at);
     if (!out->at) out->n = 0;
     for (int64_t i = 0; i < out->n; i++) {
@@ -129,7 +130,7 @@ static double put_left(plan *l, const lane *from, double right, double top, uint
     if (!from->n) return right;
     for (int64_t i = 0; i < from->n; i++) {
         const item *it = &from->at[i];
-        double y = hs_centred(top + middle(l, it->position), it->text.pt);
+        double y = hs_centred(top + middle(l, it->position), from->pt);
         hs_page_label(l->p, &it->text, right - it->ink.x1, y, false, ink);
     }
     return right - from->wide - HS_GAP;
@@ -143,7 +144,7 @@ static double put_below(plan *l, const lane *from, double left, double top, bool
         const item *it = &from->at[i];
         double x = left + middle(l, it->position);
         if (turned)
-            hs_page_label(l->p, &it->text, hs_centred(x, it->text.pt), top + it->ink.x1, true, ink);
+            hs_page_label(l->p, &it->text, hs_centred(x, from->pt), top + it->ink.x1, true, ink);
         else
             hs_page_label(l->p, &it->text, x - 0.5 * (it->ink.x0 + it->ink.x1), top + from->up,
                           false, ink);

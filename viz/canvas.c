@@ -254,8 +254,11 @@ void hs_canvas_hatch(hs_canvas *c, int x, int y, int w, int h, int period, uint3
 int hs_canvas_raster(hs_canvas *c, int x, int y, int w, int h, uint32_t colour) {
     if (c->output == HS_OUTPUT_PIXELS) return HS_OK;
     c->raster = cairo_image_surface_create(CAIRO_FORMAT_RGB24, w, h);
-    if (cairo_surface_status(c->raster))
+    if (cairo_surface_status(c->raster)) {
+        cairo_surface_destroy(c->raster);
+        c->raster = NULL;
         return hs_fail(HS_ENOMEM, "no memory for a picture of %d x %d pixels", w, h);
+    }
     aim(c, c->raster, x, y);
     hs_canvas_fill(c, x, y, w, h, colour);
     return HS_OK;

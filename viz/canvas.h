@@ -52,7 +52,7 @@ void hs_canvas_hatch(hs_canvas *, int x, int y, int w, int h, int period, uint32
 // output anyway. HS_ENOMEM.
 int hs_canvas_raster(hs_canvas *, int x, int y, int w, int h, uint32_t colour) HS_MUST_USE;
 void hs_canvas_raster_end(hs_canvas *);
-// The finished pixels, 0x00RRGGBB, *stride of them a row, valid until the canvas is closed or drawn
+// The finished pixels, 0x??RRGGBB, *stride of them a row, valid until the canvas is closed or drawn
 // on. HS_E when drawing failed.
 int hs_canvas_pixels(hs_canvas *, const uint32_t **out, int *stride) HS_MUST_USE;
 // The finished document (SVG, PDF), valid as long. title, subject and keywords go into a PDF, NULL

@@ -10,6 +10,7 @@
 
 static const double TITLE_LEAST = 330; // a title may use this width above a narrow figure
 static const double SWATCH = 9;
+enum { MOST_LINES = 8 }; // of the title, the subtitle, a note
 
 // Whole pixels, so that exact rectangles stay exact. The points of a line move too.
 static void move(hs_page *p, int dx, int dy) {
@@ -46,7 +47,7 @@ static void move(hs_page *p, int dx, int dy) {
 }
 
 static hs_text block(const char *markup, double pt, double width) {
-    return (hs_text){.markup = markup, .pt = pt, .width = width, .lines = 4};
+    return (hs_text){.markup = markup, .pt = pt, .width = width, .lines = MOST_LINES};
 }
 
 // Returns where the heading ends.

@@ -199,12 +199,17 @@ static const char *print(hs_page *p, const char *fmt, va_list ap) {
     return kept;
 }
 
+static bool room(hs_page *p, int n, int most) {
+    if (!p->rc && n >= most) p->rc = hs_fail(HS_EARG, "more than %d words on one page", most);
+    return !p->rc;
+}
+
 void hs_page_note(hs_page *p, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     const char *text = print(p, fmt, ap);
     va_end(ap);
-    if (!p->rc && p->n_note < HS_MOST_NOTES) p->note[p->n_note++] = text;
+    if (room(p, p->n_note, HS_MOST_NOTES)) p->note[p->n_note++] = text;
 }
 
 void hs_page_fact(hs_page *p, const char *key, const char *fmt, ...) {
@@ -212,12 +217,12 @@ void hs_page_fact(hs_page *p, const char *key, const char *fmt, ...) {
     va_start(ap, fmt);
     const char *text = print(p, fmt, ap);
     va_end(ap);
-    if (p->rc || p->n_fact + 2 > HS_MOST_FACTS) return;
+    if (!room(p, p->n_fact + 1, HS_MOST_FACTS)) return;
     p->fact[p->n_fact++] = key;
     p->fact[p->n_fact++] = text;
 }
 
 void hs_page_key(hs_page *p, enum hs_mark_kind kind, uint32_t ink, const char *text) {
     const char *markup = hs_page_line(p, text);
-    if (!p->rc && p->n_key < HS_MOST_KEYS) p->key[p->n_key++] = (hs_key){kind, ink, markup};
+    if (room(p, p->n_key, HS_MOST_KEYS)) p->key[p->n_key++] = (hs_key){kind, ink, markup};
 }

@@ -154,7 +154,7 @@ void hs_page_dot(hs_page *, hs_dot, uint32_t ink);
 // A text from the left end of its first baseline at (x, y); turned = upwards. text.markup: from
 // hs_page_token or hs_page_line.
 void hs_page_label(hs_page *, const hs_text *, double x, double y, bool turned, uint32_t ink);
-// A block of text whose ink starts at (x, top), broken into at most 4 lines; returns where it ends.
+// A text whose ink starts at (x, top); returns where its lines end.
 double hs_page_block(hs_page *, const hs_text *, double x, double top, uint32_t ink);
 
 // What everything drawn so far covers, in points; ticks and frames included.
@@ -168,7 +168,8 @@ static inline double hs_centred(double middle, double pt) {
     return middle + 0.36 * pt;
 }
 
-// One more note or legend entry, below the figure; a pair for the file's metadata.
+// One more note or legend entry, below the figure; a pair for the file's metadata. HS_EARG when
+// there are too many.
 void hs_page_note(hs_page *, const char *fmt, ...) HS_PRINTF(2, 3);
 void hs_page_key(hs_page *, enum hs_mark_kind, uint32_t ink, const char *text);
 void hs_page_fact(hs_page *, const char *key, const char *fmt, ...) HS_PRINTF(3, 4);

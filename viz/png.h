@@ -11,7 +11,7 @@ typedef struct hs_png_text {
 } hs_png_text;
 
 typedef struct hs_png {
-    const uint32_t *pixel;     // 0x00RRGGBB
+    const uint32_t *pixel;     // 0x??RRGGBB: the top byte is not looked at
     int width, height, stride; // stride in pixels
     double dpi;
     const hs_png_text *text;

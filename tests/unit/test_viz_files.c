@@ -15,6 +15,32 @@
 static const hs_fig_style PLAIN = {.lo = 1, .hi = 0};
 enum { PAPER = 0xffffff };
 
+// Text, line and dot, one after the other: each begins anew.
+static void marks_do_not_join(void **state) {
+    (void)state;
+    hs_canvas *c;
+    const uint32_t *pixel;
+    int stride;
+    static const double flat[] = {30, 10, 50, 10};
+    assert_int_equal(hs_canvas_open(&c, 72), HS_OK);
+    assert_int_equal(hs_canvas_begin(c, HS_OUTPUT_PIXELS, 60, 60, PAPER), HS_OK);
+    hs_canvas_text(c, &(hs_text){.markup = "i", .pt = 8}, 2, 50, false, 0);
+    hs_canvas_line(c, flat, 2, 2, 0xff0000);
+    hs_canvas_text(c, &(hs_text){.markup = "i", .pt = 8}, 2, 50, false, 0);
+    hs_canvas_dot(c, 50, 50, 4, 0x0000ff);
+    assert_int_equal(hs_canvas_pixels(c, &pixel, &stride), HS_OK);
+    for (int y = 0; y < 60; y++)
+        for (int x = 0; x < 60; x++) {
+            uint32_t rgb = pixel[y * stride + x] & 0xffffff;
+            bool text = x < 10 && y > 40, line = x >= 30 && x < 50 && (y == 9 || y == 10);
+            double away = hypot(x + 0.5 - 50, y + 0.5 - 50);
+            if (line) assert_int_equal(rgb, 0xff0000);
+            if (away < 3) assert_int_equal(rgb, 0x0000ff);
+            if (!text && !line && away > 5) assert_int_equal(rgb, PAPER);
+        }
+    hs_canvas_close(c);
+}
+
 // Rectangles are cut at the edges of the picture.
 static void rectangles_are_cut(void **state) {
     (void)state;
@@ -344,6 +370,7 @@ const char *__lsan_default_suppressions(void) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rectangles_are_cut),
+        cmocka_unit_test(marks_do_not_join),
         cmocka_unit_test(ink_stays_in_its_boxes),
         cmocka_unit_test_setup_teardown(map_colours, setup, teardown),
         cmocka_unit_test_setup_teardown(grid_colours, setup, teardown),

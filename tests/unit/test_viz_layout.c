@@ -43,7 +43,7 @@ static int y_labels(const hs_page *p, const char *const *label, int64_t count) {
             const hs_label *l = &p->mark[i].label;
             if (p->mark[i].kind != HS_MARK_LABEL || p->mark[i].ink != HS_INK_TEXT) continue;
             if (l->turned || l->x > c->rect.x / p->px) continue;
-            bool here = fabs(l->y - 0.36 * l->text.pt - middle) < 1e-6;
+            bool here = fabs(l->y - 0.36 * HS_LABEL_PT - middle) < 1e-6;
             found += here && strcmp(l->text.markup, hs_buf_text(&b)) == 0;
         }
         hs_buf_free(&b);
@@ -63,7 +63,7 @@ static void check_numbers(const hs_page *p) {
         for (int64_t k = 0; k < p->n_mark; k++) {
             const hs_label *l = &p->mark[k].label;
             if (p->mark[k].kind != HS_MARK_LABEL || p->mark[k].ink != HS_INK_TEXT) continue;
-            double middle = l->x - 0.36 * l->text.pt;
+            double middle = l->x - 0.36 * HS_LABEL_PT;
             bool level = fabs(middle - (m->box.x + 0.5 * m->box.w)) < 1e-6;
             labels += level && l->turned;
         }

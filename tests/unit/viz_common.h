@@ -123,11 +123,12 @@ static inline void check_page(const hs_page *p) {
         if (s->kind == HS_MARK_CELLS) assert_true(inside(rect_box(p, s->cells.rect), page));
         if (s->kind != HS_MARK_LABEL || s->label.box.w == 0) continue;
         hs_box b = s->label.box;
-        assert_true(inside(b, page));
+        if (!inside(b, page)) fail_msg("'%s' leaves the page", s->label.text.markup);
         for (int64_t k = 0; k < p->n_mark; k++) {
             const hs_mark *o = &p->mark[k];
             if (o->kind == HS_MARK_LABEL) {
-                assert_false(k < i && o->label.box.w && meet(b, o->label.box, 0.5));
+                if (k < i && o->label.box.w && meet(b, o->label.box, 0.5))
+                    fail_msg("'%s' lies on '%s'", s->label.text.markup, o->label.text.markup);
             } else if (o->kind == HS_MARK_CELLS) {
                 if (!meet(b, rect_box(p, o->cells.rect), 0.9)) continue;
                 assert_true(inside(b, cell_around(p, &o->cells, b)));
