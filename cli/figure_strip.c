@@ -51,6 +51,7 @@ static int unspell(hs_job *j, const char **label) {
     return rc;
 }
 
+// The tokens' bytes; their ids where the run has no text.
 static int read_labels(hs_job *j, int64_t n, const char *const **out) {
     const char *const *spelled = hs_job_labels(j, n);
     const char **label;
@@ -58,7 +59,8 @@ static int read_labels(hs_job *j, int64_t n, const char *const **out) {
     int rc = hs_arena_get(j->arena, &label, (size_t)n, sizeof *label);
     for (int64_t i = 0; i < n && !rc; i++) {
         label[i] = spelled[i];
-        rc = unspell(j, &label[i]);
+        if (!label[i]) rc = hs_job_text(j, &label[i], " [%d]", (int)j->labels.id[i]);
+        if (!rc) rc = unspell(j, &label[i]);
     }
     *out = label;
     return rc;
@@ -74,16 +76,16 @@ static int name_heads(hs_job *j, const hs_maps *m, const char **out) {
 }
 
 static int caption(hs_job *j, const hs_maps *m, int64_t pos, bool from) {
-    const char *heads, *where, *token = j->labels.text[pos] ? j->labels.text[pos] : "";
-    token += strspn(token, " ");
+    const char *heads, *where, *token = j->labels.text[pos];
+    if (token) token += strspn(token, " ");
     int rc = name_heads(j, m, &heads);
     if (!rc) rc = hs_job_text(j, &where, "%lld", (long long)pos);
     if (!rc) rc = hs_job_say(j, "heads", heads);
     if (!rc) rc = hs_job_say(j, from ? "from" : "to", where);
     if (rc) return rc;
-    if (from)
-        return hs_job_caption(j, heads, "What token %lld, “%s”, looks at", (long long)pos, token);
-    return hs_job_caption(j, heads, "What looks at token %lld, “%s”", (long long)pos, token);
+    return hs_job_caption(j, heads, "What %stoken %lld%s%s%s%s", from ? "" : "looks at ",
+                          (long long)pos, token ? ", “" : "", token ? token : "",
+                          token ? from ? "”," : "”" : "", from ? " looks at" : "");
 }
 
 static int draw_strip(hs_job *j, hs_maps *m, hs_fig **out) {

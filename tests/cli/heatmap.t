@@ -1,0 +1,133 @@
+# heatmap: every kind of figure in every format, the same bytes twice, what the picture says, and
+# refusals with their statuses.
+. tests/cli/lib.sh
+m=$DATA/llama_gqa.gguf
+export HEADSCOPE_DB=$tmp/run.db
+printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 5, 6, 7, 8]}' \
+    '{"id": "b", "tokens": [9, 8, 7, 9, 8, 7, 9, 8, 7], "period": 3}' >"$tmp/p.jsonl"
+t "record" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks,stripes,massive,drains -q
+t "record without maps" exits 0 record "$m" -f "$tmp/p.jsonl" -q
+
+# The texts of a picture as a Python dictionary d, and an expression about them.
+cat >"$tmp/texts.py" <<'END'
+import struct, sys
+b = open(sys.argv[1], "rb").read()
+at, d = 8, {}
+while at < len(b):
+    n, kind = struct.unpack(">I4s", b[at:at + 8])
+    if kind == b"tEXt":
+        k, v = b[at + 8:at + 8 + n].split(b"\0", 1)
+        d[k.decode("latin-1")] = v.decode("latin-1")
+    if kind == b"iTXt":
+        k, v = b[at + 8:at + 8 + n].split(b"\0", 1)
+        d[k.decode("latin-1")] = v.split(b"\0", 3)[3].decode()
+    at += 12 + n
+ok = eval("(" + sys.argv[2] + ")")
+if not ok: print("#  ", d)
+sys.exit(not ok)
+END
+tells() { python3 "$tmp/texts.py" "$1" "$2"; }
+
+is_a() {
+    case $1 in
+    *.png) [ "$(head -c 8 "$1" | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ] ;;
+    *.svg) python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' "$1" ;;
+    *.pdf) [ "$(head -c 5 "$1")" = %PDF- ] && tail -c 8 "$1" | grep -q '%%EOF' ;;
+    esac
+}
+twice() {
+    file=$1
+    shift
+    exits 0 heatmap 1 "$@" --dpi 60 -o "$tmp/$file" && mv "$tmp/$file" "$tmp/first-$file" &&
+        exits 0 heatmap 1 "$@" --dpi 60 -o "$tmp/$file" && cmp "$tmp/$file" "$tmp/first-$file" && is_a "$tmp/$file"
+}
+for end in png svg pdf; do
+    t "map as $end" twice map.$end --head L0H1
+    t "several heads as $end" twice some.$end --head 'L0H*,L1H0'
+    t "layer as $end" twice layer.$end --layer 1
+    t "all as $end" twice all.$end --all
+    t "grid as $end" twice grid.$end --grid previous
+    t "strip from as $end" twice from.$end --strip --head L1H0 --from 5
+    t "strip to as $end" twice to.$end --strip --to 2
+    t "over layers as $end" twice layers.$end --over-layers previous
+    t "over positions as $end" twice positions.$end --over-positions entropy --head L0H0,L1H1
+    t "bars as $end" twice bar.$end --bar induction --top 3
+done
+
+t "a map tells" tells "$tmp/map.png" 'd["figure"] == "map" and d["head"] == "L0H1" and d["run"] == "1" and d["prompt"] == "a" and d["model"] and "L0H1" in d["Title"] and d["vmax"] == "1"'
+t "a sheet tells" tells "$tmp/all.png" 'd["figure"] == "all" and d["heads"] == "all" and d["prompt"] == "a"'
+t "a grid tells" tells "$tmp/grid.png" 'd["figure"] == "grid" and d["metric"] == "previous" and "prompt" not in d and "mean over its prompts" in d["Description"]'
+t "a strip tells" tells "$tmp/from.png" 'd["figure"] == "strip" and d["from"] == "5" and d["heads"] == "L1H0" and "to" not in d'
+t "a strip the other way tells" tells "$tmp/to.png" 'd["to"] == "2" and d["heads"] == "all heads, mean"'
+t "curves tell" tells "$tmp/positions.png" 'd["statistic"] == "entropy" and d["heads"] == "L0H0,L1H1"'
+t "bars tell" tells "$tmp/bar.png" 'd["metric"] == "induction" and "Top 3 heads" in d["Title"] and "standard error over" in d["Description"]'
+
+of_prompt() { exits 0 heatmap 1 --bar induction --prompt b -o "$tmp/b.png" && tells "$tmp/b.png" 'd["prompt"] == "b" and "error" not in d["Description"]'; }
+t "bars of one prompt" of_prompt
+own_title() { exits 0 heatmap 1 --head L0H0 --title 'Mine <b>' -o "$tmp/b.png" && tells "$tmp/b.png" 'd["Title"] == "Mine <b>" and "run 1" in d["Description"]'; }
+t "--title" own_title
+to_data() { exits 0 heatmap 1 --head L0H0 --rows 4: --range data -o "$tmp/b.png" && tells "$tmp/b.png" 'float(d["vmax"]) < 1'; }
+t "--range data" to_data
+part() { exits 0 heatmap 1 --head L0H0 --rows -3: --cols :4 -o "$tmp/c.png" && exits 0 heatmap 1 --head L0H0 -o "$tmp/b.png" && ! cmp -s "$tmp/b.png" "$tmp/c.png"; }
+t "part of a map" part
+last() { exits 0 heatmap 1 --strip -o "$tmp/b.png" && exits 0 heatmap 1 --strip --from -1 -o "$tmp/c.png" && cmp "$tmp/b.png" "$tmp/c.png" && tells "$tmp/b.png" 'd["from"] == "7"'; }
+t "a strip is from the last token" last
+t "the mean of a row statistic" exits 0 heatmap 1 --grid lse -o "$tmp/b.png"
+t "a stored series" exits 0 heatmap 1 --over-positions column_mean --layer 0 -o "$tmp/b.png"
+t "a column of a result" exits 0 heatmap 1 --over-layers drains_peak.peak -o "$tmp/b.png"
+t "several metrics" exits 0 heatmap 1 --over-layers previous,self_mass,drains_peak.peak -o "$tmp/b.png"
+t "over another file" exits 0 heatmap 1 --all --theme screen --cmap magma --pool mean -o "$tmp/b.png"
+
+# A grid of means is the mean: one head's row statistic, read both ways.
+agrees() {
+    exits 0 heatmap 1 --prompt a --grid entropy --range data -o "$tmp/e.png" && exits 0 heatmap 1 --prompt a --grid entropy_nats --range data -o "$tmp/n.png" &&
+        tells "$tmp/e.png" 'open(sys.argv[1] + ".range", "w").write(d["vmin"][:7] + " " + d["vmax"][:7])' &&
+        tells "$tmp/n.png" 'open(sys.argv[1] + ".range", "w").write(d["vmin"][:7] + " " + d["vmax"][:7])' && cmp "$tmp/e.png.range" "$tmp/n.png.range"
+}
+t "the mean of a row statistic is the metric" agrees
+
+# ---- refusals -------------------------------------------------------------------------------
+refused() {
+    status=$1 words=$2
+    shift 2
+    exits "$status" heatmap 1 "$@" -o "$tmp/none.png" && says "$words" && [ ! -e "$tmp/none.png" ]
+}
+t "nothing to draw" refused 2 'draw what\? .*--all.*--strip'
+t "two figures" refused 2 'two figures' --head L0H0 --grid previous
+t "three figures" refused 2 'two figures' --all --bar previous --strip
+t "an option of another figure" refused 2 '--top does not go with --grid' --grid previous --top 3
+t "rows of a grid" refused 2 '--rows does not go with --grid' --grid previous --rows 1:2
+t "from, but no strip" refused 2 '--from does not go with --head' --head L0H0 --from 1
+t "from and to" refused 2 'not both' --strip --from 1 --to 1
+t "no such position" refused 2 '--from' --strip --from 8
+t "no such row" refused 2 '--rows' --head L0H0 --rows 3:9
+t "an empty part" refused 2 'holds no position' --head L0H0 --cols 3:3
+t "no such layer" refused 2 '--layer' --layer 77
+t "no such head" refused 2 '--head' --head L0H77
+t "no head" refused 2 'no head' --head none
+t "no such metric" refused 5 'previous' --grid previos
+t "no such series" refused 5 'previos' --over-positions previos
+t "no such table" refused 5 'it has' --grid drains_peak.pek
+t "results that were not recorded" refused 5 '--observe hidden_sinks' --grid hidden_sinks_found.column_mean
+t "too many metrics" refused 2 'at most 7' --over-layers a,b,c,d,e,f,g,h
+t "no metric" refused 2 'over-layers' --over-layers ,
+t "too many bars" refused 2 'at most' --bar previous --top 1000
+t "a bad range" refused 2 '--range' --head L0H0 --range 1:1
+t "no colour map" refused 2 'list colormaps' --head L0H0 --cmap jetset
+t "a resolution" refused 2 'dpi' --head L0H0 --dpi 5000
+unstored() { exits 5 heatmap 2 "$@" -o "$tmp/none.png" && says "--maps $want_maps"; }
+want_maps=L0H1
+t "a map that was not stored" unstored --head L0H1
+want_maps='L1H\*'
+t "a layer that was not stored" unstored --layer 1
+want_maps=all
+t "maps that were not stored" unstored --all
+no_kind() { exits 2 heatmap 1 --all -o "$tmp/none.$1" --db "$tmp/missing.db" && says '\.png'; }
+t "another ending, before anything is read" no_kind bmp
+t "no ending" no_kind pngx
+nowhere() { exits 2 heatmap 1 --all && says 'write where'; }
+t "no file" nowhere
+
+listed() { exits 0 list figures --json && json 'sorted(r["name"] for r in d["figures"]) == ["all", "bar", "grid", "layer", "map", "over-layers", "over-positions", "strip"]'; }
+t "list figures" listed
+finish
