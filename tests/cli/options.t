@@ -55,7 +55,7 @@ t "-- ends the options" ended
 t "help" exits 0 help
 t "--help" exits 0 --help
 t "version" exits 0 version
-for c in attend dataset eval export generate heads heatmap help info list observe query record \
+for c in attend dataset diff eval export generate heads heatmap help info list observe query record \
     runs show tokens verify version; do
     helped() { exits 0 "$c" --help && prints '^examples$' && prints '^usage$'; }
     t "help of $c" helped
