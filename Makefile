@@ -193,6 +193,13 @@ demo: deps
 	@$(MAKE) --no-print-directory $(MODEL)
 	@sh cli/demo.sh $(BUILD)
 
+# Every kind of figure, drawn anew into docs/: look at them before committing.
+.PHONY: gallery
+gallery: deps
+	@$(MAKE) --no-print-directory $(BIN)
+	@$(MAKE) --no-print-directory $(MODEL)
+	@sh cli/gallery.sh $(BUILD) docs
+
 # ---- checks -------------------------------------------------------------------------------------
 
 ALL_SRC = $(wildcard $(ROOMS:%=%/*.[ch]) cli/*.[ch] tests/*/*.[ch])
@@ -293,6 +300,7 @@ clean:
 help:
 	@echo "make              build $(BIN) (installs nothing; names missing packages)"
 	@echo "make demo         install what is missing, build, fetch the default model, record, draw"
+	@echo "make gallery      draw every kind of figure into docs/gallery"
 	@echo "make test         install what is missing, build, run every test"
 	@echo "make deps         install the Debian packages the build needs"
 	@echo "make check        lint, include arrows, format, headers that compile alone"

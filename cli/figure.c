@@ -88,10 +88,6 @@ int hs_job_prompt(hs_job *j) {
     return rc ? rc : hs_labels_open(&j->labels, &j->r);
 }
 
-const char *const *hs_job_labels(const hs_job *j, int64_t n) {
-    return j->labels.n >= n ? (const char *const *)j->labels.text : NULL;
-}
-
 // ---- heads --------------------------------------------------------------------------------------
 
 int hs_job_layer(const hs_job *j, int *out) {
@@ -193,6 +189,7 @@ int hs_job_panels(hs_job *j, const hs_heads *heads, hs_fig_panels p, hs_fig **ou
     hs_maps maps = {0};
     const char **name;
     int rc = hs_maps_open(&maps, j, heads);
+    if (!rc) rc = hs_job_labels(j, maps.n_key, &p.label);
     if (!rc) rc = hs_arena_get(j->arena, &name, (size_t)maps.n, sizeof *name);
     for (int64_t m = 0; m < maps.n && !rc; m++)
         rc = hs_job_text(j, &name[m], "L%dH%d", maps.at[m] / heads->n_head,
@@ -208,7 +205,6 @@ int hs_job_panels(hs_job *j, const hs_heads *heads, hs_fig_panels p, hs_fig **ou
         p.n_k = maps.n_k;
         p.q0 = maps.q0;
         p.k0 = maps.k0;
-        p.label = hs_job_labels(j, maps.n_key);
         p.pool = hs_job_pool(j);
         rc = hs_fig_open_panels(out, &p, &j->style);
     }

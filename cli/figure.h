@@ -55,8 +55,11 @@ int hs_job_caption(hs_job *, const char *more, const char *fmt, ...) HS_PRINTF(3
 // For figures of one prompt, before the caption: finds it (the first unless one was given) and
 // reads its tokens.
 int hs_job_prompt(hs_job *) HS_MUST_USE;
-// The label of every position, NULL when fewer than n are known.
-const char *const *hs_job_labels(const hs_job *, int64_t n);
+// Labels of positions 0 to n - 1 for axes, NULL when the run has not so many. A token that is a
+// part of a character shows it, as "灯 1/3".
+int hs_job_labels(hs_job *, int64_t n, const char *const **out) HS_MUST_USE;
+// The bytes of the tokens; their ids where the run has no text. HS_EFORMAT when some are missing.
+int hs_job_bytes(hs_job *, int64_t n, const char *const **out) HS_MUST_USE;
 // The heads of --head (a selection), else of --layer, else all.
 int hs_job_heads(hs_job *, hs_heads *out) HS_MUST_USE;
 enum hs_pool_by hs_job_pool(const hs_job *);

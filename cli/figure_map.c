@@ -3,7 +3,9 @@
 
 static int one(hs_job *j, const hs_heads *heads, hs_fig **out) {
     hs_maps maps = {0};
+    const char *const *label = NULL;
     int rc = hs_maps_open(&maps, j, heads);
+    if (!rc) rc = hs_job_labels(j, maps.n_key, &label);
     if (!rc) {
         const hs_fig_map fig = {.title = j->title,
                                 .subtitle = j->subtitle,
@@ -13,7 +15,7 @@ static int one(hs_job *j, const hs_heads *heads, hs_fig **out) {
                                 .n_k = maps.n_k,
                                 .q0 = maps.q0,
                                 .k0 = maps.k0,
-                                .label = hs_job_labels(j, maps.n_key),
+                                .label = label,
                                 .pool = hs_job_pool(j)};
         rc = hs_fig_open_map(out, &fig, &j->style);
     }

@@ -78,7 +78,9 @@ static int draw_curves(hs_job *j, const curves *c, hs_fig **out) {
     const char *name = j->opt->over_positions, *y_title;
     const hs_stat_info *stat = stat_of(name);
     const char *heads = "all heads";
-    int rc = hs_job_say(j, "statistic", name);
+    const char *const *label = NULL;
+    int rc = hs_job_labels(j, c->n, &label);
+    if (!rc) rc = hs_job_say(j, "statistic", name);
     if (!rc && j->opt->layer) rc = hs_job_text(j, &heads, "layer %s", j->opt->layer);
     if (!rc && j->opt->head) rc = hs_job_text(j, &heads, "%s", j->opt->head);
     if (!rc) rc = hs_job_say(j, "heads", heads);
@@ -94,7 +96,7 @@ static int draw_curves(hs_job *j, const curves *c, hs_fig **out) {
                               .x_title = "Position",
                               .y_title = y_title,
                               .n = c->n,
-                              .label = hs_job_labels(j, c->n),
+                              .label = label,
                               .line = c->line,
                               .n_line = c->n_line,
                               .faint_name = "one head"};

@@ -30,42 +30,6 @@ static int read_values(hs_job *j, hs_maps *m, int64_t pos, bool from, double **v
     return rc;
 }
 
-// The database spells a byte that is no UTF-8 by itself as <0xE2>. Tokens that share a character are
-// such bytes, and become them again, so that the character can be drawn.
-static int unspell(hs_job *j, const char **label) {
-    hs_buf b = {0};
-    if (!*label || !strstr(*label, "<0x")) return HS_OK;
-    for (const char *s = *label; *s;) {
-        unsigned byte = 0;
-        int n = 0;
-        if (sscanf(s, "<0x%2X>%n", &byte, &n) == 1 && n == 6 && byte >= 0x80) {
-            hs_buf_chr(&b, (char)byte);
-            s += n;
-        } else {
-            hs_buf_chr(&b, *s++);
-        }
-    }
-    int rc = hs_buf_rc(&b);
-    if (!rc) rc = hs_arena_str(j->arena, label, hs_buf_text(&b), b.len);
-    hs_buf_free(&b);
-    return rc;
-}
-
-// The tokens' bytes; their ids where the run has no text.
-static int read_labels(hs_job *j, int64_t n, const char *const **out) {
-    const char *const *spelled = hs_job_labels(j, n);
-    const char **label;
-    if (!spelled) return hs_fail(HS_EFORMAT, "the run did not store the tokens of the prompt");
-    int rc = hs_arena_get(j->arena, &label, (size_t)n, sizeof *label);
-    for (int64_t i = 0; i < n && !rc; i++) {
-        label[i] = spelled[i];
-        if (!label[i]) rc = hs_job_text(j, &label[i], " [%d]", (int)j->labels.id[i]);
-        if (!rc) rc = unspell(j, &label[i]);
-    }
-    *out = label;
-    return rc;
-}
-
 // "L5H1", or which heads the mean is over.
 static int name_heads(hs_job *j, const hs_maps *m, const char **out) {
     const hs_figure_options *opt = j->opt;
@@ -94,7 +58,7 @@ static int draw_strip(hs_job *j, hs_maps *m, hs_fig **out) {
     const char *const *label = NULL;
     double *value;
     int64_t pos;
-    int rc = read_labels(j, m->n_key, &label);
+    int rc = hs_job_bytes(j, m->n_key, &label);
     if (!rc) rc = hs_prefix(hs_pos_parse(&pos, m->n_q, given), from ? "--from" : "--to");
     if (!rc) rc = read_values(j, m, pos, from, &value);
     if (!rc) rc = caption(j, m, pos, from);

@@ -126,9 +126,10 @@ static void break_lines(strip *s) {
 }
 
 // Within a line, the pieces from one right-to-left piece to the last before the next left-to-right
-// one, neutral ones in between, change their order.
+// one, neutral ones in between, change their order. The blank before them stays where it was.
 static void turn_stretch(strip *s, int64_t from, int64_t to) {
-    double left = s->piece[from].x;
+    double left = s->piece[from].x + s->piece[from].lead;
+    s->piece[from].lead = 0;
     for (int64_t i = to; i-- > from;) {
         s->piece[i].x = left;
         s->piece[i].of.rtl = true;

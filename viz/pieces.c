@@ -20,8 +20,7 @@ static int32_t last_of(const char *s) {
     return cp;
 }
 
-// Appends the bytes of a token, and of the next ones until a character is whole; returns how many.
-static int64_t unit(const char *const *label, int64_t n, int64_t token, hs_buf *out) {
+int64_t hs_unit_at(const char *const *label, int64_t n, int64_t token, hs_buf *out) {
     hs_buf b = {0};
     int64_t count = 0;
     while (count < n - token && count < MOST_BYTES) {
@@ -34,7 +33,7 @@ static int64_t unit(const char *const *label, int64_t n, int64_t token, hs_buf *
     }
     if (count > 1 && !hs_utf8_valid(hs_buf_text(&b), b.len)) {
         hs_buf_clear(&b);
-        hs_buf_str(&b, label[token]);
+        hs_buf_str(&b, label[token]); // not NULL: it begins a character
         count = 1;
     }
     hs_buf_add(out, hs_buf_text(&b), b.len);
@@ -71,10 +70,10 @@ static bool goes_on(const char *before, const char *next) {
 
 static int64_t gather(const char *const *label, int64_t n, int64_t token, hs_buf *bytes) {
     hs_buf next = {0};
-    int64_t count = unit(label, n, token, bytes);
+    int64_t count = hs_unit_at(label, n, token, bytes);
     while (token + count < n && count < MOST_JOINED) {
         hs_buf_clear(&next);
-        int64_t more = unit(label, n, token + count, &next);
+        int64_t more = hs_unit_at(label, n, token + count, &next);
         if (!goes_on(hs_buf_text(bytes), hs_buf_text(&next))) break;
         hs_buf_str(bytes, hs_buf_text(&next));
         count += more;
@@ -105,8 +104,9 @@ static void direct(hs_piece *c, const char *s) {
 
 // Scripts without spaces break around their characters, but not before closing marks.
 static bool breaks_before(int32_t before, int32_t cp) {
-    static const int32_t closing[] = {0x3001, 0x3002, 0x300d, 0x300f, 0xff01,
-                                      0xff09, 0xff0c, 0xff0e, 0xff1f};
+    static const int32_t closing[] = {'.',    ',',    ';',    ':',    '!',    '?',    ')',
+                                      ']',    '}',    '"',    '\'',   '\n',   0x3001, 0x3002,
+                                      0x300d, 0x300f, 0xff01, 0xff09, 0xff0c, 0xff0e, 0xff1f};
     for (size_t i = 0; i < sizeof closing / sizeof *closing; i++)
         if (cp == closing[i]) return false;
     return before >= 0x2e80 || cp >= 0x2e80;

@@ -22,4 +22,8 @@ typedef struct hs_piece {
 hs_piece hs_piece_at(const char *const *label, int64_t n, int64_t token, int32_t *before,
                      hs_buf *bytes);
 
+// Appends the bytes of the tokens from one on up to the end of a character, mostly those of the
+// token alone; returns how many tokens they are.
+int64_t hs_unit_at(const char *const *label, int64_t n, int64_t token, hs_buf *out);
+
 #endif
