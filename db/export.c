@@ -140,11 +140,6 @@ int hs_export_prompts(hs_export *e, int (*fn)(void *ctx, const hs_export_prompt 
     return rc;
 }
 
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 // The prompts of the job, and which one when there is room for one.
 static int choose_prompts(hs_export *e, int64_t *left_out) {
     int64_t n = 0;
@@ -167,8 +162,6 @@ int hs_db_export(hs_db *db, const hs_export_format *format, const hs_export_opts
     if (!result) result = &unwanted;
     *result = (hs_export_result){0};
     if (!e.opts.what) e.opts.what = format->fallback;
-    if (same_file(path, hs_db_path(db)))
-        return hs_fail(HS_EARG, "%s: this is the database itself: name another file", path);
     if (opts->heads && !format->by_head)
         return hs_fail(HS_EARG, "%s holds all heads that were stored: leave the choice out",
                        format->name);
@@ -176,7 +169,6 @@ int hs_db_export(hs_db *db, const hs_export_format *format, const hs_export_opts
     if (!rc) rc = hs_heads_parse(&e.heads, &e.dims, opts->heads ? opts->heads : "all");
     if (!rc) rc = choose_prompts(&e, &result->prompts);
     if (!rc) rc = format->write(&e);
-    if (!rc) rc = hs_progress_step(progress, "exporting", e.total, e.total);
     hs_heads_free(&e.heads);
     if (!rc && stat(path, &st) == 0 && S_ISREG(st.st_mode)) result->bytes = st.st_size;
     return rc;

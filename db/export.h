@@ -44,8 +44,7 @@ typedef struct hs_export_result {
 
 // Writes a run to path, beside and renamed. Numbers are those stored: f16 and u8 blobs come out as
 // f32, and text reads back to the same number. HS_ENOTFOUND when nothing of that was stored; the
-// message says how to record it. HS_EARG when the path is the database itself. result: NULL
-// allowed.
+// message says how to record it. result: NULL allowed.
 //
 // Arrays (npz, safetensors) are called pN/HOOK. A map entry [H,T,T] is written when all its heads
 // are stored; else each stored head alone as .../hook_pattern.hN [T,T]. Above the diagonal the

@@ -34,8 +34,8 @@ typedef struct hs_publish_result {
 void hs_publish_result_free(hs_publish_result *);
 
 // Writes path, and FILE.metadata.json for FILE.db; both beside and renamed. The copy keeps every
-// row id, but prompts are numbered anew when one alone is taken. HS_EARG when path is the database
-// itself, or is in use.
+// row id, but prompts are numbered anew when one alone is taken. A database that is there is not
+// replaced.
 int hs_db_publish(hs_db *, const hs_publish_opts *opts, const char *path, hs_publish_result *result,
                   const hs_progress *progress) HS_MUST_USE;
 

@@ -11,6 +11,7 @@ typedef struct hs_publish_copy {
     hs_db *from, *to;
     const hs_publish_opts *opts;
     hs_publish_result *result;
+    const char *path; // that the copy will have
     const hs_progress *progress;
     int64_t done, total;  // rows
     hs_buf runs, prompts; // conditions on run.id and prompt.id

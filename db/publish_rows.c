@@ -68,11 +68,9 @@ static enum change change_of(const copy *c, const char *table, const char *colum
 }
 
 int hs_publish_failed(const copy *c) {
-    const char *path = hs_db_path(c->to);
-    int code = sqlite3_errcode(c->to->sql) & 0xff;
+    int code = sqlite3_errcode(c->to->sql) & 0xff, error = sqlite3_system_errno(c->to->sql);
     if (code == SQLITE_FULL || code == SQLITE_IOERR)
-        return hs_fail(HS_EIO, "%s: cannot write: %s", path,
-                       code == SQLITE_FULL ? "the disk is full" : strerror(errno));
+        return hs_outfile_fail(c->path, error || code == SQLITE_IOERR ? error : ENOSPC);
     return hs_sql_fail(c->to, "writing");
 }
 
