@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "db/export_internal.h"
@@ -41,12 +43,19 @@ void hs_text_close(hs_text *t) {
 
 // ---- cells --------------------------------------------------------------------------------------
 
+// Eight digits mostly do, and show short decimals as they are; nine always do.
+static void put_f32(hs_buf *out, float v) {
+    char text[32];
+    snprintf(text, sizeof text, "%.8g", (double)v);
+    if (strtof(text, NULL) != v) snprintf(text, sizeof text, "%.9g", (double)v);
+    hs_buf_str(out, text);
+}
+
 void hs_text_f32(hs_buf *out, float v, const char *null) {
-    hs_jw w = {out, false};
     if (v == 0 && !signbit(v))
         hs_buf_chr(out, '0'); // most of a causal map
     else if (isfinite(v))
-        hs_jw_f32(&w, v);
+        put_f32(out, v);
     else if (isnan(v) || *null)
         hs_buf_str(out, null);
     else

@@ -249,6 +249,12 @@ static int check_logs(const char *path) {
     return rc;
 }
 
+// The file is there and empty: what fails now is a want of room.
+static int open_copy(copy *c, const char *beside) {
+    int rc = hs_db_open(&c->to, beside, HS_DB_CREATE);
+    return rc == HS_EIO ? hs_outfile_fail(c->path, ENOSPC) : rc;
+}
+
 int hs_db_publish(hs_db *db, const hs_publish_opts *opts, const char *path,
                   hs_publish_result *result, const hs_progress *progress) {
     copy c = {.from = db, .opts = opts, .result = result, .path = path, .progress = progress};
@@ -258,7 +264,7 @@ int hs_db_publish(hs_db *db, const hs_publish_opts *opts, const char *path,
     if (!rc) rc = conditions(&c);
     if (!rc) rc = hs_outfile_open(&file, path);
     if (!rc && !file.beside.len) rc = hs_fail(HS_EARG, "%s: not a file: name one", path);
-    if (!rc) rc = hs_db_open(&c.to, hs_buf_text(&file.beside), HS_DB_CREATE);
+    if (!rc) rc = open_copy(&c, hs_buf_text(&file.beside));
     if (!rc) rc = fill(&c);
     hs_db_close(c.to);
     if (!rc) rc = hs_publish_pages(&file, path, result);

@@ -4,6 +4,7 @@
 
 #include "analyses/observer.h"
 #include "db/export.h"
+#include "db/publish.h"
 #include "db/query.h"
 #include "db/record.h"
 #include "db/replay.h"
@@ -18,6 +19,19 @@ static void run_query(hs_db *db, const char *what) {
     while (row && !hs_query_step(q, &row))
         for (int i = 0; row && i < hs_query_columns(q); i++) (void)hs_query_cell(q, i);
     hs_query_close(q);
+}
+
+static void publish(hs_db *db) {
+    static const int64_t run = 1;
+    const hs_publish_opts opts[] = {{0}, {.run = &run, .n_run = 1, .prompt = 1, .drop = 1}};
+    char out[300];
+    snprintf(out, sizeof out, "%s.copy", path);
+    for (size_t i = 0; i < 2; i++) {
+        hs_publish_result r;
+        if (!hs_db_publish(db, &opts[i], out, &r, NULL)) unlink(hs_buf_text(&r.pages));
+        hs_publish_result_free(&r);
+        unlink(out);
+    }
 }
 
 static void read_all(hs_db *db) {
@@ -37,6 +51,7 @@ static void read_all(hs_db *db) {
         if ((*f)->one_table) o.what = HS_EXPORT_MAPS;
         if (!hs_db_export(db, *f, &o, out, NULL, NULL)) unlink(out);
     }
+    publish(db);
 }
 
 static void observe(void) {
