@@ -24,8 +24,8 @@ static void run_query(hs_db *db, const char *what) {
 static void publish(hs_db *db) {
     static const int64_t run = 1;
     const hs_publish_opts opts[] = {{0}, {.run = &run, .n_run = 1, .prompt = 1, .drop = 1}};
-    char out[300];
-    snprintf(out, sizeof out, "%s.copy", path);
+    char out[PATH_MAX];
+    mk_path(out, damage_folder(), "copy.db");
     for (size_t i = 0; i < 2; i++) {
         hs_publish_result r;
         if (!hs_db_publish(db, &opts[i], out, &r, NULL)) unlink(hs_buf_text(&r.pages));
