@@ -123,7 +123,7 @@ void hs_help_command(const hs_cmd *cmd, FILE *to);
 // What the pages written so far came to: HS_ENOMEM when words of them found no memory.
 int hs_help_rc(void) HS_MUST_USE;
 // Whatever has that name: commands, topics, observers, data sets, queries, metrics, hook points,
-// tables of the database. HS_ENOTFOUND with a suggestion.
+// figures, tables of the database. HS_ENOTFOUND with a suggestion.
 int hs_help_word(const char *word, FILE *to) HS_MUST_USE;
 // The one of a kind: "query", "heads". HS_EARG for what is no kind.
 int hs_help_of(const char *kind, const char *word, FILE *to) HS_MUST_USE;

@@ -355,12 +355,12 @@ static int run(const hs_call *call, const void *options) {
 }
 
 static const hs_opt own[] = {
-    {"metric", 'm', HS_OPT_TEXT, offsetof(struct options, metric), "NAME", NULL,
+    {"metric", 'm', HS_OPT_TEXT, offsetof(struct options, metric), "METRIC", NULL,
      "the heads by this metric; rows.NAME: a row summary, row by row; maps: stored maps, weight by "
      "weight"},
     {"top", 'n', HS_OPT_INT, offsetof(struct options, top), "N", "10",
      "the N heads and prompts that changed most; 0: all"},
-    {"prompt", 0, HS_OPT_TEXT, offsetof(struct options, prompt), "N|ID", NULL,
+    {"prompt", 0, HS_OPT_TEXT, offsetof(struct options, prompt), "PROMPT", NULL,
      "one prompt of the first run, by its number or its id"},
     {"db2", 0, HS_OPT_TEXT, offsetof(struct options, db2), "FILE.db", NULL,
      "the database of the second run, when it is another"},

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analyses/prompt.h"
+#include "cli/figure.h"
 #include "db/doc.h"
 #include "db/query.h"
 #include "model/tap.h"
@@ -191,6 +192,19 @@ void hs_page_hook(hs_doc *d, int i) {
                            NULL);
     }
     hs_buf_free(&form);
+}
+
+// ---- figures --------------------------------------------------------------------------------
+
+void hs_page_figure(hs_doc *d, int i) {
+    const hs_figure *f = hs_figures[i];
+    hs_buf text = {0};
+    head(d, "figure", f->name, f->title, NULL, NULL);
+    hs_buf_printf(&text, "headscope %s -o %s.png", f->example, f->name);
+    hs_doc_code(d, hs_buf_text(&text));
+    hs_buf_free(&text);
+    hs_doc_para(d, "See headscope help heatmap for all options, headscope help figures for all "
+                   "kinds.");
 }
 
 // ---- tables of the database -----------------------------------------------------------------

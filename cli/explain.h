@@ -36,6 +36,7 @@ void hs_page_dataset(hs_doc *, int i);
 void hs_page_query(hs_doc *, int i);
 void hs_page_metric(hs_doc *, int i);
 void hs_page_hook(hs_doc *, int i);
+void hs_page_figure(hs_doc *, int i);
 void hs_page_table(hs_doc *, int i);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "analyses/prompt.h"
 #include "cli/explain.h"
+#include "cli/figure.h"
 #include "cli/topics.h"
 #include "db/doc.h"
 #include "db/query.h"
@@ -146,6 +147,9 @@ static const char *metric_at(int i) {
 static const char *hook_at(int i) {
     return i < HS_N_POINT ? hs_point_infos[i].alias : NULL;
 }
+static const char *figure_at(int i) {
+    return hs_figures[i] ? hs_figures[i]->name : NULL;
+}
 static const char *table_at(int i) {
     hs_table_doc t;
     return hs_table_doc_at(i, &t) ? t.name : NULL;
@@ -159,6 +163,7 @@ const hs_kind hs_kinds[] = {
     {"query", true, query_at, hs_page_query},
     {"metric", true, metric_at, hs_page_metric},
     {"hook", true, hook_at, hs_page_hook},
+    {"figure", true, figure_at, hs_page_figure},
     {"table", true, table_at, hs_page_table},
     {0},
 };
@@ -218,7 +223,7 @@ int hs_help_of(const char *kind, const char *word, FILE *to) {
     if (!k->name)
         return hs_fail(HS_EARG,
                        "help explains one thing: headscope help NAME, or KIND NAME with a kind of "
-                       "command, topic, observer, dataset, query, metric, hook, table");
+                       "command, topic, observer, dataset, query, metric, hook, figure, table");
     int i = index_in(k, word);
     if (i < 0) return no_help(k, word);
     hs_doc d = hs_doc_text(to);

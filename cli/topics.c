@@ -7,6 +7,7 @@
 #include "analyses/prompt.h"
 #include "cli/cli.h"
 #include "cli/explain.h"
+#include "cli/figure.h"
 #include "db/doc.h"
 #include "db/export.h"
 #include "db/query.h"
@@ -117,6 +118,9 @@ static void formats(hs_doc *d) {
 }
 
 static void figures(hs_doc *d) {
+    hs_doc_head(d, "kinds");
+    for (int i = 0; hs_figures[i]; i++)
+        hs_doc_explain(d, hs_figures[i]->name, hs_figures[i]->title, NULL, NULL);
     command(d, "heatmap");
     hs_doc_head(d, "colour maps (--cmap)");
     for (const hs_cmap *c = hs_cmaps; c->name; c++)
@@ -320,12 +324,10 @@ const hs_topic hs_topics[] = {
      "  sqlite3 run.db \"SELECT * FROM column_doc WHERE tbl = 'run'\"\n",
      tables},
     {"figures", "what heatmap draws",
-     "Figures are drawn from what a run stored: an attention map needs record --maps, a grid any "
-     "metric of the run. The same run gives the same bytes. Colours mean values from 0 to 1 or the "
-     "range of the data, as the bar tells; what has a sign is centred on 0. --range fixes the "
-     "ends, "
-     "so that figures compare. A map longer than the page shows is pooled, and a note under it "
-     "says so. Labels are the tokens; they are thinned where there is no room.\n",
+     "Figures are drawn from what a run stored, and the same run gives the same bytes. The colour "
+     "bar tells what a colour means; what has a sign is centred on 0. --range fixes the ends, so "
+     "that figures compare. A map longer than the page shows is pooled, and a note under it says "
+     "so. Labels are the tokens; they are thinned where there is no room.\n",
      figures},
     {"queries", "questions that have a name, and your own SQL",
      "headscope query NAME answers from the run given by --run, or the latest; --prompt narrows "

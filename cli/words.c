@@ -130,6 +130,11 @@ static void datasets(hs_words *w) {
         hs_words_add(w, hs_datasets[i]->name, hs_datasets[i]->title);
 }
 
+static void stats(hs_words *w) {
+    for (int i = 0; i < HS_N_STAT; i++)
+        hs_words_add(w, hs_stat_infos[i].name, hs_stat_infos[i].about);
+}
+
 static void heads(hs_words *w) {
     after_comma(w);
     hs_words_add(w, "all", "every head");
@@ -252,6 +257,7 @@ static void add_head(hs_words *w, const hs_query *q) {
 
 // Heads whose maps the run has.
 static void stored_heads(hs_words *w) {
+    after_comma(w);
     from_db(w,
             "SELECT DISTINCT m.layer, m.head FROM prompt AS p JOIN map AS m ON m.prompt_id = p.id "
             "WHERE p.run_id = :run AND m.point = 'pattern' ORDER BY m.layer, m.head",
@@ -277,7 +283,7 @@ static const struct {
     {"L5H1", stored_heads},  {"WHAT", lists},       {"METRIC", metrics},
     {"MODEL", models},       {"WORD", names},       {"NAME=VALUE", query_params},
     {"OBSERVER", observers}, {"PAGE", pages},       {"PROMPT", prompts},
-    {"QUERY", queries},      {"RUN", runs},
+    {"QUERY", queries},      {"RUN", runs},         {"STAT", stats},
 };
 
 // "maps,acts,stats": any of them, joined by commas.

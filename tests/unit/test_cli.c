@@ -12,6 +12,7 @@
 #include "cli/complete.h"
 #include "cli/doc.h"
 #include "cli/explain.h"
+#include "cli/figure.h"
 #include "cli/topics.h"
 #include "db/doc.h"
 
@@ -120,6 +121,7 @@ static int calls_in(const char *where, const char *text) {
 static void test_topics(void **state) {
     (void)state;
     int n = 0;
+    for (int i = 0; hs_figures[i]; i++) parses("figures", hs_figures[i]->example);
     for (const hs_topic *t = hs_topics; t->name; t++) {
         n += calls_in(t->name, t->text);
         assert_true(*t->title && t->text[strlen(t->text) - 1] == '\n');
