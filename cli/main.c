@@ -1,6 +1,7 @@
 // headscope: finds the command, reads its options, runs it, and turns what it returns into one
 // error line and an exit status.
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +100,16 @@ static void on_bus(int sig) {
     _exit(HS_EXIT_FAILED);
 }
 
+// A file must not become number 1 or 2, or what is printed ends up in it. Opened the wrong way round,
+// so that using them still fails.
+static void hold_standard_files(void) {
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv) {
+    hold_standard_files();
     // Readers die quietly when their pipe closes, whatever the parent made of the signal.
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_IGN); // a file limit is a failed write like any other

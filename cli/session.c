@@ -258,8 +258,5 @@ int hs_write_file(const char *path, const hs_buf *text) {
         fwrite(hs_buf_text(text), 1, text->len, stdout); // main looks for write errors
         return HS_OK;
     }
-    hs_outfile file;
-    if ((rc = hs_outfile_open(&file, path))) return rc;
-    fwrite(hs_buf_text(text), 1, text->len, file.file); // the commit looks for write errors
-    return hs_outfile_commit(&file);
+    return hs_outfile_write(path, text->data, text->len);
 }

@@ -150,13 +150,24 @@ int hs_db_open(hs_db **out, const char *path, enum hs_db_mode mode) {
     return rc;
 }
 
+// SQLite waits for some of those who are in the way of another journal, but not for all.
 int hs_db_wal(hs_db *db) {
-    return hs_sql_exec(db, "PRAGMA journal_mode = WAL");
+    enum { STEP_MS = 20 };
+    int rc = SQLITE_BUSY;
+    sqlite3_busy_timeout(db->sql, 0);
+    for (int ms = 0; ms < BUSY_MS && (rc & 0xff) == SQLITE_BUSY; ms += STEP_MS) {
+        if (ms) sqlite3_sleep(STEP_MS);
+        rc = sqlite3_exec(db->sql, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    }
+    rc = rc ? hs_sql_fail(db, "writing") : HS_OK;
+    sqlite3_busy_timeout(db->sql, BUSY_MS);
+    return rc;
 }
 
 void hs_db_close(hs_db *db) {
     if (!db) return;
     hs_att_close(db);
+    if (db->sql) sqlite3_busy_timeout(db->sql, BUSY_MS);
     // Another process that still reads keeps the log: the next writer to close folds it in.
     if (db->ours && db->mode != HS_DB_READ)
         sqlite3_exec(db->sql, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE", NULL,

@@ -13,6 +13,9 @@
 
 #define QUEUE_BYTES ((size_t)32 << 20)
 
+// How long a prompt waits for another process's: it holds the file for as long as its model runs.
+enum { PATIENCE_MS = 10 * 60 * 1000 };
+
 struct hs_rec {
     hs_db *db;
     hs_writer *writer;
@@ -184,7 +187,11 @@ int hs_rec_start(hs_rec **out, hs_db *db, const hs_model_facts *f, const hs_run_
     if (!rc && !r->run)
         rc = new_run(db, f, info, &r->run);
     else if (!rc && !r->complete)
-        rc = put(db, "UPDATE run SET status = 'running', ended_at = NULL WHERE id = ?", &id, 1);
+        rc = put(db,
+                 "UPDATE run SET status = 'running', ended_at = NULL "
+                 "WHERE id = ? AND status <> 'complete'",
+                 &id, 1);
+    sqlite3_busy_timeout(db->sql, PATIENCE_MS);
     if (!rc && !r->complete) rc = hs_writer_open(&r->writer, db, QUEUE_BYTES);
     if (!rc && !r->complete) rc = hs_streams_open(&r->streams, &f->dims, r->writer);
     if (rc) {
@@ -335,7 +342,9 @@ int hs_rec_close(hs_rec *r, const char *status) {
     hs_sql_now(now);
     hs_v v[] = {hs_v_text(status), hs_v_text(now), hs_v_int(r->run)};
     if (!rc && !r->complete)
-        rc = put(r->db, "UPDATE run SET status = ?, ended_at = ? WHERE id = ?", v, 3);
+        rc = put(r->db,
+                 "UPDATE run SET status = ?, ended_at = ? WHERE id = ? AND status <> 'complete'", v,
+                 3);
     hs_streams_close(&r->streams);
     free(r->emit);
     hs_buf_free(&r->sql);

@@ -31,9 +31,14 @@ int hs_sql_fail(hs_db *db, const char *doing) {
         return hs_fail(HS_ENOMEM, "%s: %s: out of memory", db->path, doing);
     case SQLITE_BUSY:
         return hs_fail(HS_EDB,
-                       "%s: %s: another process is writing to it: wait for it, or use "
+                       "%s: %s: another process is using it: wait for it, or use "
                        "another file",
                        db->path, doing);
+    case SQLITE_CONSTRAINT:
+        return hs_fail(HS_EDB,
+                       "%s: %s: it is there already (%s): another process writes the same run: let "
+                       "it finish, then go on with --resume",
+                       db->path, doing, msg);
     default:
         return hs_fail(HS_EDB, "%s: %s: %s", db->path, doing, msg);
     }

@@ -95,23 +95,13 @@ static int save_png(const hs_page *p, const facts *t, const char *path) {
     return rc ? rc : hs_png_write(&png, path);
 }
 
-static int write_file(const hs_buf *b, const char *path) {
-    hs_outfile file;
-    int rc = hs_outfile_open(&file, path);
-    if (rc) return rc;
-    if (fwrite(b->data, 1, b->len, file.file) == b->len) return hs_outfile_commit(&file);
-    rc = hs_fail(HS_EIO, "%s: cannot write: %s", path, strerror(errno));
-    hs_outfile_abort(&file);
-    return rc;
-}
-
 static int save_svg(const hs_page *p, const facts *t, const char *path) {
     const hs_svg_about about = {p->title, p->subtitle, t->at, t->n};
     const hs_buf *drawn;
     hs_buf tidy = {0};
     int rc = hs_canvas_document(p->canvas, NULL, &drawn);
     if (!rc) rc = hs_svg_tidy(&tidy, drawn, &about);
-    if (!rc) rc = write_file(&tidy, path);
+    if (!rc) rc = hs_outfile_write(path, tidy.data, tidy.len);
     hs_buf_free(&tidy);
     return rc;
 }
@@ -125,7 +115,7 @@ static int save_pdf(const hs_page *p, const facts *t, const char *path) {
     const hs_canvas_about about = {p->title, p->subtitle, hs_buf_text(&keywords)};
     int rc = hs_buf_rc(&keywords);
     if (!rc) rc = hs_canvas_document(p->canvas, &about, &drawn);
-    if (!rc) rc = write_file(drawn, path);
+    if (!rc) rc = hs_outfile_write(path, drawn->data, drawn->len);
     hs_buf_free(&keywords);
     return rc;
 }

@@ -130,9 +130,12 @@ int hs_outfile_open(hs_outfile *o, const char *path) {
     int rc = there || errno == ENOENT ? resolve(&o->path, path) : hs_outfile_fail(path, errno);
     if (!rc && !there && is_link(path))
         rc = hs_fail(HS_EIO, "%s: cannot write: it is a link to nothing: remove it", path);
-    if (!rc && there && S_ISREG(st.st_mode)) rc = check_replaced(path);
-    if (!rc && there && !S_ISREG(st.st_mode)) {
-        o->file = fopen(path, "wbe");
+    const bool out = strcmp(path, "/dev/stdout") ==
+                     0; // a file that the shell opened, perhaps with >>
+    const bool in_place = out || (there && !S_ISREG(st.st_mode));
+    if (!rc && there && !in_place) rc = check_replaced(path);
+    if (!rc && in_place) {
+        o->file = out ? fdopen(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3), "wb") : fopen(path, "wbe");
         if (!o->file) rc = hs_outfile_fail(path, errno);
     } else if (!rc) {
         rc = open_beside(o, path);
@@ -153,6 +156,16 @@ void hs_outfile_sweep(const char *path) {
         close(fd);
     }
     hs_outfile_abort(&o);
+}
+
+int hs_outfile_write(const char *path, const void *data, size_t n) {
+    hs_outfile o;
+    int rc = hs_outfile_open(&o, path);
+    if (rc) return rc;
+    if (!n || fwrite(data, 1, n, o.file) == n) return hs_outfile_commit(&o);
+    rc = hs_outfile_fail(path, errno);
+    hs_outfile_abort(&o);
+    return rc;
 }
 
 int hs_outfile_commit(hs_outfile *o) {

@@ -21,6 +21,9 @@ int hs_outfile_commit(hs_outfile *) HS_MUST_USE;
 // Closes and removes what was written. Does nothing when not open.
 void hs_outfile_abort(hs_outfile *);
 
+// A whole file of n bytes.
+int hs_outfile_write(const char *path, const void *data, size_t n) HS_MUST_USE;
+
 // Removes what writers of this path that were killed left beside it, as the next one would.
 void hs_outfile_sweep(const char *path);
 // The failure of a write to `path`, of that errno: HS_EIO, or HS_ENOMEM.
