@@ -102,7 +102,7 @@ t "one shell at a time" exits 2 completion bash zsh
 every_option() {
     for c in $("$HEADSCOPE" completion words -- '' | sed 1d | cut -f 1 | grep -v '^-'); do
         "$HEADSCOPE" completion words -- "$c" -- | sed 1d | cut -f 1 >"$tmp/offered"
-        "$HEADSCOPE" help command "$c" | grep -oE '^  (-., |    )--[a-z-]+' | grep -oE -- '--[a-z-]+' >"$tmp/helped"
+        "$HEADSCOPE" help command "$c" | grep -oE '^  (-., |    )--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' >"$tmp/helped"
         cmp -s "$tmp/offered" "$tmp/helped" || { echo "# $c"; return 1; }
     done
 }
