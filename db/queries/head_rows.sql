@@ -16,11 +16,11 @@ WITH p AS MATERIALIZED (
   FROM p CROSS JOIN row_series AS s ON s.prompt_id = p.id AND s.layer = :layer AND s.head = :head
   GROUP BY s.row0
 ), r AS (
-  SELECT p.id, s.row0 + e.pos AS position, e.value AS entropy,
-    CAST(att_nth(s.argmax, e.pos) AS INTEGER) AS key, att_nth(s.most, e.pos) AS weight,
-    att_nth(s.first, e.pos) AS first, att_nth(s.self, e.pos) AS self,
-    att_nth(s.prev, e.pos) AS prev, att_nth(s.distance, e.pos) AS distance
-  FROM p CROSS JOIN stats AS s CROSS JOIN att_each(s.entropy) AS e
+  SELECT p.id, b.row0 + e.pos AS position, e.value AS entropy,
+    CAST(att_nth(b.argmax, e.pos) AS INTEGER) AS key, att_nth(b.most, e.pos) AS weight,
+    att_nth(b.first, e.pos) AS first, att_nth(b.self, e.pos) AS self,
+    att_nth(b.prev, e.pos) AS prev, att_nth(b.distance, e.pos) AS distance
+  FROM p CROSS JOIN stats AS b CROSS JOIN att_each(b.entropy) AS e
 )
 SELECT r.position, t.text AS token, r.entropy AS entropy_nats, r.key, k.text AS key_token, r.weight,
   r.first, r.self, r.prev, r.distance
