@@ -55,8 +55,8 @@ typedef struct hs_fig_map {
 // sheet with one colour bar. Names stand above the panels, and tokens along the first column and
 // below the last row, where there is room. With row_title or col_title (layers x heads: n is a
 // multiple of n_col) numbers from 0 stand along the sheet's edges instead. Panels are pooled to what
-// they show; one of which nothing is there is hatched. A large sheet is up to twice as large as
-// other figures.
+// they show; one of which nothing is there is hatched. A sheet of many is larger than other
+// figures.
 typedef struct hs_fig_panels {
     const char *title, *subtitle;
     const char *bar_label;

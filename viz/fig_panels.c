@@ -13,10 +13,12 @@
 
 #include <math.h>
 
-static const double LEAST_PANEL = 48; // a large sheet may be twice as large as other figures for it
+static const double LEAST_PANEL = 48, SHEET_SPAN = 1640; // a large sheet may be so large for it
 static const double PREFER_LEAST = 60, PREFER_MOST = 240, TOKEN = 9.7; // points
+static const double NARROW = 0.1; // a panel's shorter side, as a share of the other, counts as that
 static const double WITH_AXES = 56, WITH_NAMES = 28, NAME_PT = 7;
-static const double THIN = 8; // a panel of few rows is at least so high
+static const double THIN =
+    8; // a panel of few rows is at least so high, one of few columns has its name
 
 typedef struct sheet {
     const hs_fig_panels *f;
@@ -28,9 +30,19 @@ typedef struct sheet {
     int head;                 // room above a panel, for its name
 } sheet;
 
-// Columns for n panels: about as many as rows, and none left blank where that can be had.
-static int64_t choose_columns(int64_t n) {
-    int64_t least = (int64_t)ceil(sqrt((double)n) - 1e-9);
+// How wide and how high a panel is, as shares of its longer side.
+static void shares(const hs_pooling *m, double *w, double *h) {
+    double longest = (double)(m->n_q > m->n_k ? m->n_q : m->n_k);
+    *w = fmax((double)m->n_k / longest, NARROW);
+    *h = fmax((double)m->n_q / longest, NARROW);
+}
+
+// Columns for n panels: the sheet about as wide as high, and none left blank where that can be had.
+static int64_t choose_columns(const hs_pooling *m, int64_t n) {
+    double w, h;
+    shares(m, &w, &h);
+    int64_t least = (int64_t)ceil(sqrt((double)n * h / w) - 1e-9);
+    if (least > n) least = n;
     for (int64_t c = least; c <= 2 * least; c++)
         if (n % c == 0) return c;
     return least;
@@ -46,9 +58,10 @@ static int64_t fit(int64_t count, double room, int64_t *pool, int *cell) {
 }
 
 // Both sides have the same pool and cell, unless the shorter one could hardly be seen then.
-static void fit_panel(sheet *s, double room, double thin) {
+static void fit_panel(sheet *s, double room, double px) {
     hs_pooling *m = &s->pool;
     bool wide = m->n_k >= m->n_q;
+    double thin = (wide ? THIN : WITH_NAMES) * px;
     int64_t pool, short_pool, shorter = wide ? m->n_q : m->n_k;
     int cell, short_cell;
     int64_t n = fit(wide ? m->n_k : m->n_q, room, &pool, &cell);
@@ -76,15 +89,16 @@ static double number_width(hs_page *p, const hs_fig_panels *f) {
 
 static void fit_sheet(hs_page *p, sheet *s) {
     const hs_fig_panels *f = s->f;
-    double most = (double)(s->n_row > s->n_col ? s->n_row : s->n_col);
-    double longest = (double)(f->n_q > f->n_k ? f->n_q : f->n_k);
-    double span = fmin(fmax(HS_MAX_SPAN, LEAST_PANEL * most), 2 * HS_MAX_SPAN);
-    double prefer = fmin(fmax(TOKEN * longest, PREFER_LEAST), PREFER_MOST);
-    double pitch = fmin(1.06 * prefer, span / most); // the gap is a share of the panel
-    fit_panel(s, pitch / 1.06 * p->px, THIN * p->px);
+    double w, h, longest = (double)(f->n_q > f->n_k ? f->n_q : f->n_k);
+    shares(&s->pool, &w, &h);
+    double most = fmax((double)s->n_col * w, (double)s->n_row * h); // longer sides in a row
+    double span = fmin(fmax(HS_MAX_SPAN, LEAST_PANEL * most), SHEET_SPAN);
+    double prefer = fmin(fmax(TOKEN * longest, PREFER_LEAST), PREFER_MOST / fmin(w, h));
+    double pitch = fmin(1.06 * prefer, fmin(span / most, HS_MAX_SPAN)); // with a gap
+    fit_panel(s, pitch / 1.06 * p->px, p->px);
     double side = fmax(s->w, s->h) / p->px;
     s->axes = !s->edges && side >= WITH_AXES;
-    s->names = f->name && !s->edges && s->w / p->px >= WITH_NAMES;
+    s->names = f->name && !s->edges && s->w / p->px >= WITH_NAMES - 1; // but for rounding
     double gap = fmin(fmax(0.06 * side, 1.5), 8);
     double across = s->axes ? fmax(3 * HS_GAP, number_width(p, f) + HS_GAP) : gap;
     s->head = s->names ? hs_page_pixels(p, 1.7 * NAME_PT) : 0;
@@ -195,7 +209,10 @@ static int lay(hs_page *p, sheet *s) {
     if (s->edges) put_edges(p, s);
     if (s->axes) put_axes(p, s);
     hs_colour_bar(p, &scale, f->bar_label, all_panels(s));
-    if (!s->axes)
+    if (!s->axes && f->n_q == 1)
+        hs_page_note(p, "Each panel is query %lld; keys %lld to %lld go across.", (long long)f->q0,
+                     (long long)f->k0, (long long)(f->k0 + f->n_k - 1));
+    else if (!s->axes)
         hs_page_note(p, "In each panel queries %lld to %lld go down, keys %lld to %lld across.",
                      (long long)f->q0, (long long)(f->q0 + f->n_q - 1), (long long)f->k0,
                      (long long)(f->k0 + f->n_k - 1));
@@ -221,7 +238,7 @@ int hs_fig_open_panels(hs_fig **out, const hs_fig_panels *f, const hs_fig_style 
     if (f->n <= 0 || f->n > HS_MOST_MAPS || f->n_col < 0 || f->n_col > f->n)
         return hs_fail(HS_EARG, "a sheet of %lld maps in %lld columns: 1 to %d maps",
                        (long long)f->n, (long long)f->n_col, HS_MOST_MAPS);
-    s.n_col = f->n_col ? f->n_col : choose_columns(f->n);
+    s.n_col = f->n_col ? f->n_col : choose_columns(&s.pool, f->n);
     s.n_row = (f->n + s.n_col - 1) / s.n_col;
     if (s.edges && s.n_row * s.n_col != f->n)
         return hs_fail(HS_EARG, "a sheet of %lld maps cannot have rows of %lld", (long long)f->n,
