@@ -40,7 +40,7 @@ static void people_line(const char *name, const hs_cell *c) {
         hs_utf8_visible(&text, c->data, c->n, false);
     else
         hs_cell_json(&j, c);
-    printf("%-14s %s\n", name, hs_buf_text(&text));
+    printf("%-15s %s\n", name, hs_buf_text(&text));
     hs_buf_free(&text);
 }
 

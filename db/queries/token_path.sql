@@ -1,4 +1,4 @@
--- title: What a token looks at through the layers: the heads of each with the strongest key (one prompt)
+-- title: What a token looks at through the layers: the strongest head and key of each (one prompt)
 -- param: position = -1 : the token that looks; -1 is the last
 -- param: per_layer = 1 : how many heads of each layer
 -- param: first = 1 : heads whose strongest key comes before this position are left out

@@ -1,5 +1,5 @@
-// Queries: every named one runs and gives what it promises; own SQL can only read; the functions on
-// blobs check what they are given.
+// Named queries through the library: every one runs and gives what it promises; parameters and what is
+// needed are checked. The numbers of most are in test_queries.c.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,12 +59,6 @@ static bool next(hs_query *q) {
     bool row;
     must(hs_query_step(q, &row));
     return row;
-}
-
-static hs_cell one(const fixture *f, const char *sql, hs_query **q) {
-    *q = start(f, sql, NULL);
-    assert_true(next(*q));
-    return hs_query_cell(*q, 0);
 }
 
 static void columns_are(hs_query *q, const char *want) {
@@ -240,49 +234,6 @@ static void test_attend(void **state) {
     hs_query_close(q);
 }
 
-static void test_functions(void **state) {
-    const fixture *f = *state;
-    hs_query *q;
-    hs_cell c = one(f, "SELECT att_at(2, 20, 7)", &q);
-    assert_true((float)c.f == dbrun_weight(0, 0, 0, 20, 7));
-    hs_query_close(q);
-    c = one(f, "SELECT att_at(1, 20, 7)", &q); // the scores of the same head
-    assert_true((float)c.f == dbrun_score(0, 0, 0, 20, 7));
-    hs_query_close(q);
-    c = one(f, "SELECT att_at(1, 20, 21)", &q);
-    assert_true(c.type == HS_CELL_NUM && c.f == -INFINITY);
-    hs_query_close(q);
-    c = one(f, "SELECT att_at(2, 20, 21)", &q); // not seen
-    assert_true(c.type == HS_CELL_NUM && c.f == 0);
-    hs_query_close(q);
-    c = one(f, "SELECT json_array_length(att_row(1, 20))", &q);
-    assert_int_equal(c.i, 21);
-    hs_query_close(q);
-    c = one(f,
-            "SELECT count(*) FROM json_each(att_row(4, 63)) AS j WHERE "
-            "abs(j.value - att_at(4, 63, j.key)) < 1e-7",
-            &q);
-    assert_int_equal(c.i, 64);
-    hs_query_close(q);
-    c = one(f, "SELECT count(*) FROM att_keys(4, 63) AS k WHERE k.weight = att_at(4, 63, k.key)",
-            &q);
-    assert_int_equal(c.i, 64);
-    hs_query_close(q);
-    c = one(f, "SELECT sum(json_array_length(att_series(data)) = n_row) = count(*) FROM row_series",
-            &q);
-    assert_int_equal(c.i, 1);
-    hs_query_close(q);
-    c = one(f, "SELECT sum(json_array_length(att_series(data)) = n) = count(*) FROM series", &q);
-    assert_int_equal(c.i, 1);
-    hs_query_close(q);
-    c = one(f,
-            "SELECT att_row(NULL, 1) IS NULL AND att_at(1, NULL, 1) IS NULL AND "
-            "att_series(NULL) IS NULL",
-            &q);
-    assert_int_equal(c.i, 1);
-    hs_query_close(q);
-}
-
 // Scores are maps of another kind: each is listed as what it is.
 static void test_kinds(void **state) {
     const fixture *f = *state;
@@ -313,66 +264,6 @@ static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
     while (!rc && row) rc = hs_query_step(q, &row);
     hs_query_close(q);
     return rc;
-}
-
-static void test_function_errors(void **state) {
-    const fixture *f = *state;
-    assert_int_equal(run(f, "SELECT att_row(99, 0)", NULL), HS_ENOTFOUND);
-    assert_int_equal(run(f, "SELECT att_row(1, 64)", NULL), HS_ERANGE);
-    assert_int_equal(run(f, "SELECT att_row(1, -1)", NULL), HS_ERANGE);
-    assert_int_equal(run(f, "SELECT att_at(1, 3, 64)", NULL), HS_ERANGE);
-    assert_int_equal(run(f, "SELECT att_series('text')", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT att_series(zeroblob(0))", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT att_series(x'4853663400000001')", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT att_series(data || x'00') FROM row_series LIMIT 1", NULL),
-                     HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT * FROM att_keys(99, 0)", NULL), HS_ENOTFOUND);
-    assert_int_equal(run(f, "SELECT * FROM att_each(1)", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT * FROM att_each", NULL), HS_EARG);
-    assert_int_equal(run(f, "SELECT * FROM att_keys(1)", NULL), HS_EARG);
-}
-
-static void test_reading_only(void **state) {
-    const fixture *f = *state;
-    static const char *const denied[] = {
-        "DELETE FROM token",
-        "INSERT INTO meta VALUES ('a', 'b')",
-        "UPDATE run SET label = 'x'",
-        "DROP TABLE token",
-        "UPDATE sqlite_master SET sql = ''",
-        "CREATE TABLE x (a)",
-        "CREATE TEMP TABLE x (a)",
-        "ATTACH '/tmp/x.db' AS y",
-        "PRAGMA journal_mode = DELETE",
-        "PRAGMA user_version = 9",
-        "VACUUM INTO '/tmp/hs-vacuum.db'",
-        "BEGIN IMMEDIATE",
-        "REINDEX token ",
-        "SELECT load_extension('x.so')",
-        "SELECT 1; SELECT 2",
-        "SELECT 1; DELETE FROM token",
-        " ",
-        "-- nothing",
-        "SELECT nothing FROM nowhere",
-        "SELECT ?",
-        "SELECT ?1",
-    };
-    hs_db *db;
-    // Also where the file could be written.
-    must(hs_db_open(&db, f->path, HS_DB_WRITE));
-    fixture writable = {.db = db};
-    for (size_t i = 0; i < sizeof denied / sizeof *denied; i++) {
-        if (run(f, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
-        if (run(&writable, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
-    }
-    hs_db_close(db);
-    assert_int_equal(run(f, "SELECT 1; -- a comment", NULL), HS_OK);
-    assert_int_equal(run(f,
-                         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE "
-                         "i < 10) SELECT sum(i) FROM n",
-                         NULL),
-                     HS_OK);
-    assert_int_equal(run(f, "SELECT * FROM pragma_table_info('token')", NULL), HS_OK);
 }
 
 static void test_parameters(void **state) {
@@ -467,41 +358,11 @@ static void test_needs(void **state) {
     dbrun_remove(f.path);
 }
 
-static void test_limits(void **state) {
-    const fixture *f = *state;
-    hs_query *q = start(f, "tokens", &(hs_query_opts){.max_rows = 3});
-    int rows = 0;
-    while (next(q)) rows++;
-    assert_int_equal(rows, 3);
-    hs_query_close(q);
-    assert_int_equal(run(f,
-                         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
-                         "SELECT count(*) FROM n",
-                         &(hs_query_opts){.max_seconds = 0.05}),
-                     HS_E);
-}
-
-static void test_cells(void **state) {
-    const fixture *f = *state;
-    hs_query *q = start(f, "SELECT NULL, 7, 1.5, 'a', x'00ff'", NULL);
-    assert_true(next(q));
-    assert_int_equal(hs_query_cell(q, 0).type, HS_CELL_NULL);
-    assert_int_equal(hs_query_cell(q, 1).i, 7);
-    assert_true(hs_query_cell(q, 1).f == 7);
-    assert_true(hs_query_cell(q, 2).f == 1.5);
-    assert_int_equal(hs_query_cell(q, 3).n, 1);
-    assert_int_equal(hs_query_cell(q, 4).type, HS_CELL_BLOB);
-    assert_memory_equal(hs_query_cell(q, 4).data, "\x00\xff", 2);
-    hs_query_close(q);
-}
-
-// ---- hostile files -----------------------------------------------------------------------------
-
 // A copy of the fixture's file, changed by SQL.
 static void copy_changed(const fixture *f, char *path, size_t n, const char *change) {
     sqlite3 *raw;
     char *error = NULL;
-    dbrun_path(path, n, "bad");
+    dbrun_path(path, n, "changed");
     char *copy = sqlite3_mprintf("VACUUM INTO %Q", path);
     sqlite3_open(f->path, &raw);
     assert_int_equal(sqlite3_exec(raw, copy, NULL, NULL, NULL), SQLITE_OK);
@@ -510,49 +371,6 @@ static void copy_changed(const fixture *f, char *path, size_t n, const char *cha
     sqlite3_open(path, &raw);
     if (sqlite3_exec(raw, change, NULL, NULL, &error)) fail_msg("%s", error);
     sqlite3_close(raw);
-}
-
-static int after(const fixture *f, const char *damage, const char *sql) {
-    char path[256];
-    hs_db *db;
-    copy_changed(f, path, sizeof path, damage);
-    int rc = hs_db_open(&db, path, HS_DB_READ);
-    if (!rc) rc = run(&(fixture){.db = db}, sql, NULL);
-    if (!rc) print_message("not noticed: %s\n", damage);
-    hs_db_close(db);
-    dbrun_remove(path);
-    return rc;
-}
-
-// A chunk that is sound but ends before the row asked for.
-static void test_gap(void **state) {
-    const fixture *f = *state;
-    hs_query *q;
-    char sql[200];
-    hs_cell c = one(f, "SELECT substr(data, 1, 40 * 41 / 2 * 4) FROM map_chunk WHERE map_id = 1",
-                    &q);
-    snprintf(sql, sizeof sql,
-             "UPDATE map_chunk SET n_q = 40, data = substr(data, 1, %d), crc32 = %u "
-             "WHERE map_id = 1",
-             (int)c.n, (unsigned)hs_crc32(c.data, c.n));
-    hs_query_close(q);
-    assert_int_equal(after(f, sql, "SELECT att_row(1, 40)"), HS_EFORMAT);
-    assert_int_equal(after(f, sql, "SELECT att_row(1, 39), att_row(1, 41)"), HS_EFORMAT);
-}
-
-// Sizes that the file is far too small for are not allocated.
-static void test_huge(void **state) {
-    const fixture *f = *state;
-    char path[256];
-    hs_db *db;
-    float *map;
-    int64_t n_q, n_k;
-    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 60000, n_q = 60000");
-    must(hs_db_open(&db, path, HS_DB_READ));
-    assert_int_equal(hs_db_map(db, 1, 0, 0, &map, &n_q, &n_k), HS_EFORMAT);
-    assert_non_null(strstr(hs_errmsg(), "so small a file"));
-    hs_db_close(db);
-    dbrun_remove(path);
 }
 
 // Of several analysis runs of a prompt, the newest counts.
@@ -581,48 +399,13 @@ static void test_newest(void **state) {
     dbrun_remove(path);
 }
 
-static void test_damage(void **state) {
-    const fixture *f = *state;
-    static const char *const row = "SELECT att_row(1, 40)";
-    static const char *const damages[] = {
-        "UPDATE map_chunk SET data = zeroblob(length(data))",
-        "UPDATE map_chunk SET crc32 = crc32 + 1",
-        "UPDATE map_chunk SET data = substr(data, 1, 100), crc32 = 0",
-        "UPDATE map_chunk SET codec = 'zstd'",
-        "UPDATE map_chunk SET n_q = 30",
-        "UPDATE map_chunk SET n_q = 9000000000000000000",
-        "UPDATE map_chunk SET q0 = -1",
-        "UPDATE map_chunk SET q0 = 41",
-        "UPDATE map SET n_k = 9000000000000000000, n_q = 9000000000000000000",
-        "UPDATE map SET n_k = 10",
-        "UPDATE map SET n_k = 0",
-        "UPDATE map SET dtype = 'f16'",
-        "UPDATE map SET causal = 0",
-        "DELETE FROM map_chunk",
-    };
-    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++)
-        assert_int_equal(after(f, damages[i], row), HS_EFORMAT);
-    // A stranger's view cannot call the functions, and a trigger of his never runs.
-    assert_int_equal(after(f, "CREATE VIEW bad AS SELECT att_row(1, 40) AS x", "SELECT * FROM bad"),
-                     HS_EARG);
-    // Objects that are not as we made them.
-    assert_int_equal(after(f, "DROP VIEW v_run; CREATE VIEW v_run AS SELECT 1 AS id", row),
-                     HS_EFORMAT);
-    assert_int_equal(after(f, "DROP TABLE column_doc", row), HS_EFORMAT);
-    assert_int_equal(after(f, "ALTER TABLE meta ADD COLUMN more TEXT", row), HS_EFORMAT);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_named),    cmocka_unit_test(test_sink_rate),
         cmocka_unit_test(test_hidden_sinks), cmocka_unit_test(test_massive),
         cmocka_unit_test(test_heads),        cmocka_unit_test(test_attend),
-        cmocka_unit_test(test_functions),    cmocka_unit_test(test_function_errors),
-        cmocka_unit_test(test_reading_only), cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_cells),
-        cmocka_unit_test(test_damage),       cmocka_unit_test(test_gap),
-        cmocka_unit_test(test_newest),       cmocka_unit_test(test_huge),
-        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_needs),        cmocka_unit_test(test_newest),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
