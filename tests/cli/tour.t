@@ -32,7 +32,8 @@ t "the shell ends early" wrong console "exit 0" ""
 variables() { shows console 'x=7' '$ echo $x\n7\n' && [ "$(tail -n 1 "$out")" = 1..2 ]; }
 t "commands share a shell" variables
 mends() {
-    printf '```console\n$ seq 3 9\n3\n...\n8\n...\n$ echo 5.01\n5.02\n$ echo b\na\n```\n' >"$tmp/page.md"
+    printf '```console\n$ seq 3 9\n3\n...\n8\n...\n$ echo 5.01\n5.02\n$ echo b\na\n```\n' \
+        >"$tmp/page.md"
     python3 "$tour" "$tmp/page.md" --write >"$out" && python3 "$tour" "$tmp/page.md" >"$out" &&
         [ "$(sed -n '3,6p;8p;10p' "$tmp/page.md" | tr '\n' ' ')" = "3 ... 8 ... 5.02 b " ]
 }

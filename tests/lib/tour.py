@@ -10,12 +10,12 @@ that begin with "> " go on with a command. Each has to succeed, but in a block `
 
 Output is compared word by word, so that the width of a column does not matter, and:
   - a line "..." stands for any number of lines, "..." in a line for any words;
-  - a number with decimals (on either side) may differ by one unit in the last place that the page shows, or by
-    two in 100,000: instruction sets round differently;
+  - a number with decimals (on either side) may differ by one unit in the last place that the page
+    shows, or by two in 100,000: instruction sets round differently;
   - a number before s, ms, kB, MB or GB may be any: they depend on the machine.
 
---write keeps what still agrees and the "..." lines. Where the page shows a picture docs/tour-X.png
-(or beside the page, tour-X.png) and a command has made X.png, the picture is replaced.
+--write keeps what still agrees and the "..." lines. Where the page shows a picture tour-X.png and a
+command has made X.png, the picture is replaced.
 """
 import os
 import re

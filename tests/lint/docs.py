@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Fails on a page that points at what is not there.
 
-In README.md, CONTRIBUTING.md and docs/*.md: links to files and to headings, `paths/of/files` in
-backquotes (with * and NAME as wildcards), and `hs_names` and `file.c:function` that the sources do
-not have.
+In README.md, CONTRIBUTING.md and docs/*.md: links to files, pictures and headings, `paths/of/files`
+in backquotes (with * and NAME as wildcards), and `hs_names` and `file.c:function` that the sources
+do not have.
 """
 import glob
 import os
@@ -37,8 +37,11 @@ def outside_blocks(text):
 
 def anchors(path):
     with open(path, encoding="utf-8") as f:
-        heads = [line for _, line in outside_blocks(f.read()) if line.startswith("#")]
-    return {re.sub(r"[^\w\- ]", "", h.lstrip("#").strip().lower()).replace(" ", "-") for h in heads}
+        lines = [line for _, line in outside_blocks(f.read())]
+    heads = [line for line in lines if line.startswith("#")]
+    ids = {m for line in lines for m in re.findall(r'\bid="([^"]+)"', line)}
+    titles = [h.lstrip("#").strip().lower() for h in heads]
+    return ids | {re.sub(r"[^\w\- ]", "", t).replace(" ", "-") for t in titles}
 
 
 def there(path):
@@ -81,7 +84,9 @@ def main():
         with open(page, encoding="utf-8") as f:
             lines = list(outside_blocks(f.read()))
         for no, line in lines:
-            found = [check_link(page, m) for m in re.findall(r"\]\(([^)\s]+)\)", line)]
+            links = re.findall(r"\]\(([^)\s]+)\)", line)
+            links += re.findall(r'(?:src|href)="([^"]+)"', line)
+            found = [check_link(page, m) for m in links]
             found += [check_code(m, words, text) for m in re.findall(r"`([^`]+)`", line)]
             n += len(found)
             bad += ["%s:%d: %s" % (page, no, f) for f in found if f]
