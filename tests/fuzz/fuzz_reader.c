@@ -2,6 +2,8 @@
 // command line, the rest is the damage.
 // covers: cli/reader.c cli/cmd_runs.c cli/cmd_show.c cli/cmd_heads.c cli/cmd_attend.c
 // covers: cli/cmd_query.c cli/cmd_heatmap.c cli/cmd_export.c cli/cmd_observe.c cli/metric.c
+// covers: cli/figure.c cli/figure_all.c cli/figure_bar.c cli/figure_grid.c cli/figure_layer.c
+// covers: cli/figure_map.c cli/figure_over_layers.c cli/figure_over_positions.c cli/figure_strip.c
 // covers: db/query.c db/export.c db/export_maps.c db/export_csv.c db/export_json.c
 // covers: db/export_arrays.c db/export_bertviz.c db/export_circuitsvis.c db/observe.c
 // covers: db/replay.c db/reader.c
@@ -25,6 +27,16 @@ static const char *const lines[][10] = {
     {"heatmap", "--head", "L1H1", "-o", "out.png"},
     {"heatmap", "--grid", "entropy_nats", "-o", "out.png"},
     {"heatmap", "--grid", "first_mass", "--prompt", "p1", "-o", "out.png"},
+    {"heatmap", "--head", "L1H0", "--rows", "2:5", "--cols", "0:-1", "-o", "out.svg"},
+    {"heatmap", "--layer", "1", "--pool", "mean", "-o", "out.png"},
+    {"heatmap", "--all", "-o", "out.pdf"},
+    {"heatmap", "--strip", "--head", "L1H1", "--from", "-1", "-o", "out.svg"},
+    {"heatmap", "--strip", "--to", "0", "-o", "out.png"},
+    {"heatmap", "--over-layers", "sink_max,entropy", "-o", "out.svg"},
+    {"heatmap", "--over-positions", "entropy", "--head", "L0H0", "-o", "out.svg"},
+    {"heatmap", "--over-positions", "column_mean", "--layer", "1", "-o", "out.png"},
+    {"heatmap", "--bar", "first_mass", "--top", "3", "-o", "out.png"},
+    {"heatmap", "--grid", "entropy", "--range", "data", "-o", "out.pdf"},
     {"export", "-o", "out.npz"},
     {"export", "--prompt", "1", "-o", "out.safetensors"},
     {"export", "--what", "tokens,stats", "-o", "out.npz"},
