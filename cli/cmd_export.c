@@ -63,6 +63,7 @@ static int export(const hs_call *call, const struct options *opt) {
     const char *path = strcmp(opt->file, "-") ? opt->file : "/dev/stdout";
     if (!rc) rc = hs_db_export(db, format, &e, path, &result, &bar.progress);
     hs_bar_close(&bar);
+    if (rc == HS_ESTOP) rc = hs_fail(rc, "interrupted: %s was not written", opt->file);
     if (!rc) report(call, opt, format, &result);
     hs_buf_free(&heads);
     hs_db_close(db);
@@ -122,6 +123,7 @@ static int publish(const hs_call *call, const struct options *opt) {
     hs_bar_open(&bar, call);
     if (!rc) rc = hs_db_publish(db, &p, opt->file, &result, &bar.progress);
     hs_bar_close(&bar);
+    if (rc == HS_ESTOP) rc = hs_fail(rc, "interrupted: %s was not written", opt->file);
     if (!rc) report_copy(call, opt, &result);
     hs_publish_result_free(&result);
     hs_db_close(db);

@@ -73,6 +73,10 @@ static int run(const hs_call *call, const void *options) {
     if (!rc && opt->model) rc = hs_cli_model_open(&model, opt->model, &opt->engine, &bar.progress);
     if (!rc) rc = hs_db_observe(db, run_id, &list, model, &bar.progress);
     hs_bar_close(&bar);
+    if (rc == HS_ESTOP && db)
+        rc = hs_fail(
+            rc, "interrupted: prompts that were done are in %s; the same command does all of them",
+            hs_db_path(db));
     if (!rc && !model && needs_weights(&list))
         hs_note(call, "without --model, what needs weights stays undefined");
     if (!rc) rc = print(opt, &list, run_id, hs_db_path(db));
