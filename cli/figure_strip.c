@@ -66,8 +66,7 @@ static int draw_strip(hs_job *j, hs_maps *m, hs_fig **out) {
     const hs_fig_strip fig = {
         .title = j->title,
         .subtitle = j->subtitle,
-        .bar_label = from ? "attention weight from the framed token"
-                          : "attention weight to the framed token",
+        .bar_label = "attention weight",
         .label = label,
         .value = value,
         .n = m->n_key,

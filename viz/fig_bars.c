@@ -17,12 +17,13 @@ typedef struct bars {
     const hs_fig_bars *f;
     hs_rect area;
     hs_ruler x;
+    double lo, hi; // bars end here, and the axis a little farther
     int decimals;
     double wide; // of the widest printed value
 } bars;
 
 static double x_at(const bars *b, double v) {
-    v = fmin(fmax(v, b->x.lo), b->x.hi);
+    v = fmin(fmax(v, b->lo), b->hi);
     return (b->area.x + hs_ruler_at(&b->x, HS_SIDE_BELOW, b->area, v)) / b->p->px;
 }
 
@@ -85,7 +86,7 @@ static int range_of(bars *b, const hs_fig_style *style) {
         hs_text t = value_text(b, i);
         b->wide = fmax(b->wide, hs_page_measure(b->p, &t).x1);
     }
-    b->x = (hs_ruler){.title = b->f->x_title, .lo = lo, .hi = hi, .rules = true};
+    b->x = (hs_ruler){.title = b->f->x_title, .lo = lo, .hi = hi};
     if (!style->fit && style->lo < style->hi) {
         b->x.lo = style->lo;
         b->x.hi = style->hi;
@@ -96,6 +97,8 @@ static int range_of(bars *b, const hs_fig_style *style) {
         hs_page_note(b->p, "Bars are cut at the ends of the axis.");
     hs_page_fact(b->p, "vmin", "%.9g", b->x.lo);
     hs_page_fact(b->p, "vmax", "%.9g", b->x.hi);
+    b->lo = b->x.lo;
+    b->hi = b->x.hi;
     leave_room(b, &reach);
     return HS_OK;
 }

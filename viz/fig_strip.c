@@ -15,7 +15,7 @@ static const double LARGE = 9.5, MEDIUM = 8.5, SMALL = 7.5; // text sizes, by le
 static const double NARROW = 300, WIDE = 620;               // of the column
 static const double PITCH = 1.75, UP = 1.1, DOWN = 0.42;    // lines and their grounds, in sizes
 static const double SPACE = 0.318;                          // a blank, in sizes
-static const double APART = 1;                              // between pieces, points
+static const double APART = 1.2;                            // between pieces, points
 
 // A piece of the text in its place.
 typedef struct piece {
@@ -189,6 +189,11 @@ static double top_of(const strip *s, const piece *c) {
     return (double)(c->line - s->first) * PITCH * s->pt;
 }
 
+// Where its text begins: a blank goes before it, in its direction.
+static double text_at(const piece *c) {
+    return c->x + (c->of.rtl ? 0 : c->lead) + c->shift;
+}
+
 // Where the ground of the piece's k-th token begins: its share of the bytes.
 static double ground_at(const strip *s, const piece *c, int64_t k) {
     size_t before = 0, all = 0;
@@ -201,13 +206,17 @@ static double ground_at(const strip *s, const piece *c, int64_t k) {
     return c->of.rtl ? c->x + width(c) - part : c->x + part;
 }
 
+// A little is left blank between pieces, but never under their text.
 static hs_rect ground(const strip *s, const piece *c, int64_t k) {
     double a = ground_at(s, c, k), b = ground_at(s, c, k + 1), px = s->p->px;
     double left = fmin(a, b), right = fmax(a, b), top = top_of(s, c);
-    int x = (int)lround(left * px), y = (int)lround(top * px);
-    int gap = c->of.n > 1 ? 0 : hs_page_pixels(s->p, 0.5);
-    return (hs_rect){x, y, (int)fmax(1, lround(right * px) - x - gap),
-                     hs_page_pixels(s->p, (UP + DOWN) * s->pt)};
+    double text = text_at(c) + c->ink.x1; // where it ends
+    int x = (int)lround(left * px), end = (int)lround(right * px), y = (int)floor(top * px);
+    if (right >= c->x + width(c)) {
+        int blank = end - hs_page_pixels(s->p, 0.5), least = (int)ceil(fmin(text, right) * px);
+        end = blank > least ? blank : least;
+    }
+    return (hs_rect){x, y, end > x ? end - x : 1, (int)ceil((top + (UP + DOWN) * s->pt) * px) - y};
 }
 
 static void draw_piece(const strip *s, const piece *c, const hs_scale *scale) {

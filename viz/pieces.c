@@ -24,10 +24,7 @@ int64_t hs_unit_at(const char *const *label, int64_t n, int64_t token, hs_buf *o
     hs_buf b = {0};
     int64_t count = 0;
     while (count < n - token && count < MOST_BYTES) {
-        const char *next = label[token + count] ? label[token + count] : "";
-        bool more = ((unsigned char)*next & 0xc0) == 0x80;
-        if (count && !more) break;
-        hs_buf_str(&b, next);
+        hs_buf_str(&b, label[token + count] ? label[token + count] : "");
         count++;
         if (last_of(hs_buf_text(&b)) != HS_UTF8_INVALID) break;
     }
