@@ -107,24 +107,15 @@ static bool next_part(const char **at, part *p) {
     return strcmp(p->name, "options") != 0;
 }
 
-// Whether a word may be what an optional part stands for: a run has a number, so that the name of
-// an observer is not taken for one.
-static bool fits(const part *p, const char *word) {
-    bool digits = *word && !word[strspn(word, "0123456789")];
-    return strcmp(p->name, "RUN") != 0 || digits;
-}
-
+// What the next part stands for; where it may be left out, the one after it too.
 static void words_here(hs_words *w, const hs_cmd *cmd) {
     const char *at = cmd->synopsis;
     part p;
     int i = 0;
     while (next_part(&at, &p)) {
-        bool here = i >= w->line->n_arg || p.repeats;
-        if (here)
-            hs_words_of(w, p.name);
-        else if (!p.optional || fits(&p, w->line->arg[i]))
-            i++;
-        if (here && !p.optional) return;
+        if (i++ < w->line->n_arg && !p.repeats) continue; // given
+        hs_words_of(w, p.name);
+        if (!p.optional) return;
     }
 }
 

@@ -1,7 +1,6 @@
 // The words that placeholders of options and synopses stand for; see complete.h.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "analyses/prompt.h"
 #include "cli/complete.h"
@@ -185,17 +184,15 @@ static void query_params(hs_words *w) {
 enum { MOST_ROWS = 2000 }; // more are no help to anybody
 static const double MOST_SECONDS = 1;
 
-// Opens the database that the line names, when a plain file is there.
+// Opens the database that the line names.
 static int open_db(const hs_line *line, hs_db **db) {
     const hs_db_options options = {line->db};
     const char *path = hs_cli_db_path(&options), *home = getenv("HOME");
-    struct stat st;
     hs_buf full = {0};
     *db = NULL;
     if (strncmp(path, "~/", 2) == 0 && home) hs_buf_str(&full, home);
     hs_buf_str(&full, path + (full.len > 0));
     int rc = hs_buf_rc(&full);
-    if (!rc && (stat(full.data, &st) || !S_ISREG(st.st_mode))) rc = HS_ENOTFOUND;
     if (!rc) rc = hs_db_open(db, full.data, HS_DB_READ);
     hs_buf_free(&full);
     return rc;

@@ -79,6 +79,12 @@ t "a run or an observer" among words 1 observe --db run.db ''
 t "after a run, an observer" words words 'massive' observe --db run.db 1 m
 t "prompts: by number, and by id where that is safe" words words '0 good-1 1 2 3 4' heads --db run.db --prompt ''
 t "prompts of the run that is named" words words 'good-1' attend 1 --db=run.db --prompt g
+printf '{"id":"late-1","tokens":[1,2,3]}\n' >"$tmp/late.jsonl"
+cp "$work/run.db" "$work/late.db"
+"$HEADSCOPE" record "$m" -q -f "$tmp/late.jsonl" -o "$work/late.db" >/dev/null
+t "prompts of the latest run" words words 'late-1' attend --db late.db --prompt l
+t "of the run that --run names" words words 'good-1' attend --db late.db --run 1 --prompt g
+t "of the run that --run= names" words words 'good-1' attend --db late.db --run=1 --prompt g
 t "no prompts of a run that is not there" words words '' attend 9 --db=run.db --prompt g
 t "heads that have maps" words words 'L0H1 L1H0' attend --db run.db --head L
 t "no database, no words" words words '' heads --db none.db --run ''

@@ -12,6 +12,7 @@
 #include "cli/complete.h"
 #include "cli/doc.h"
 #include "cli/explain.h"
+#include "cli/man.h"
 #include "cli/figure.h"
 #include "cli/topics.h"
 #include "db/doc.h"
@@ -217,12 +218,35 @@ static void test_roff(void **state) {
     free(text);
 }
 
+// A page for the tool, the database, each command and each topic.
+static void test_manual(void **state) {
+    (void)state;
+    hs_buf name = {0};
+    int n = 0, want = 2;
+    while (hs_cmds[want - 2]) want++;
+    for (const hs_topic *t = hs_topics; t->name; t++) want++;
+    for (; hs_man_name(n, &name); n++) {
+        char *text = NULL;
+        size_t len;
+        FILE *to = open_memstream(&text, &len);
+        assert_non_null(to);
+        hs_man_write(n, to);
+        fclose(to);
+        assert_memory_equal(text, ".TH HEADSCOPE", 13);
+        free(text);
+    }
+    assert_int_equal(n, want);
+    hs_buf_free(&name);
+}
+
 static void lorem(hs_doc *d) {
     hs_doc_title(d, "what", "name", "7", "title");
     hs_doc_body(d, "# first\n"
                    "The quick brown fox jumps over the lazy dog and goes on and on.\n"
                    "\n"
                    "  code  stays\n  as it is\n"
+                   "Exactly as wide as the page: forty signs\n"
+                   "One more than that has to be broken: yes.\n"
                    "term :: explained in so many words that a line is not enough for it\n"
                    "a_term_that_is_longer_than_its_column :: below\n"
                    "last");
@@ -239,6 +263,11 @@ static void test_text(void **state) {
                               "\n"
                               "  code  stays\n"
                               "  as it is\n"
+                              "\n"
+                              "Exactly as wide as the page: forty signs\n"
+                              "\n"
+                              "One more than that has to be broken:\n"
+                              "yes.\n"
                               "\n"
                               "  term              explained in so many\n"
                               "                    words that a line is\n"
@@ -308,8 +337,9 @@ int main(void) {
         cmocka_unit_test(test_commands), cmocka_unit_test(test_options),
         cmocka_unit_test(test_examples), cmocka_unit_test(test_topics),
         cmocka_unit_test(test_pages),    cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_roff),     cmocka_unit_test(test_text),
-        cmocka_unit_test(test_complete), cmocka_unit_test(test_inert),
+        cmocka_unit_test(test_roff),     cmocka_unit_test(test_manual),
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_complete),
+        cmocka_unit_test(test_inert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
