@@ -313,8 +313,11 @@ static int put_queries(pages *p) {
         hs_buf_clear(&sql);
         web_sql(&sql, q);
         rc = hs_buf_rc(&sql);
-        if (!rc && sqlite3_prepare_v2(p->db.sql, hs_buf_text(&sql), -1, &s, NULL) == SQLITE_OK)
-            rc = put_query(p, q, hs_buf_text(&sql));
+        if (rc) break;
+        int code = sqlite3_prepare_v2(p->db.sql, hs_buf_text(&sql), -1, &s, NULL);
+        if (code == SQLITE_OK) rc = put_query(p, q, hs_buf_text(&sql));
+        // SQLITE_ERROR: a function or a table of ours that is not there.
+        if (code != SQLITE_OK && code != SQLITE_ERROR) rc = hs_sql_fail(&p->db, "reading the copy");
         sqlite3_finalize(s);
     }
     hs_jw_end(&p->out.json, '}');
