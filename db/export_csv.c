@@ -30,7 +30,7 @@ static void put_keys(job *j) {
 
 // ---- stats --------------------------------------------------------------------------------------
 
-enum { PIECE = 4096 }; // rows at once
+enum { PIECE = 1024 }; // rows at once
 
 static void stat_header(hs_text *t) {
     hs_buf *out = &t->text;

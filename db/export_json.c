@@ -30,7 +30,7 @@ static void begin_head(hs_jw *w, int layer, int head) {
 // ---- stats --------------------------------------------------------------------------------------
 
 static int put_stat(job *j, int64_t prompt, int layer, int head, int stat, int64_t n_row) {
-    enum { PIECE = 4096 };
+    enum { PIECE = 1024 };
     float v[PIECE];
     hs_jw *w = &j->out.json;
     int rc = HS_OK;

@@ -4,7 +4,7 @@ m=$DATA/llama_gqa.gguf
 export HEADSCOPE_DB=$tmp/run.db
 printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 5, 6, 7, 8]}' \
     '{"id": "b, \"c\"", "tokens": [9, 8, 7, 9, 8, 7, 9, 8, 7], "image": "/home/ann/p.png"}' >"$tmp/p.jsonl"
-hs record "$m" -f "$tmp/p.jsonl" --maps L0H*,L1H2 --acts 'logits' --observe sinks,massive --generate 2
+hs record "$m" -f "$tmp/p.jsonl" --maps L0H*,L1H2 --acts 'logits' --observe sinks,massive,stripes --generate 2
 hs record "$m" -f "$tmp/p.jsonl" --label plain
 
 # What the database says, for the checks below: maps[prompt][layer, head] = rows, and rows of SQL.
@@ -134,6 +134,18 @@ large() { # rows by rows: a whole map is 16 MB, its text 30
     (ulimit -v 120000 && exits 0 export --db "$tmp/long.db" --format circuitsvis -o "$tmp/long.json") &&
         says '[0-9] MB, and browsers' && says '\-\-heads' && [ "$(wc -c <"$tmp/long.json")" -gt 50000000 ]
 }
+long_stats() {
+    hs export --db "$tmp/long.db" --what stats --heads L1H2 -o "$tmp/long.csv" &&
+        exits 0 export --db "$tmp/long.db" --what stats --heads L1H2 -o "$tmp/long.json" &&
+        (HEADSCOPE_DB=$tmp/long.db && check "$tmp/long.csv" "$tmp/long.json") <<'END_PY'
+t, d = table(sys.argv[1]), load(sys.argv[2])["prompts"][0]["stats"]
+assert [r["pos"] for r in t] == [str(i) for i in range(2000)] and len(d) == 1
+for stat in "entropy", "argmax", "distance":
+    want = sum((json.loads(v) for v, in rows("select att_series(data) from row_series where layer = 1 and head = 2 and stat = '%s' order by row0" % stat)), [])
+    assert f32([r[stat] for r in t]) == f32(d[0][stat]) == f32(want)
+END_PY
+}
+t "statistics of many rows" long_stats
 if [ -n "${HS_SANITIZED:-}" ]; then skip "a page too large" "the sanitizer needs more memory"; else t "a page too large: what to do" large; fi
 rm -f "$tmp/long.json" "$tmp/long.db"
 
@@ -212,6 +224,8 @@ for name, q in d["queries"].items():
     db.execute(q["sql"], {p: "" for p in re.findall(r":(\w+)", q["sql"])}).fetchall()
 r = db.execute(d["queries"]["top_heads"]["sql"], {"run": "1", "prompt": "", "metric": "entropy_nats", "top": "2"}).fetchall()
 assert [list(x) for x in r] == rows("select 'L' || layer || 'H' || head, layer, head, value from v_head_mean where run_id = 1 and metric = 'entropy_nats' order by value desc limit 2"), r
+kinds = [len(db.execute(d["queries"]["head_kinds"]["sql"], {"run": "1", "prompt": "", "top": n}).fetchall()) for n in ("1", "2", "")]
+assert kinds[0] * 2 == kinds[1] and kinds[0] * 3 == kinds[2] > 0, kinds
 END_PY
 }
 t "its pages" pages
