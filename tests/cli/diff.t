@@ -66,6 +66,8 @@ others() {
 t "prompts of other tokens" others
 told() { exits 0 diff 1 3 && prints '^2 prompts of the same id, 1 of other tokens: .*; 1 only in b$'; }
 t "what is not shared is told" told
+left_out() { exits 0 diff 1 3 --metric maps --top 0 --json && json 'all(h["prompts"] == 1 and h["value"] == 0 for h in d["heads"])' && json '[p["mean_abs"] for p in d["prompts"]] == [0, None]'; }
+t "maps of other tokens are left out" left_out
 one() { exits 0 diff 1 3 --prompt a --metric entropy_nats --json && json 'len(d["prompts"]) == 1 and all(h["value"] == 0 and h["prompts"] == 1 for h in d["heads"])'; }
 t "one prompt" one
 t "a prompt that only one has" exits 5 diff 3 1 --prompt c
