@@ -24,8 +24,7 @@ static const char letters[] = "ab";
 // One line a name: the means over the heads, and the head that changed most.
 typedef struct line {
     double a, b, change, mean_abs;
-    const hs_diff_head *most; // NULL: none
-    hs_diff_head copy;
+    const hs_diff_head *most; // among the values; NULL: none
     int layer, head;
 } line;
 
@@ -42,9 +41,8 @@ static line summarize(const hs_diff *d, const hs_diff_values *v) {
         l.change += h->b - h->a; // maps have neither
         l.mean_abs += h->mean_abs;
         n++;
-        if (l.most && fabs(h->largest) <= fabs(l.copy.largest)) continue;
-        l.copy = *h;
-        l.most = &l.copy;
+        if (l.most && fabs(h->largest) <= fabs(l.most->largest)) continue;
+        l.most = h;
         l.layer = i / d->dims.n_head;
         l.head = i % d->dims.n_head;
     }

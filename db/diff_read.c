@@ -231,11 +231,12 @@ void hs_diff_values_free(hs_diff_values *v) {
 
 // -ln p of one token under the logits.
 static double surprise(const float *logit, int64_t n, int64_t token) {
-    float top = logit[0];
-    double sum = 0;
-    for (int64_t i = 1; i < n; i++) top = logit[i] > top ? logit[i] : top;
-    for (int64_t i = 0; i < n; i++) sum += exp((double)(logit[i] - top));
-    return log(sum) - (double)(logit[token] - top);
+    float top = logit[token];
+    for (int64_t i = 0; i < n; i++) top = logit[i] > top ? logit[i] : top;
+    double own = (double)(logit[token] - top), sum = exp(own);
+    for (int64_t i = 0; i < n; i++)
+        if (i != token) sum += exp((double)(logit[i] - top));
+    return log(sum) - own;
 }
 
 // The mean over the positions that have a next token; *out stays NaN without logits.

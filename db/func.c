@@ -67,7 +67,7 @@ void hs_att_map_close(hs_att_map *m) {
 
 // The row that the first two arguments of fn name, as hs_att.one.
 static int row_of(hs_db *db, const char *fn, sqlite3_value **v, int64_t *n) {
-    int64_t map, query;
+    int64_t map = 0, query = 0;
     int rc = hs_att_whole(fn, "map", v[0], &map);
     if (!rc) rc = hs_att_whole(fn, "query", v[1], &query);
     if (!rc) rc = hs_att_open_map(&db->att->one, db, map);
