@@ -207,6 +207,8 @@ const hs_cmd hs_cmd_export = {
         "FILE.metadata.json beside FILE.db tells Datasette what tables and columns mean, and holds "
         "the named queries that plain SQLite can run:\n\n"
         "  datasette FILE.db -m FILE.metadata.json\n\n"
+        "From version 1.0 on, Datasette wants the same file once more, after -c, for the "
+        "queries.\n\n"
         "A database that is there already is not replaced.",
     .examples =
         (const char *const[][2]){
