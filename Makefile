@@ -200,6 +200,11 @@ gallery: deps
 	@$(MAKE) --no-print-directory $(MODEL)
 	@sh cli/gallery.sh $(BUILD) docs
 
+# What docs/tour.md says its commands print, written anew; read the difference before it is kept.
+.PHONY: tour
+tour: $(BIN) $(MODEL)
+	@WRITE=1 BUILD=$(abspath $(BUILD)) sh tests/cli/tour.t
+
 # ---- checks -------------------------------------------------------------------------------------
 
 ALL_SRC = $(wildcard $(ROOMS:%=%/*.[ch]) cli/*.[ch] tests/*/*.[ch])
@@ -207,6 +212,7 @@ ALL_SRC = $(wildcard $(ROOMS:%=%/*.[ch]) cli/*.[ch] tests/*/*.[ch])
 # Lint, include arrows, format, headers that compile alone with both compilers.
 check: $(GENERATED) $(BUILD)/.have-libs
 	@python3 tests/lint/arrows.py
+	@python3 tests/lint/docs.py
 	@for h in $(filter %.h,$(filter-out model/cpu/% tests/%,$(ALL_SRC))); do for cc in gcc clang; do \
 	  command -v $$cc >/dev/null || continue; \
 	  printf '#include "%s"\n' $$h | $$cc -std=c17 $(CPPFLAGS) $(WARN) $(PKG_CFLAGS) -fsyntax-only -x c - || exit 1; \
@@ -302,6 +308,7 @@ help:
 	@echo "make demo         install what is missing, build, fetch the default model, record, draw"
 	@echo "make gallery      draw every kind of figure into docs/gallery"
 	@echo "make test         install what is missing, build, run every test"
+	@echo "make tour         write anew what the commands of docs/tour.md print"
 	@echo "make deps         install the Debian packages the build needs"
 	@echo "make check        lint, include arrows, format, headers that compile alone"
 	@echo "make asan, tsan   the tests under sanitizers"
