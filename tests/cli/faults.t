@@ -1,5 +1,5 @@
-# What the machine can do to a command: no room, no rights, no memory, a lock, files that are no
-# files. Each ends in one line and status 1 (3 for content that is not a model's or a database's),
+# What the machine can do to a command: no room, no rights, no memory, names and files that are
+# none. Each ends in one line and status 1 (3 for content that is not a model's or a database's),
 # leaves no half-written file, and what was committed before stays and can be gone on from.
 . tests/cli/lib.sh
 m=$DATA/llama_gqa.gguf
@@ -91,6 +91,50 @@ closed_png() {
 }
 t "and nothing strays into a picture" closed_png
 
+# ---- a full disk ----------------------------------------------------------------------------
+disk=$tmp/disk
+mkdir "$disk"
+room() { mount -o "remount,size=$1k" "$disk"; }
+whole() { # the same content as the recording that had room
+    python3 -c 'import sys
+sys.path.insert(0, "tests/cli")
+import dbcheck
+sys.exit(dbcheck.differs(*(dbcheck.content(p) for p in sys.argv[1:])))' "$1" "$db"
+}
+filled() { # filled KB: the message names the file; then there is room, and it goes on
+    rm -f "$disk"/*
+    room "$1"
+    record 1 "$disk/run.db" && says "$disk/run.db: writing: the disk is full: free some space and go on with --resume" || return 1
+    room 50000
+    exits 0 record "$m" -f "$f" --maps all --acts logits -o "$disk/run.db" --resume && whole "$disk/run.db"
+}
+brimful() { # brimful KB FILE ARGS...: no room for an output
+    rm -f "$disk"/*
+    room "$1"
+    kb=$1 file=$2
+    shift 2
+    exits 1 "$@" -o "$disk/$file" && says "^headscope: $disk/$file: cannot write: No space left on device: free some space" && [ -z "$(ls "$disk")" ]
+}
+if mount -t tmpfs -o size=64k none "$disk" 2>/dev/null; then
+    trap 'umount "$disk"; rm -rf "$tmp"' EXIT
+    for kb in 40 500 800 1300 2000; do t "a disk of $kb kB" filled $kb; done
+    for kb in 4 24; do
+        t "a npz on $kb kB" brimful $kb a.npz export --db "$db"
+        t "safetensors on $kb kB" brimful $kb a.safetensors export --db "$db"
+        t "CSV on $kb kB" brimful $kb a.csv export --db "$db" --what stats
+        t "a picture on $kb kB" brimful $kb a.png heatmap --db "$db" --grid entropy_nats --dpi 300
+        t "a data set on $kb kB" brimful $kb a.jsonl dataset repeat:k=100,n=400 --n-vocab 400
+    done
+    printed() {
+        room 4
+        "$HEADSCOPE" query 'select * from token' --csv --db "$db" >"$disk/out.csv" 2>"$err"
+        [ $? = 1 ] && [ "$(wc -l <"$err")" = 1 ] && says 'cannot write to standard output'
+    }
+    t "what is printed" printed
+else
+    skip "a full disk" "this user may not mount one"
+fi
+
 # ---- no rights ------------------------------------------------------------------------------
 mkdir "$tmp/folder" "$tmp/ro"
 t "a folder as the database" record 1 "$tmp/folder"
@@ -100,43 +144,67 @@ mkdir "$tmp/out.png" "$tmp/out.npz"
 t "a folder as the picture" exits 1 heatmap --db "$db" --grid entropy_nats -o "$tmp/out.png"
 t "a folder as the export" exits 1 export --db "$db" -o "$tmp/out.npz"
 cp "$db" "$tmp/ro/run.db"
-chmod 444 "$tmp/ro/run.db"
+echo old >"$tmp/ro/old.npz"
+chmod 444 "$tmp/ro/run.db" "$tmp/ro/old.npz"
+chmod 711 "$tmp"
+mkdir "$tmp/own"
+cp "$tmp/ro/old.npz" "$tmp/own"
+chmod 777 "$tmp/own"
+chmod 444 "$tmp/own/old.npz"
 chmod 555 "$tmp/ro"
-if [ -w "$tmp/ro" ]; then
-    skip "files and folders without rights" "this user may write everywhere"
-else
+root=$HEADSCOPE
+if [ "$(id -u)" = 0 ]; then # who may write everywhere becomes somebody who may not
+    printf '#!/bin/sh\nexec python3 -c "import os, sys\nos.setgid(65534)\nos.setuid(65534)\nos.execv(sys.argv[1], sys.argv[1:])" "%s" "$@"\n' "$root" >"$tmp/nobody"
+    chmod 755 "$tmp/nobody"
+    HEADSCOPE=$tmp/nobody
+fi
+if hs version; then
     t "a folder that is read only" record 1 "$tmp/ro/new.db"
     t "a database that is read only" record 1 "$tmp/ro/run.db"
+    t "observers on it" exits 1 observe 1 spread --db "$tmp/ro/run.db"
     t "it can be read" exits 0 heads --metric entropy_nats --db "$tmp/ro/run.db"
-    t "a picture into it" exits 1 heatmap --db "$db" --grid entropy_nats -o "$tmp/ro/out.png"
+    elsewhere() { exits 1 "$@" && says 'cannot write: Permission denied: write elsewhere'; }
+    t "a picture into it" elsewhere heatmap --db "$tmp/ro/run.db" --grid entropy_nats -o "$tmp/ro/out.png"
+    t "over a file that is read only" elsewhere export --db "$tmp/ro/run.db" -o "$tmp/own/old.npz"
+    t "which stays" grep -q '^old$' "$tmp/own/old.npz"
     : >"$tmp/secret.gguf" && chmod 0 "$tmp/secret.gguf"
     t "a model that may not be read" exits 1 info "$tmp/secret.gguf"
     t "prompts that may not be read" exits 1 record "$m" -f "$tmp/secret.gguf" -o "$tmp/no.db"
+else
+    skip "files and folders without rights" "nobody else may run this"
 fi
+HEADSCOPE=$root
 chmod 755 "$tmp/ro"
 
-# ---- a lock ---------------------------------------------------------------------------------
-cp "$db" "$tmp/lock.db"
-mkfifo "$tmp/locked" "$tmp/go"
-python3 -c 'import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.execute("begin exclusive")
-open(sys.argv[2], "w").write("locked")
-open(sys.argv[3]).read()' "$tmp/lock.db" "$tmp/locked" "$tmp/go" &
-cat "$tmp/locked" >"$out"
-locked() { record 1 "$tmp/lock.db" && says 'another process'; }
-t "a database that another process writes to" locked
-echo go >"$tmp/go"
-wait
-freed() { record 0 "$tmp/lock.db" && exits 0 runs --db "$tmp/lock.db" --json && json '[r["run"] for r in d["runs"]] == [2, 1] or [r["run"] for r in d["runs"]] == [1, 2]'; }
-t "and once it is done" freed
+# ---- names ----------------------------------------------------------------------------------
+long=$(printf '%0251d' 0)
+t "a long name" exits 0 export --db "$db" --what tokens -o "$tmp/$long.npz"
+todo() { exits 1 export --db "$db" --what tokens -o "$1" && says "cannot write: .*: $2"; }
+t "a longer one" todo "$tmp/0$long.npz" 'choose a shorter one'
+t "a folder that is not there" todo "$tmp/none/out.npz" 'make its folder first'
+t "a file as a folder" todo "$tmp/p.jsonl/out.npz" 'make its folder first'
+ln -s "$tmp/none" "$tmp/link.npz"
+t "a link to nothing" todo "$tmp/link.npz" 'remove it'
+ln -sf "$db" "$tmp/link.npz"
+cp "$m" "$tmp/model.gguf"
+kept() { # kept FILE STATUS ARGS...: refused, and the file is as it was
+    cp "$1" "$tmp/was"
+    kept=$1
+    shift
+    exits "$@" && cmp "$tmp/was" "$kept" && leaves no.part
+}
+t "an export over its database" kept "$db" 1 export --db "$db" -o "$tmp/link.npz"
+t "a data set over a database" kept "$db" 1 dataset repeat --n-vocab 40 -o "$db"
+t "a data set over a model" kept "$tmp/model.gguf" 1 dataset repeat --n-vocab 40 -o "$tmp/model.gguf"
+t "a recording over its model" kept "$tmp/model.gguf" 3 record "$tmp/model.gguf" -f "$f" -o "$tmp/model.gguf"
+t "a recording over its prompts" kept "$f" 3 record "$m" -f "$f" -o "$f"
 
 # ---- no memory ------------------------------------------------------------------------------
 lean() { # lean COMMAND...: at every limit either done, or one line and status 1
     python3 - "$HEADSCOPE" "$@" <<'END_PY'
 import resource, subprocess, sys
 ends = set()
-for mb in range(32, 116, 7):
+for mb in range(32, 116, 12):
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
     p = subprocess.run(sys.argv[1:], preexec_fn=limit, capture_output=True, text=True)
     if p.returncode == 127: continue # the libraries themselves do not fit
@@ -151,13 +219,20 @@ if [ -n "${HS_SANITIZED-}" ]; then
     skip "limits of memory" "sanitizers reserve more"
 else
     once() { rm -f "$tmp/lean.db" && hs record "$m" -f "$f" -o "$tmp/lean.db" && lean "$@"; }
+    cp "$db" "$tmp/seen.db"
     t "memory for recording" once record "$m" -f "$f" --maps all --observe sinks,massive,stripes --threads 2 -o "$tmp/lean.db"
     t "and the database is sound" exits 0 runs --db "$tmp/lean.db"
     t "memory for evaluating" lean eval "$m" -f "$f"
     t "memory for decoding" lean generate "$m" -f "$f" -n 3
     t "memory for queries" lean query 'select att_row(map_id, 1) from map_chunk' --db "$db"
     t "memory for exports" lean export --db "$db" -o "$tmp/lean.npz"
-    t "memory for observers" lean observe 1 stripes --db "$tmp/lock.db"
+    t "memory for observers" lean observe 1 stripes --db "$tmp/seen.db"
+    t "memory for pictures" lean heatmap --db "$db" --grid entropy_nats -o "$tmp/lean.png"
+    t "memory for maps" lean heatmap --db "$db" --head L0H0 -o "$tmp/lean.svg"
+    t "memory for the laws" lean verify "$m" --threads 2
+    t "memory for a look at a model" lean info "$m"
+    t "memory for tokens" lean tokens "$DATA/tok_smollm" -p 'Hello, world'
+    t "memory for heads" lean heads --metric sink_alpha0 --db "$db"
 fi
 
 # ---- files that are none --------------------------------------------------------------------
