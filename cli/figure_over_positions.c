@@ -1,18 +1,22 @@
 // heatmap --over-positions STAT: a row statistic, or a stored series, along the positions of a
-// prompt. A few heads: a curve each. More: their mean, with the heads as faint lines.
+// prompt. A few heads: a curve each. More: their mean, with the heads as faint lines. Too many to
+// see: their mean, with faint lines between which most of them lie.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/figure.h"
 
-enum { FEW = 6 }; // curves with names of their own
+enum { FEW = 6, MANY = 40 }; // curves with names of their own; with lines of their own
+static const double share[] = {0.05, 0.25, 0.75, 0.95};
+enum { N_SHARE = sizeof share / sizeof *share };
 
 typedef struct curves {
     hs_fig_line *line; // [n_head + 1], the mean last
     int64_t n_line, n; // n: positions
     double *mean;
     int64_t *count;
+    const char *faint_name;
 } curves;
 
 static int add(hs_job *j, curves *c, const double *v, int64_t n, const char *name) {
@@ -47,16 +51,45 @@ static int read_head(hs_job *j, curves *c, int layer, int head) {
     return rc;
 }
 
+static int ascending(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+// Lines between which shares of the heads lie take the place of the heads'.
+static int take_shares(hs_job *j, curves *c) {
+    double *y[N_SHARE], *sorted;
+    int rc = hs_arena_get(j->arena, &sorted, (size_t)c->n_line, sizeof *sorted);
+    for (int k = 0; k < N_SHARE && !rc; k++)
+        rc = hs_arena_get(j->arena, &y[k], (size_t)c->n, sizeof *y[k]);
+    for (int64_t i = 0; i < c->n && !rc; i++) {
+        int64_t n = 0;
+        for (int64_t l = 0; l < c->n_line; l++)
+            if (!isnan(c->line[l].y[i])) sorted[n++] = c->line[l].y[i];
+        qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+        for (int k = 0; k < N_SHARE; k++)
+            y[k][i] = n ? sorted[(int64_t)(share[k] * (double)(n - 1) + 0.5)] : (double)NAN;
+    }
+    if (rc) return rc;
+    c->n_line = N_SHARE;
+    for (int k = 0; k < N_SHARE; k++) c->line[k] = (hs_fig_line){.y = y[k]};
+    c->faint_name = "5, 25, 75 and 95 % of the heads lie below";
+    return HS_OK;
+}
+
 // Many heads become faint lines under their mean.
 static int summarise(hs_job *j, curves *c) {
     const char *name;
     if (c->n_line <= FEW) return HS_OK;
     int rc = hs_job_text(j, &name, "mean of %lld heads", (long long)c->n_line);
+    c->faint_name = "one head";
+    if (!rc && c->n_line > MANY) rc = take_shares(j, c);
+    if (rc) return rc;
     for (int64_t i = 0; i < c->n_line; i++) c->line[i].faint = true;
     for (int64_t i = 0; i < c->n; i++)
         c->mean[i] = c->count[i] ? c->mean[i] / (double)c->count[i] : (double)NAN;
     c->line[c->n_line++] = (hs_fig_line){.name = name, .y = c->mean};
-    return rc;
+    return HS_OK;
 }
 
 static int read_curves(hs_job *j, const hs_heads *heads, curves *c) {
@@ -99,7 +132,7 @@ static int draw_curves(hs_job *j, const curves *c, hs_fig **out) {
                               .label = label,
                               .line = c->line,
                               .n_line = c->n_line,
-                              .faint_name = "one head"};
+                              .faint_name = c->faint_name};
     return hs_fig_open_curve(out, &fig, &j->style);
 }
 

@@ -76,6 +76,7 @@ over-layers-several|Several metrics.|1 --over-layers sink_alpha0,previous,self_m
 over-layers-column|A column of an observer's results: the norm of the first token's residual against the largest other.|1 --over-layers drains_peak.peak
 over-positions|A row statistic along the text.|1 --over-positions entropy --head L0H0,L11H1,L18H6
 over-positions-many|Many heads: their mean, and each as a faint line.|1 --prompt lighthouse --over-positions entropy --layer 10
+over-positions-all|All heads: their mean, and between which values most of them lie.|1 --over-positions self
 # Bars
 bar|The top heads by a metric, with the standard error over the prompts.|2 --bar induction --top 15
 END
