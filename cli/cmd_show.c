@@ -32,39 +32,52 @@ typedef struct printer {
     hs_jw *json;
 } printer;
 
-static void people_line(const char *name, const hs_cell *c) {
+static int people_line(const char *name, const hs_cell *c) {
     hs_buf text = {0};
     hs_jw j = {&text, false};
-    if (c->type == HS_CELL_NULL) return;
+    if (c->type == HS_CELL_NULL) return HS_OK;
     if (c->type == HS_CELL_TEXT)
         hs_utf8_visible(&text, c->data, c->n, false);
     else
         hs_cell_json(&j, c);
-    printf("%-15s %s\n", name, hs_buf_text(&text));
+    const int rc = hs_buf_rc(&text);
+    if (!rc) printf("%-15s %s\n", name, hs_buf_text(&text));
     hs_buf_free(&text);
+    return rc;
+}
+
+// A cell that holds JSON is part of the object; text that is none stays text.
+static int put_cell(hs_jw *json, const char *column, const hs_cell *c) {
+    hs_json *parsed = NULL;
+    hs_buf text = {0};
+    int rc = is_json(column, c) ? hs_json_parse(&parsed, c->data, c->n) : HS_OK;
+    if (parsed) {
+        hs_json_print(parsed, &text);
+        rc = hs_buf_rc(&text);
+        if (!rc) hs_jw_raw(json, hs_buf_text(&text));
+    } else if (rc != HS_ENOMEM) {
+        hs_cell_json(json, c);
+        rc = HS_OK;
+    }
+    hs_buf_free(&text);
+    hs_json_free(parsed);
+    return rc;
 }
 
 static int put_run(void *ctx, const hs_query *q) {
     const printer *p = ctx;
-    for (int i = 0; i < hs_query_columns(q); i++) {
+    int rc = HS_OK;
+    for (int i = 0; !rc && i < hs_query_columns(q); i++) {
+        const char *column = hs_query_column(q, i);
         hs_cell c = hs_query_cell(q, i);
         if (p->people) {
-            people_line(hs_query_column(q, i), &c);
+            rc = people_line(column, &c);
             continue;
         }
-        hs_jw_key(p->json, hs_query_column(q, i));
-        hs_json *parsed = NULL;
-        if (is_json(hs_query_column(q, i), &c) && hs_json_parse(&parsed, c.data, c.n) == HS_OK) {
-            hs_buf text = {0};
-            hs_json_print(parsed, &text);
-            hs_jw_raw(p->json, hs_buf_text(&text));
-            hs_buf_free(&text);
-            hs_json_free(parsed);
-        } else {
-            hs_cell_json(p->json, &c);
-        }
+        hs_jw_key(p->json, column);
+        rc = put_cell(p->json, column, &c);
     }
-    return HS_OK;
+    return rc;
 }
 
 static int put_part(const hs_call *call, const hs_source *r, const struct part *part,
