@@ -1,7 +1,7 @@
 // Fuzz target: SQL and parameters of others on a sound database, as `headscope query` runs them:
 // the text of the query, then lines name=value. It may read and nothing else: the file stays as it
 // is, none appears beside it, and time and rows stay within their limits.
-// covers: db/query.c db/func.c db/each.c db/reader.c
+// covers: db/query.c db/func.c db/each.c
 #include <dirent.h>
 
 #include "db/query.h"

@@ -1,6 +1,6 @@
 // Fuzz target: any bytes as text for people: labels of figures as Pango markup, and the UTF-8
 // helpers below them.
-// covers: viz/label.c model/core/utf8.c db/sql.c
+// covers: viz/label.c model/core/utf8.c
 #include <pango/pango.h>
 
 #include "db/db_internal.h"
