@@ -184,6 +184,13 @@ static void map_colours(void **state) {
                 uint32_t want = blank ? PAPER : hs_cmap_at(cmap, (double)value[q * N + k]);
                 assert_int_equal(cell_colour(&im, p, q, k, blank ? 2 : 0), want);
             }
+        // A line where shown cells end at a blank one, on each of its sides.
+        const hs_cells *c = cells_of(p);
+        int x = c->rect.x + c->w, y = c->rect.y + 3 * c->h, half = c->w / 2;
+        assert_int_not_equal(at(&im, x, y + half), PAPER);
+        assert_int_not_equal(at(&im, x + c->w - 1, y + half), PAPER);
+        assert_int_not_equal(at(&im, x + half, y), PAPER);
+        assert_int_not_equal(at(&im, x + half, y + c->h - 1), PAPER);
         // The bar: its ends are the ends of the map.
         hs_rect bar = nth(p, HS_MARK_CELLS, 1)->cells.rect;
         assert_int_equal(at(&im, bar.x + bar.w / 2, bar.y), hs_cmap_at(cmap, 1));

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/viz_common.h"
+#include "viz/furniture.h"
 
 static const hs_fig_style PLAIN = {.lo = 1, .hi = 0};
 
@@ -98,6 +99,8 @@ static void map_layouts(void **state) {
         const hs_page *p = hs_fig_page(d);
         check_page(p);
         check_numbers(p);
+        hs_box heading = find_label(p, f.subtitle)->box;
+        assert_true(heading.y + heading.h + 6 < cells_of(p)->rect.y / p->px);
         assert_in_range(y_labels(p, label, n), each[i].least_labels, n);
         assert_true(p->width <= 20 * each[i].dpi && p->height <= 20 * each[i].dpi);
         for (int64_t k = 0; k < p->n_mark; k++) { // labels, bar numbers: never endless
@@ -270,6 +273,17 @@ static void pooled(void **state) {
     assert_int_equal(ink_at(p, 0, n - 1), hs_cmap_at(cmap, 0));
     hs_fig_close(d);
 
+    f.n_q = N - 1; // the last block has one row
+    f.n_k = N;
+    value[(size_t)(N - 2) * N + 5] = 0.5f;
+    d = lay_values(f, value, &PLAIN);
+    p = hs_fig_page(d);
+    assert_int_equal(cells_of(p)->n_row, N / 2);
+    assert_int_equal(ink_at(p, N / 2 - 1, 2), hs_cmap_at(cmap, 0.5));
+    assert_int_equal(ink_at(p, N / 2 - 1, 3), hs_cmap_at(cmap, 0));
+    hs_fig_close(d);
+    f.n_k = N - 3;
+
     f.n_q = 4; // a strip: its few rows are not pooled
     d = lay_values(f, value, &PLAIN);
     assert_non_null(find_label(hs_fig_page(d), "Pooled by max, 1 x 2 tokens a cell."));
@@ -315,6 +329,40 @@ static void grid_ranges(void **state) {
     }
 }
 
+// A note says when values lie beyond the bar, on either side.
+static void beyond_the_bar(void **state) {
+    (void)state;
+    static const struct {
+        float v[2];
+        int notes;
+    } each[] = {{{0, 1}, 0}, {{-0.5f, 0.5f}, 1}, {{0.5f, 1.5f}, 1}, {{NAN, 0.5f}, 0}};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        hs_fig *d = lay_values((hs_fig_map){.n_q = 1, .n_k = 2}, each[i].v, NULL);
+        assert_int_equal(hs_fig_page(d)->n_note, each[i].notes);
+        hs_fig_close(d);
+    }
+}
+
+// Rulers of any size and range: numbers inside the page, none on another, in their order.
+static void rulers(void **state) {
+    (void)state;
+    static const double range[][2] = {{0, 1},    {-1, 1},       {-123456, 123456},
+                                      {0, 3e-9}, {0.1, 0.1001}, {1e8, 1e8 + 1}};
+    for (size_t r = 0; r < sizeof range / sizeof *range; r++)
+        for (int size = 3; size < 900; size = size * 3 / 2 + 1)
+            for (int side = HS_SIDE_LEFT; side <= HS_SIDE_BELOW; side++) {
+                hs_page *p;
+                assert_int_equal(hs_page_open(&p, NULL), HS_OK);
+                hs_rect area = {0, 0, size, size};
+                const hs_ruler ruler = {"a title", range[r][0], range[r][1], true};
+                hs_page_fill(p, area, 0x123456);
+                hs_page_ruler(p, &ruler, (enum hs_side)side, area);
+                assert_int_equal(hs_page_finish(p, "t", NULL), HS_OK);
+                check_page(p);
+                hs_page_close(p);
+            }
+}
+
 // The data's own range, on request; both sides of 0 reach as far with a diverging map.
 static void fitted_ranges(void **state) {
     (void)state;
@@ -347,7 +395,8 @@ int main(void) {
         cmocka_unit_test(map_layouts),   cmocka_unit_test(odd_layouts),
         cmocka_unit_test(grid_layouts),  cmocka_unit_test(mask_follows_positions),
         cmocka_unit_test(pooled),        cmocka_unit_test(grid_ranges),
-        cmocka_unit_test(fitted_ranges),
+        cmocka_unit_test(fitted_ranges), cmocka_unit_test(beyond_the_bar),
+        cmocka_unit_test(rulers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,23 @@ static bool same_pitch(const hs_page *p, int64_t n, int64_t n_col) {
     return (n_col == 1 || dx > first.w) && (n <= n_col || dy > first.h);
 }
 
+// Below the last panel of every column stands a number.
+static bool numbered_below(const hs_page *p, int64_t n, int64_t n_col) {
+    for (int64_t col = 0; col < n_col && col < n; col++) {
+        int64_t last = (n - 1 - col) / n_col * n_col + col;
+        hs_box r = rect_box(p, nth(p, HS_MARK_CELLS, (int)last)->cells.rect);
+        bool found = false;
+        for (int64_t i = 0; i < p->n_mark; i++) {
+            hs_box b = p->mark[i].label.box;
+            double away = b.y - (r.y + r.h);
+            found |= p->mark[i].kind == HS_MARK_LABEL && away > 0 && away < 9 && b.x > r.x - 20 &&
+                     b.x < r.x + r.w;
+        }
+        if (!found) return false;
+    }
+    return true;
+}
+
 static int names_shown(const hs_page *p, const char *const *name, int64_t n) {
     int shown = 0;
     for (int64_t i = 0; i < n; i++) shown += find_label(p, name[i]) != NULL;
@@ -93,6 +110,8 @@ static void sheets(void **state) {
         const hs_page *p = hs_fig_page(d);
         check_page(p);
         assert_true(same_pitch(p, f.n, each[i].columns));
+        assert_true(f.n > 40 || numbered_below(p, f.n, each[i].columns));
+        assert_null(find_label(p, "not recorded"));
         int64_t expected = each[i].names;
         assert_int_equal(names_shown(p, name, f.n < 128 ? f.n : 128), expected);
         assert_int_equal(find_label(p, "Layer") != NULL, each[i].edges);

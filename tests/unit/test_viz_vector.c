@@ -206,6 +206,10 @@ static void ids_are_counted_anew(void **state) {
                 "<use href=\"#image2\" clip=\"url(#clip3)\"/><c id=\"clip3\"/> # #x </svg>");
     expect_tidy("<svg><s id=\"glyph0-12\"/><use href=\"#glyph0-12\"/><f id=\"alpha\"/></svg>",
                 "<svg>\n<s id=\"glyph0-12\"/><use href=\"#glyph0-12\"/><f id=\"alpha\"/></svg>");
+    expect_tidy("<svg><a id=\"clip12\"/><a id=\"clip1\"/><a id=\"clip123\"/>"
+                "<u x=\"url(#clip1)\" y=\"url(#clip12)\" z=\"url(#clip13)\"/></svg>",
+                "<svg>\n<a id=\"clip1\"/><a id=\"clip2\"/><a id=\"clip3\"/>"
+                "<u x=\"url(#clip2)\" y=\"url(#clip1)\" z=\"url(#clip13)\"/></svg>");
     expect_tidy("<svg></svg>", "<svg>\n</svg>");
     expect_tidy("<svg", NULL);
     expect_tidy("", NULL);

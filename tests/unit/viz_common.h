@@ -117,7 +117,8 @@ static inline bool printed_on(const hs_page *p, const hs_cells *c, hs_box b) {
 // No text outside the page, none on another; one that meets a ground lies wholly on it, and one
 // that meets cells in a single cell. Ticks, bars and frames are grounds too small to hold text.
 static inline void check_page(const hs_page *p) {
-    hs_box page = {2, 2, p->width / p->px - 4, p->height / p->px - 4};
+    double edge = HS_MARGIN - 2, w = p->width / p->px, h = p->height / p->px;
+    hs_box page = {edge, edge, w - 2 * edge, h - 2 * edge};
     for (int64_t i = 0; i < p->n_mark; i++) {
         const hs_mark *s = &p->mark[i];
         if (s->kind == HS_MARK_CELLS) assert_true(inside(rect_box(p, s->cells.rect), page));
