@@ -363,6 +363,36 @@ static void rulers(void **state) {
             }
 }
 
+// Many entries wrap inside the figure's width; each has its sample beside it.
+static void legends(void **state) {
+    (void)state;
+    static const enum hs_mark_kind kind[] = {HS_MARK_FILL, HS_MARK_HATCH, HS_MARK_LINE,
+                                             HS_MARK_DOT};
+    hs_page *p;
+    assert_int_equal(hs_page_open(&p, NULL), HS_OK);
+    hs_page_fill(p, (hs_rect){0, 0, 400, 200}, 0x123456);
+    for (int i = 0; i < AWKWARD; i++)
+        hs_page_key(p, kind[i % 4], (uint32_t)(HS_INK_SERIES + i % HS_N_SERIES), awkward[i]);
+    assert_int_equal(hs_page_finish(p, "t", NULL), HS_OK);
+    check_page(p);
+    assert_true(p->width <= 400 + 2 * HS_MARGIN * p->px + 2);
+    for (int i = 0; i < AWKWARD; i++) assert_non_null(find_label(p, p->key[i].text));
+    hs_page_close(p);
+}
+
+// A bar that is longer than its map, for its label's sake.
+static void long_bar_label(void **state) {
+    (void)state;
+    const char *label = "mean attention weight of the row";
+    hs_fig *d = lay_map((hs_fig_map){.n_q = 1, .n_k = 2, .bar_label = label}, NULL);
+    const hs_page *p = hs_fig_page(d);
+    check_page(p);
+    hs_box bar = rect_box(p, nth(p, HS_MARK_CELLS, 1)->cells.rect);
+    hs_box shown = find_label(p, label)->box;
+    assert_true(shown.h > 100 && shown.y > bar.y - 1 && shown.y + shown.h < bar.y + bar.h + 1);
+    hs_fig_close(d);
+}
+
 // The data's own range, on request; both sides of 0 reach as far with a diverging map.
 static void fitted_ranges(void **state) {
     (void)state;
@@ -392,11 +422,12 @@ const char *__lsan_default_suppressions(void) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(map_layouts),   cmocka_unit_test(odd_layouts),
-        cmocka_unit_test(grid_layouts),  cmocka_unit_test(mask_follows_positions),
-        cmocka_unit_test(pooled),        cmocka_unit_test(grid_ranges),
-        cmocka_unit_test(fitted_ranges), cmocka_unit_test(beyond_the_bar),
-        cmocka_unit_test(rulers),
+        cmocka_unit_test(map_layouts),    cmocka_unit_test(odd_layouts),
+        cmocka_unit_test(grid_layouts),   cmocka_unit_test(mask_follows_positions),
+        cmocka_unit_test(pooled),         cmocka_unit_test(grid_ranges),
+        cmocka_unit_test(fitted_ranges),  cmocka_unit_test(beyond_the_bar),
+        cmocka_unit_test(rulers),         cmocka_unit_test(legends),
+        cmocka_unit_test(long_bar_label),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
