@@ -194,6 +194,26 @@ static void rows(void **state) {
         }
 }
 
+// A head that the model has not is no place in a grid.
+static void no_head(void **state) {
+    (void)state;
+    static const char *const grid[] = {"heatmap", "--grid", "entropy_nats", "--db",
+                                       "run.db",  "-o",     "x.png",        NULL};
+    static const char *const some[] = {"heads", "--metric", "entropy_nats", "--heads",
+                                       "L0H*",  "--db",     "run.db",       NULL};
+    static const char *const *const readers[] = {heads, some, grid};
+    static const char *const places[] = {"layer = -1", "layer = 2", "head = 3", "head = 4294967296",
+                                         "layer = -9223372036854775807"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "UPDATE OR IGNORE head_metric SET %s", places[i]);
+        for (int k = 0; k < 3; k++) {
+            tamper_sql(text);
+            expect("3", text, k, readers[k]);
+        }
+    }
+}
+
 // A log or a journal beside the file: taken when it is sound, and then no better than the pages in
 // it.
 static void beside(void **state) {
@@ -212,7 +232,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sound),   cmocka_unit_test(cut),      cmocka_unit_test(flipped),
         cmocka_unit_test(schemas), cmocka_unit_test(triggers), cmocka_unit_test(strangers),
-        cmocka_unit_test(rows),    cmocka_unit_test(beside),
+        cmocka_unit_test(rows),    cmocka_unit_test(no_head),  cmocka_unit_test(beside),
     };
     return cmocka_run_group_tests(tests, group_setup, NULL);
 }
