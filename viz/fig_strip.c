@@ -9,7 +9,7 @@
 #include "viz/furniture.h"
 #include "viz/pieces.h"
 
-enum { MOST = 1 << 20, MOST_BLANKS = 20 };
+enum { MOST = 1 << 20, MOST_BLANKS = 20, LONGEST = 400 };
 
 static const double LARGE = 9.5, MEDIUM = 8.5, SMALL = 7.5; // text sizes, by length
 static const double NARROW = 300, WIDE = 620;               // of the column
@@ -63,6 +63,15 @@ static void measure(strip *s, piece *c, const char *bytes) {
     c->wide = empty ? 0 : fmax(c->ink.advance, c->ink.x1) + fmax(0, -c->ink.x0) + APART;
 }
 
+// A text that no column could hold is not worth setting.
+static void shorten(hs_buf *bytes) {
+    size_t n = LONGEST;
+    if (bytes->len <= n) return;
+    while (n > LONGEST - 4 && ((unsigned char)bytes->data[n] & 0xc0) == 0x80) n--;
+    bytes->data[bytes->len = n] = '\0';
+    hs_buf_str(bytes, "…");
+}
+
 static void make_pieces(strip *s) {
     hs_buf bytes = {0};
     int32_t before = '\n';
@@ -70,6 +79,7 @@ static void make_pieces(strip *s) {
     for (int64_t t = 0; t < s->f->n && !s->p->rc;) {
         piece *c = &s->piece[s->n++];
         *c = (piece){.of = hs_piece_at(s->f->label, s->f->n, t, &before, &bytes)};
+        shorten(&bytes);
         s->p->rc = hs_buf_rc(&bytes);
         measure(s, c, hs_buf_text(&bytes));
         t += c->of.n;

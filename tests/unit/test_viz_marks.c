@@ -247,6 +247,26 @@ static void strip_lines(void **state) {
     hs_fig_close(fig);
 }
 
+// Tokens that are longer than a line are cut, by characters.
+static void strip_endless(void **state) {
+    (void)state;
+    static const char *const unit[] = {"x", "日", "👩", " x", "\xff"};
+    for (size_t u = 0; u < sizeof unit / sizeof *unit; u++) {
+        hs_buf b = {0};
+        for (int i = 0; i < 300000; i++) hs_buf_str(&b, unit[u]);
+        const char *const label[] = {"a", hs_buf_text(&b), "b"};
+        static const double value[3] = {0};
+        hs_fig *fig;
+        hs_fig_strip f = {.label = label, .value = value, .n = 3, .mark = 1};
+        assert_int_equal(hs_fig_open_strip(&fig, &f, NULL), HS_OK);
+        check_texts(hs_fig_page(fig));
+        check_grounds(hs_fig_page(fig));
+        assert_true(hs_fig_page(fig)->width / hs_fig_page(fig)->px < 900);
+        hs_fig_close(fig);
+        hs_buf_free(&b);
+    }
+}
+
 // A word of several tokens stays together.
 static void strip_words(void **state) {
     (void)state;
@@ -694,6 +714,7 @@ int main(void) {
         cmocka_unit_test(strip_shared),
         cmocka_unit_test(strip_directions),
         cmocka_unit_test(strip_lines),
+        cmocka_unit_test(strip_endless),
         cmocka_unit_test(strip_words),
         cmocka_unit_test(strip_too_long),
         cmocka_unit_test(curve_places),
