@@ -97,7 +97,7 @@ static int save_png(const hs_page *p, const facts *t, const char *path) {
 
 static int save_svg(const hs_page *p, const facts *t, const char *path) {
     const hs_svg_about about = {p->title, p->subtitle, t->at, t->n};
-    const hs_buf *drawn;
+    const hs_buf *drawn = NULL;
     hs_buf tidy = {0};
     int rc = hs_canvas_document(p->canvas, NULL, &drawn);
     if (!rc) rc = hs_svg_tidy(&tidy, drawn, &about);
@@ -108,7 +108,7 @@ static int save_svg(const hs_page *p, const facts *t, const char *path) {
 
 // A PDF has few fields: the facts become its keywords.
 static int save_pdf(const hs_page *p, const facts *t, const char *path) {
-    const hs_buf *drawn;
+    const hs_buf *drawn = NULL;
     hs_buf keywords = {0};
     for (int i = 0; i < t->n; i++)
         hs_buf_printf(&keywords, "%s%s: %s", i ? "; " : "", t->at[2 * i], t->at[2 * i + 1]);
