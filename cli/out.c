@@ -356,7 +356,8 @@ static void trim(hs_buf *out) {
     while (out->len && out->data[out->len - 1] == ' ') out->data[--out->len] = 0;
 }
 
-static int measure(const hs_table *t, shown *show) {
+// Each text is laid out in a scratch that begins anew: the first that found no memory is kept in *rc.
+static int measure(const hs_table *t, shown *show, int *rc) {
     int n = 0;
     hs_buf b = {0};
     for (int c = 0; c < t->n_col; c++) {
@@ -364,10 +365,12 @@ static int measure(const hs_table *t, shown *show) {
         shown *s = &show[n++];
         *s = (shown){.col = c};
         table_title(t, s, &b);
+        if (!*rc) *rc = hs_buf_rc(&b);
         s->width = hs_utf8_width(hs_buf_text(&b), b.len);
         for (int64_t r = 0; r < hs_table_rows(t); r++) s->text |= cell_at(t, r, c)->type == STR;
         for (int64_t r = 0; r < hs_table_rows(t); r++) {
             table_cell(t, r, s, &b);
+            if (!*rc) *rc = hs_buf_rc(&b);
             int w = hs_utf8_width(hs_buf_text(&b), b.len);
             if (w > s->width) s->width = w;
         }
@@ -408,7 +411,7 @@ static int put_people(const hs_table *t, bool color, hs_buf *out) {
     hs_buf b = {0};
     int rc = hs_alloc(&show, (size_t)t->n_col, sizeof *show);
     if (rc) return rc;
-    int n = measure(t, show), width = terminal_width();
+    int n = measure(t, show, &rc), width = terminal_width();
     if (width) fit(show, n, width);
     for (int64_t r = -1; r < hs_table_rows(t); r++) { // -1: the headings
         bool bold = color && r < 0;
@@ -418,13 +421,13 @@ static int put_people(const hs_table *t, bool color, hs_buf *out) {
                 table_title(t, &show[i], &b);
             else
                 table_cell(t, r, &show[i], &b);
+            if (!rc) rc = hs_buf_rc(&b);
             if (i) hs_buf_str(out, "  ");
             put_padded(out, hs_buf_text(&b), b.len, &show[i], width > 0);
         }
         trim(out);
         hs_buf_str(out, bold ? "\033[0m\n" : "\n");
     }
-    rc = hs_buf_rc(&b);
     hs_buf_free(&b);
     free(show);
     return rc;

@@ -55,15 +55,9 @@ struct hs_pool {
 // ---- how many cores -----------------------------------------------------------------------------
 
 static int affinity_cores(void) {
-    for (int room = 1024; room <= 1 << 16; room *= 4) {
-        cpu_set_t *set = CPU_ALLOC((size_t)room);
-        if (!set) return 1;
-        size_t bytes = CPU_ALLOC_SIZE((size_t)room);
-        int got = sched_getaffinity(0, bytes, set) ? 0 : CPU_COUNT_S(bytes, set);
-        CPU_FREE(set);
-        if (got > 0) return got;
-    }
-    return 1;
+    cpu_set_t sets[64]; // end to end, for machines with more cores than one set holds
+    const int got = sched_getaffinity(0, sizeof sets, sets) ? 0 : CPU_COUNT_S(sizeof sets, sets);
+    return got > 0 ? got : 1;
 }
 
 // cpu.max of one control group: "max 100000" or "150000 100000" (quota and period in us).
