@@ -86,19 +86,21 @@ agrees() {
 }
 t "the mean of a row statistic is the metric" agrees
 
-# The strip's largest value is that of the row, the column, or the mean over heads.
+# The largest value drawn is that of the part, the row, the column, or the mean over heads.
 largest() {
     sql=$1
     shift
-    exits 0 heatmap 1 --strip "$@" -o "$tmp/b.png" &&
+    exits 0 heatmap 1 "$@" -o "$tmp/b.png" &&
         exits 0 query "SELECT max(w) FROM (SELECT $sql)" --json &&
         tells "$tmp/b.png" "abs(float(d['vmax']) - __import__('json').load(open('$out'))['rows'][0][0]) < 1e-6"
 }
 of="FROM map AS m JOIN token AS t ON t.prompt_id = m.prompt_id WHERE m.prompt_id = 1 AND m.point = 'pattern'"
-t "a strip from a token" largest "att_at(m.id, 5, t.pos) AS w $of AND m.layer = 1 AND m.head = 0" --head L1H0 --from 5
-t "a strip to a token" largest "att_at(m.id, t.pos, 2) AS w $of AND m.layer = 1 AND m.head = 1" --head L1H1 --to 2
-t "the mean of a layer" largest "avg(att_at(m.id, 5, t.pos)) AS w $of AND m.layer = 1 GROUP BY t.pos" --layer 1 --from 5
-t "the mean of all heads" largest "avg(att_at(m.id, t.pos, 3)) AS w $of GROUP BY t.pos" --to 3
+t "a strip from a token" largest "att_at(m.id, 5, t.pos) AS w $of AND m.layer = 1 AND m.head = 0" --strip --head L1H0 --from 5
+t "a strip to a token" largest "att_at(m.id, t.pos, 2) AS w $of AND m.layer = 1 AND m.head = 1" --strip --head L1H1 --to 2
+t "a strip to the last token" largest "att_at(m.id, t.pos, 7) AS w $of AND m.layer = 1 AND m.head = 1" --strip --head L1H1 --to 7
+t "a part's own range" largest "att_at(m.id, t.pos, 6) AS w $of AND m.layer = 0 AND m.head = 1 AND t.pos >= 6" --head L0H1 --rows 6: --cols 6:7 --range data
+t "the mean of a layer" largest "avg(att_at(m.id, 5, t.pos)) AS w $of AND m.layer = 1 GROUP BY t.pos" --strip --layer 1 --from 5
+t "the mean of all heads" largest "avg(att_at(m.id, t.pos, 3)) AS w $of GROUP BY t.pos" --strip --to 3
 
 # ---- refusals -------------------------------------------------------------------------------
 refused() {
