@@ -17,8 +17,6 @@
 
 #include "model/core/mem.h"
 
-static const size_t ROOM = (size_t)192 << 20;
-
 // Asked for in this order; fontconfig adds every other installed font after them, by script.
 static const char FAMILIES[] = "DejaVu Sans,Noto Sans";
 
@@ -44,15 +42,6 @@ struct hs_canvas {
     hs_buf document; // what was written of it so far
 };
 
-// GLib ends the process when it gets no memory, and threads of Pango may wait for each other for
-// ever then: what they and the fonts take, mapped files and stacks included, has to be there first.
-static int have_room(void) {
-    void *volatile room = malloc(ROOM);
-    if (!room) return hs_fail(HS_ENOMEM, "out of memory: drawing text takes %zu MB", ROOM >> 20);
-    free(room);
-    return HS_OK;
-}
-
 static int have_fonts(PangoFontMap *fonts, PangoContext *context) {
     PangoFontDescription *wanted = pango_font_description_from_string(FAMILIES);
     PangoFont *found = pango_font_map_load_font(fonts, context, wanted);
@@ -66,8 +55,7 @@ static int have_fonts(PangoFontMap *fonts, PangoContext *context) {
 int hs_canvas_open(hs_canvas **out, double dpi) {
     *out = NULL;
     hs_canvas *c;
-    int rc = have_room();
-    if (!rc) rc = hs_alloc(&c, 1, sizeof *c);
+    int rc = hs_alloc(&c, 1, sizeof *c);
     if (rc) return rc;
     c->scale = dpi / 72;
     c->fonts = pango_cairo_font_map_new();

@@ -28,7 +28,7 @@ typedef struct hs_text_box {
     double height, advance;
 } hs_text_box;
 
-// A canvas that measures; HS_E when the system has no fonts at all, HS_ENOMEM.
+// A canvas that measures; HS_E when the system has no fonts at all.
 int hs_canvas_open(hs_canvas **out, double dpi) HS_MUST_USE;
 void hs_canvas_close(hs_canvas *);
 hs_text_box hs_canvas_measure(hs_canvas *, const hs_text *);
