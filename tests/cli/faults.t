@@ -204,7 +204,7 @@ lean() { # lean COMMAND...: at every limit either done, or one line and status 1
     python3 - "$HEADSCOPE" "$@" <<'END_PY'
 import resource, subprocess, sys
 ends = set()
-for mb in range(32, 116, 12):
+for mb in [*range(32, 116, 12), 160, 220, 288]: # fonts are mapped, and take the most
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mb << 20, mb << 20))
     p = subprocess.run(sys.argv[1:], preexec_fn=limit, capture_output=True, text=True)
     if p.returncode == 127: continue # the libraries themselves do not fit
