@@ -254,7 +254,7 @@ static void draw_name(const curve *c, const name *m) {
 }
 
 static void draw_names(const curve *c) {
-    name all[MOST_NAMED];
+    name all[MOST_NAMED] = {0};
     int n = 0;
     double tall = 0, px = c->p->px;
     for (int64_t l = 0; l < c->f->n_line; l++) {
@@ -273,7 +273,7 @@ static void draw_names(const curve *c) {
         n++;
     }
     if (n == 1 && n == c->f->n_line) return; // the title says what it is
-    if (n > 1) qsort(all, (size_t)n, sizeof *all, by_height);
+    qsort(all, (size_t)n, sizeof *all, by_height);
     spread(all, n, c->area.y / px, (c->area.y + c->area.h) / px, tall + 3);
     for (int i = 0; i < n; i++) draw_name(c, &all[i]);
 }
