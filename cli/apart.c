@@ -11,12 +11,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "model/core/outfile.h"
 
-enum { SAID_MAX = 4096 };
+enum { SAID_MAX = 4096, PATIENCE = 120 }; // bytes; seconds
 
 struct result {
     int done, rc;
@@ -30,10 +31,18 @@ struct child {
     size_t n;
 };
 
+// Under a limit of memory threads of those libraries have been seen to wait for each other without
+// end: then SIGALRM ends the child.
+static void be_impatient(void) {
+    struct rlimit limit;
+    if (!getrlimit(RLIMIT_AS, &limit) && limit.rlim_cur != RLIM_INFINITY) alarm(PATIENCE);
+}
+
 static void be_child(struct result *r, int to, int (*work)(const hs_call *, const void *),
                      const hs_call *call, const void *options) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(to, STDERR_FILENO);
+    be_impatient();
     r->rc = work(call, options);
     snprintf(r->message, sizeof r->message, "%s", hs_errmsg());
     r->done = 1;
