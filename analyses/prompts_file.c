@@ -72,9 +72,8 @@ static int keep_extra(const hs_json *obj, const char *text_key, hs_buf *out) {
         any = true;
         hs_buf value = {0};
         hs_json_print(v, &value);
-        if (hs_buf_rc(&value)) out->rc = hs_buf_rc(&value);
         hs_jw_key(&w, hs_json_key(v));
-        hs_jw_raw(&w, hs_buf_text(&value));
+        hs_jw_buf(&w, &value);
         hs_buf_free(&value);
     }
     if (any) hs_jw_end(&w, '}');

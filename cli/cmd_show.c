@@ -53,8 +53,7 @@ static int put_cell(hs_jw *json, const char *column, const hs_cell *c) {
     int rc = is_json(column, c) ? hs_json_parse(&parsed, c->data, c->n) : HS_OK;
     if (parsed) {
         hs_json_print(parsed, &text);
-        rc = hs_buf_rc(&text);
-        if (!rc) hs_jw_raw(json, hs_buf_text(&text));
+        hs_jw_buf(json, &text);
     } else if (rc != HS_ENOMEM) {
         hs_cell_json(json, c);
         rc = HS_OK;

@@ -125,7 +125,7 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
         hs_jw_begin(&w, '{');
         key_str(&w, "name", plan->observe.item[i].observer->name);
         hs_jw_key(&w, "params");
-        hs_jw_raw(&w, hs_buf_text(&args));
+        hs_jw_buf(&w, &args);
         hs_jw_end(&w, '}');
         hs_buf_free(&args);
     }

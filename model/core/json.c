@@ -410,3 +410,8 @@ void hs_jw_raw(hs_jw *w, const char *json) {
     put_comma(w);
     hs_buf_str(w->out, json);
 }
+
+void hs_jw_buf(hs_jw *w, const hs_buf *json) {
+    hs_jw_raw(w, hs_buf_text(json));
+    if (hs_buf_rc(json)) w->out->rc = hs_buf_rc(json);
+}

@@ -59,6 +59,7 @@ void hs_jw_num(hs_jw *, double v);
 void hs_jw_f32(hs_jw *, float v); // shortest text that reads back to the same float
 void hs_jw_bool(hs_jw *, bool v);
 void hs_jw_null(hs_jw *);
-void hs_jw_raw(hs_jw *, const char *json); // text that is JSON already
+void hs_jw_raw(hs_jw *, const char *json);   // text that is JSON already
+void hs_jw_buf(hs_jw *, const hs_buf *json); // the same; a buffer that failed fails the output
 
 #endif
