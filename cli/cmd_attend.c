@@ -1,8 +1,10 @@
 // headscope attend --head L5H1 --from POS: what one token looks at through one head.
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/reader.h"
+#include "db/map.h"
 #include "db/replay.h"
 #include "model/core/mem.h"
 #include "model/core/utf8.h"
@@ -35,21 +37,32 @@ typedef struct row {
     hs_labels labels;
 } row;
 
+// Row w->from of the map, into w->key.
+static int read_keys(row *w, hs_map_rows *map) {
+    float *weight = NULL;
+    int64_t n_k = hs_map_rows_keys(map);
+    int rc = hs_alloc(&weight, (size_t)n_k, sizeof *weight);
+    if (!rc) rc = hs_alloc(&w->key, (size_t)n_k, sizeof *w->key);
+    if (!rc) rc = hs_map_rows_read(map, w->from, weight);
+    while (!rc && n_k && isnan(weight[n_k - 1])) n_k--; // what the query does not see
+    for (; !rc && w->n < n_k; w->n++) w->key[w->n] = (key){w->n, weight[w->n]};
+    if (!rc) qsort(w->key, (size_t)w->n, sizeof *w->key, by_weight);
+    free(weight);
+    return rc;
+}
+
 static int read_row(row *w, const struct options *opt) {
     hs_dims dims;
-    int64_t prompt, n_q = 0, n_k = 0;
-    float *map = NULL;
+    int64_t prompt;
+    hs_map_rows *map = NULL;
     int rc = hs_db_dims(w->r.db, w->r.run, &dims);
     if (!rc) rc = hs_one_head(&dims, opt->head, &w->layer, &w->head);
     if (!rc) rc = hs_db_prompt(w->r.db, w->r.run, opt->run.prompt, &prompt);
-    if (!rc) rc = hs_db_map(w->r.db, prompt, w->layer, w->head, &map, &n_q, &n_k);
-    if (!rc) rc = hs_pos_parse(&w->from, n_q, opt->from);
-    if (!rc) rc = hs_alloc(&w->key, (size_t)n_k, sizeof *w->key);
-    for (int64_t j = 0; !rc && j < n_k && j <= w->from; j++)
-        w->key[w->n++] = (key){j, map[w->from * n_k + j]};
-    if (!rc) qsort(w->key, (size_t)w->n, sizeof *w->key, by_weight);
+    if (!rc) rc = hs_map_rows_open(&map, w->r.db, prompt, w->layer, w->head);
+    if (!rc) rc = hs_pos_parse(&w->from, hs_map_rows_count(map), opt->from);
+    if (!rc) rc = read_keys(w, map);
     if (!rc) rc = hs_labels_open(&w->labels, &w->r);
-    free(map);
+    hs_map_rows_close(map);
     return rc;
 }
 

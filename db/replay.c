@@ -316,28 +316,3 @@ int hs_db_replay(hs_db *db, int64_t prompt, const hs_tap *tap) {
     free(r.row);
     return rc;
 }
-
-int hs_db_map(hs_db *db, int64_t prompt, int layer, int head, float **out, int64_t *n_q,
-              int64_t *n_k) {
-    hs_reader r;
-    bool found = false;
-    *out = NULL;
-    int rc = hs_reader_map(&r, db, prompt, HS_PATTERN, layer, head, &found);
-    if (!rc && !found)
-        rc = hs_fail(HS_ENOTFOUND,
-                     "%s: the run did not store the map of L%dH%d: record it again "
-                     "with --maps L%dH%d",
-                     hs_db_path(db), layer, head, layer, head);
-    if (!rc) rc = hs_read_justified(db, r.n_row, r.width);
-    if (!rc) rc = hs_alloc(out, (size_t)r.n_row * (size_t)r.width, sizeof **out);
-    for (int64_t i = 0; !rc && i < r.n_row; i++)
-        rc = hs_reader_row_full(&r, i, *out + i * r.width, r.width);
-    *n_q = r.n_row;
-    *n_k = r.width;
-    hs_reader_close(&r);
-    if (rc) {
-        free(*out);
-        *out = NULL;
-    }
-    return rc;
-}

@@ -14,8 +14,4 @@ int hs_db_dims(hs_db *, int64_t run, hs_dims *out) HS_MUST_USE;
 // Blobs are checked (length, dtype, crc): HS_EFORMAT.
 int hs_db_replay(hs_db *, int64_t prompt, const hs_tap *tap) HS_MUST_USE;
 
-// One whole map [n_q][n_k] (f32, zero above the diagonal); the caller frees. For figures.
-int hs_db_map(hs_db *, int64_t prompt, int layer, int head, float **out, int64_t *n_q,
-              int64_t *n_k) HS_MUST_USE;
-
 #endif

@@ -17,7 +17,7 @@
 #include "db/replay.h"
 #include "model/core/json.h"
 #include "model/core/mem.h"
-#include "tests/lib/dbrun.h"
+#include "tests/lib/dbfix.h"
 
 static char path[256], copy[300], pages[300];
 
@@ -140,12 +140,11 @@ static void test_runs(void **state) {
                      number(path, "SELECT count(*) FROM massive_top WHERE prompt_id = 2"));
     assert_true(number(copy, "SELECT count(*) FROM massive_top") > 0);
     hs_db *to;
-    float *map, *was;
-    int64_t n_q, n_k;
+    int64_t n, n_was;
     must(hs_db_open(&to, copy, HS_DB_READ));
-    must(hs_db_map(to, 2, 1, 2, &map, &n_q, &n_k));
-    must(hs_db_map(db, 2, 1, 2, &was, &n_q, &n_k));
-    assert_memory_equal(map, was, (size_t)(n_q * n_k) * sizeof *map);
+    float *map = dbfix_map(to, 2, 1, 2, &n), *was = dbfix_map(db, 2, 1, 2, &n_was);
+    assert_int_equal(n, n_was);
+    assert_memory_equal(map, was, (size_t)(n * n) * sizeof *map);
     free(map);
     free(was);
     hs_db_close(to);

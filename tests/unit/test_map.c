@@ -14,50 +14,29 @@
 #include <sqlite3.h>
 
 #include "db/map.h"
-#include "tests/lib/dbrun.h"
-
-typedef struct fixture {
-    char path[256];
-    hs_db *db;
-} fixture;
-
-static void must(int rc) {
-    if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
-}
+#include "tests/lib/dbfix.h"
 
 static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    const dbrun what = {.n_prompt = 2,
-                        .n_token = 40,
-                        .n_decode = 3,
-                        .maps = "L1H0-1",
-                        .observe = "sinks,hidden_sinks"};
-    dbrun_path(f->path, sizeof f->path, "map");
-    must(dbrun_record(f->path, &what, NULL));
-    must(hs_db_open(&f->db, f->path, HS_DB_READ));
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    hs_db_close(f->db);
-    dbrun_remove(f->path);
-    free(f);
+    static const dbrun what = {.n_prompt = 2,
+                               .n_token = 40,
+                               .n_decode = 3,
+                               .maps = "L1H0-1",
+                               .observe = "sinks,hidden_sinks"};
+    *state = dbfix_open("map", &what, 1, NULL);
     return 0;
 }
 
 // Rows in any order, of the second prompt, decoded ones too.
 static void rows(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const int64_t order[] = {43, 0, 17, 18, 1, 43};
     hs_map_rows *m;
     float row[64];
-    must(hs_map_rows_open(&m, f->db, 2, 1, 1));
+    dbfix_must(hs_map_rows_open(&m, f->db, 2, 1, 1));
     assert_int_equal(hs_map_rows_count(m), 44);
     assert_int_equal(hs_map_rows_keys(m), 44);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-        must(hs_map_rows_read(m, order[i], row));
+        dbfix_must(hs_map_rows_read(m, order[i], row));
         for (int64_t k = 0; k < 44; k++)
             if (k > order[i])
                 assert_true(isnan(row[k]));
@@ -70,7 +49,7 @@ static void rows(void **state) {
 }
 
 static void not_stored(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     hs_map_rows *m;
     assert_int_equal(hs_map_rows_open(&m, f->db, 1, 0, 2), HS_ENOTFOUND);
     assert_null(m);
@@ -80,11 +59,11 @@ static void not_stored(void **state) {
 }
 
 static void summaries(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     for (int s = 0; s < HS_N_STAT; s++) {
         double *v;
         int64_t n;
-        must(hs_db_series(f->db, 2, 1, 2, hs_stat_infos[s].name, &v, &n));
+        dbfix_must(hs_db_series(f->db, 2, 1, 2, hs_stat_infos[s].name, &v, &n));
         assert_int_equal(n, 44);
         for (int64_t i = 0; i < n; i++) {
             float stats[HS_N_STAT];
@@ -97,10 +76,10 @@ static void summaries(void **state) {
 
 // Both observers store the same column means.
 static void series(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     double *v, mean = 0;
     int64_t n;
-    must(hs_db_series(f->db, 1, 1, 0, "column_mean", &v, &n));
+    dbfix_must(hs_db_series(f->db, 1, 1, 0, "column_mean", &v, &n));
     assert_int_equal(n, 43);
     for (int64_t i = 5; i < 43; i++) mean += (double)dbrun_weight(0, 1, 0, i, 5) / 38;
     assert_true(fabs(v[5] - mean) < 1e-6);
@@ -112,7 +91,7 @@ static void series(void **state) {
     assert_null(v);
 }
 
-static int change(const fixture *f, const char *sql) {
+static int change(const dbfix *f, const char *sql) {
     sqlite3 *db;
     int rc = sqlite3_open(f->path, &db);
     if (!rc) rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
@@ -121,13 +100,13 @@ static int change(const fixture *f, const char *sql) {
 }
 
 static void damaged(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     hs_map_rows *m;
     float row[64];
     double *v;
     int64_t n;
     assert_int_equal(change(f, "UPDATE map_chunk SET crc32 = crc32 + 1"), 0);
-    must(hs_map_rows_open(&m, f->db, 1, 1, 0));
+    dbfix_must(hs_map_rows_open(&m, f->db, 1, 1, 0));
     assert_int_equal(hs_map_rows_read(m, 3, row), HS_EFORMAT);
     hs_map_rows_close(m);
     // A width that the file is far too small for.
@@ -141,11 +120,11 @@ static void damaged(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(not_stored, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(summaries, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(series, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rows, set_up, dbfix_tear_down),
+        cmocka_unit_test_setup_teardown(not_stored, set_up, dbfix_tear_down),
+        cmocka_unit_test_setup_teardown(summaries, set_up, dbfix_tear_down),
+        cmocka_unit_test_setup_teardown(series, set_up, dbfix_tear_down),
+        cmocka_unit_test_setup_teardown(damaged, set_up, dbfix_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,61 +13,32 @@
 #include <string.h>
 
 #include "db/query.h"
-#include "tests/lib/dbrun.h"
+#include "tests/lib/dbfix.h"
 
 // Two runs of two prompts, the second with metrics moved by known amounts.
 enum { L = 2, H = 3, N = L * H, P = 2, T = 64 };
 
-typedef struct fixture {
-    char path[256];
-    hs_db *db;
-} fixture;
-
-static void must(int rc) {
-    if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
-}
-
-static void change(const char *path, const char *sql) {
-    sqlite3 *raw;
-    char *error = NULL;
-    sqlite3_open(path, &raw);
-    if (sqlite3_exec(raw, sql, NULL, NULL, &error)) fail_msg("%s", error);
-    sqlite3_close(raw);
-}
-
+// Prompts 3 and 4 are run 2's. Each head moves by a hundredth of its number, L1H1 of the second
+// prompt by -1.
 static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    dbrun what = {.n_prompt = P,
-                  .n_token = T,
-                  .maps = "all",
-                  .acts = "resid_post",
-                  .observe = "sinks,stripes,massive"};
-    dbrun_path(f->path, sizeof f->path, "queries");
-    must(dbrun_record(f->path, &what, NULL));
-    must(dbrun_record(f->path, &what, NULL));
-    // Prompts 3 and 4 are run 2's. Each head moves by a hundredth of its number, L1H1 of the second
-    // prompt by -1.
-    change(f->path, "UPDATE head_metric SET value = value + (3 * layer + head) / 100.0 WHERE "
-                    "metric = 'sink_alpha0' AND prompt_id > 2; UPDATE head_metric SET value = "
-                    "value - 1.04 WHERE metric = 'sink_alpha0' AND prompt_id = 4 AND layer = 1 "
-                    "AND head = 1; UPDATE token SET token_id = 3 WHERE prompt_id = 3 AND pos = 5; "
-                    "UPDATE run SET precision = 'bf16', options_json = '{\"seed\":7,\"new\":1}' "
-                    "WHERE id = 2");
-    must(hs_db_open(&f->db, f->path, HS_DB_READ));
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    hs_db_close(f->db);
-    dbrun_remove(f->path);
-    free(f);
+    static const dbrun what = {.n_prompt = P,
+                               .n_token = T,
+                               .maps = "all",
+                               .acts = "resid_post",
+                               .observe = "sinks,stripes,massive"};
+    *state = dbfix_open(
+        "queries", &what, 2,
+        "UPDATE head_metric SET value = value + (3 * layer + head) / 100.0 WHERE "
+        "metric = 'sink_alpha0' AND prompt_id > 2; UPDATE head_metric SET value = "
+        "value - 1.04 WHERE metric = 'sink_alpha0' AND prompt_id = 4 AND layer = 1 "
+        "AND head = 1; UPDATE token SET token_id = 3 WHERE prompt_id = 3 AND pos = 5; "
+        "UPDATE run SET precision = 'bf16', options_json = '{\"seed\":7,\"new\":1}' "
+        "WHERE id = 2");
     return 0;
 }
 
 // A named query under way; params are ended by NULL.
-static hs_query *ask(const fixture *f, const char *name, int64_t run, const char *prompt, ...) {
+static hs_query *ask(const dbfix *f, const char *name, int64_t run, const char *prompt, ...) {
     const char *param[8];
     hs_query_opts o = {.run = run, .prompt = prompt, .param = param};
     hs_query *q;
@@ -75,14 +46,8 @@ static hs_query *ask(const fixture *f, const char *name, int64_t run, const char
     va_start(ap, prompt);
     while ((param[o.n_param] = va_arg(ap, const char *))) o.n_param++;
     va_end(ap);
-    must(hs_query_open(&q, f->db, name, &o));
+    dbfix_must(hs_query_open(&q, f->db, name, &o));
     return q;
-}
-
-static bool next(hs_query *q) {
-    bool row;
-    must(hs_query_step(q, &row));
-    return row;
 }
 
 static hs_cell cell(const hs_query *q, const char *column) {
@@ -118,7 +83,7 @@ static void name_is(const hs_query *q, const char *column, int l, int h) {
 }
 
 static void ends(hs_query *q) {
-    assert_false(next(q));
+    assert_false(dbfix_next(q));
     hs_query_close(q);
 }
 
@@ -157,7 +122,7 @@ static void test_sink_heads(void **state) {
         double sum = 0, last = 2;
         // Token ids repeat with period 50: the first of each prompt, and 50 others.
         for (int r = 0; r < 51; r++) {
-            assert_true(next(q));
+            assert_true(dbfix_next(q));
             name_is(q, "name", order[k] / H, order[k] % H);
             near(q, "sink_alpha0", alpha[order[k]]);
             double share = cell(q, "share").f;
@@ -196,7 +161,7 @@ static void test_top_tokens(void **state) {
             most = top;
         }
     hs_query *q = ask(*state, "top_tokens", 1, NULL, "first=1", "top=1", NULL);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     assert_int_equal(whole(q, "prompt"), prompt);
     assert_int_equal(whole(q, "position"), at);
     near(q, "column_mean", best);
@@ -206,7 +171,7 @@ static void test_top_tokens(void **state) {
     q = ask(*state, "top_tokens", 1, "p1", "top=1", "eps=0.1", NULL);
     int sinks = 0;
     for (int i = 0; i < N; i++) sinks += column_mean(1, i / H, i % H, 0) > 0.1;
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     assert_int_equal(whole(q, "position"), 0);
     assert_int_equal(whole(q, "sink_heads"), sinks);
     ends(q);
@@ -228,7 +193,7 @@ static void test_token_path(void **state) {
         }
         order_of(w, order);
         for (int k = 0; k < 2 && w[order[k]] >= 0; k++) {
-            assert_true(next(q));
+            assert_true(dbfix_next(q));
             assert_int_equal(whole(q, "layer"), l);
             assert_int_equal(whole(q, "head"), order[k]);
             assert_int_equal(whole(q, "position"), key[order[k]]);
@@ -239,7 +204,7 @@ static void test_token_path(void **state) {
     // The first of two prompts without --prompt, its last row, and heads at the first token too.
     q = ask(*state, "token_path", 1, NULL, "first=0", "per_layer=9", NULL);
     for (int i = 0; i < N; i++) {
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         float s[HS_N_STAT];
         dbrun_stats(0, i / H, (int)whole(q, "head"), T - 1, s);
         assert_int_equal(whole(q, "position"), (int64_t)s[HS_STAT_ARGMAX]);
@@ -268,7 +233,7 @@ static void test_who_looks(void **state) {
     hs_query *q = ask(*state, "who_looks", 1, NULL, "position=3", NULL);
     assert_true(rows[order[0]] > 0);
     for (int k = 0; k < N && rows[order[k]]; k++) {
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         int i = order[k];
         name_is(q, "name", i / H, i % H);
         assert_int_equal(whole(q, "rows"), rows[i]);
@@ -285,7 +250,7 @@ static void test_head_rows(void **state) {
     for (int64_t r = 0; r < T + 1; r++) {
         float s[HS_N_STAT];
         dbrun_stats(1, 1, 2, r, s);
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         assert_int_equal(whole(q, "position"), r);
         near(q, "entropy_nats", (double)s[HS_STAT_ENTROPY]);
         assert_int_equal(whole(q, "key"), (int64_t)s[HS_STAT_ARGMAX]);
@@ -322,7 +287,7 @@ static void test_like_head(void **state) {
     assert_int_equal(order[0], 4); // itself, which is left out
     hs_query *q = ask(*state, "like_head", 1, NULL, "layer=1", "head=1", NULL);
     for (int k = 1; k < N; k++) {
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         name_is(q, "name", order[k] / H, order[k] % H);
         near(q, "cosine", cosine[order[k]]);
         near(q, "mean_difference", gap[order[k]]);
@@ -360,7 +325,7 @@ static void test_alike_heads(void **state) {
     int n = standardized(v), rows = 0;
     double last = 2;
     hs_query *q = ask(*state, "alike_heads", 1, NULL, "top=100", NULL);
-    for (; next(q); rows++) {
+    for (; dbfix_next(q); rows++) {
         int64_t a = whole(q, "layer_a") * H + whole(q, "head_a");
         int64_t b = whole(q, "layer_b") * H + whole(q, "head_b");
         double aa = 0, bb = 0, ab = 0;
@@ -380,7 +345,7 @@ static void test_alike_heads(void **state) {
     q = ask(*state, "alike_heads", 1, NULL, "top=2", NULL);
     hs_query *all = ask(*state, "alike_heads", 1, NULL, "top=100", NULL);
     for (int i = 0; i < 2; i++) {
-        assert_true(next(q) && next(all));
+        assert_true(dbfix_next(q) && dbfix_next(all));
         assert_true(cell(q, "cosine").f == cell(all, "cosine").f);
         assert_int_equal(whole(q, "head_b"), whole(all, "head_b"));
     }
@@ -399,7 +364,7 @@ static void test_head_prompts(void **state) {
                       NULL);
     for (int k = 0; k < P; k++) {
         int p = k ? !first : first;
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         assert_int_equal(whole(q, "prompt"), p);
         text(q, "id", p ? "p1" : "p0");
         assert_int_equal(whole(q, "tokens"), T + p);
@@ -419,7 +384,7 @@ static void test_layer_means(void **state) {
             if (a[h] < a[low]) low = h;
             if (a[h] > a[high]) high = h;
         }
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         assert_int_equal(whole(q, "layer"), l);
         near(q, "mean", mean);
         near(q, "lowest", a[low]);
@@ -445,7 +410,7 @@ static void test_head_kinds(void **state) {
     for (int k = 0; k < 3; k++) {
         double last = 2;
         for (int i = 0; i < 2; i++) {
-            assert_true(next(q));
+            assert_true(dbfix_next(q));
             text(q, "kind", kinds[k]);
             if (!k) name_is(q, "name", order[i] / H, order[i] % H);
             if (!k) near(q, "value", previous[order[i]]);
@@ -460,22 +425,22 @@ static void test_head_kinds(void **state) {
 
 static void test_changed_heads(void **state) {
     hs_query *q = ask(*state, "changed_heads", 2, NULL, "metric=sink_alpha0", "top=3", NULL);
-    assert_true(next(q)); // (0.04 - 1) / 2 in the mean of both prompts
+    assert_true(dbfix_next(q)); // (0.04 - 1) / 2 in the mean of both prompts
     name_is(q, "name", 1, 1);
     near(q, "change", (0.04 - 1) / 2);
     double before = (column_mean(0, 1, 1, 0) + column_mean(1, 1, 1, 0)) / 2;
     near(q, "before", before);
     near(q, "value", before + (0.04 - 1) / 2);
     assert_int_equal(whole(q, "prompts"), 2);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     name_is(q, "name", 1, 2);
     near(q, "change", 0.05);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     name_is(q, "name", 1, 0);
     ends(q);
     // The other way round, and one prompt.
     q = ask(*state, "changed_heads", 1, "p1", "metric=sink_alpha0", "other=2", "top=1", NULL);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     near(q, "change", 1);
     assert_int_equal(whole(q, "prompts"), 1);
     ends(q);
@@ -483,13 +448,13 @@ static void test_changed_heads(void **state) {
 
 static void test_changed_prompts(void **state) {
     hs_query *q = ask(*state, "changed_prompts", 2, NULL, "metric=sink_alpha0", NULL);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     text(q, "id", "p1");
     near(q, "mean_change", (0.01 + 0.02 + 0.03 + 1 + 0.05) / N);
     name_is(q, "name", 1, 1);
     near(q, "change", -1);
     assert_int_equal(whole(q, "same_tokens"), 1);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     text(q, "id", "p0");
     near(q, "mean_change", 0.15 / N);
     name_is(q, "name", 1, 2);
@@ -500,10 +465,10 @@ static void test_changed_prompts(void **state) {
 
 static void test_run_changes(void **state) {
     hs_query *q = ask(*state, "run_changes", 2, NULL, NULL);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     text(q, "what", "new");
     assert_int_equal(cell(q, "before").type, HS_CELL_NULL);
-    assert_true(next(q));
+    assert_true(dbfix_next(q));
     text(q, "what", "precision");
     text(q, "before", "exact");
     text(q, "value", "bf16");
@@ -512,7 +477,7 @@ static void test_run_changes(void **state) {
 
 // ---- what is missing, and how they are run ------------------------------------------------------
 
-static void refused(const fixture *f, const char *name, const hs_query_opts *o, const char *says) {
+static void refused(const dbfix *f, const char *name, const hs_query_opts *o, const char *says) {
     hs_query *q;
     assert_int_equal(hs_query_open(&q, f->db, name, o), HS_ENOTFOUND);
     assert_null(q);
@@ -524,11 +489,11 @@ static void test_needs(void **state) {
     static const char *const head[] = {"layer=1", "head=2"}, *const other[] = {"other=9"},
                              *const metric[] = {"metric=previous_x"},
                              *const both[] = {"other=1", "metric=sink_half"};
-    fixture f;
+    dbfix f;
     dbrun what = {.n_prompt = 2, .n_token = 20, .maps = "L0H0"};
     dbrun_path(f.path, sizeof f.path, "needs");
-    must(dbrun_record(f.path, &what, NULL));
-    must(hs_db_open(&f.db, f.path, HS_DB_READ));
+    dbfix_must(dbrun_record(f.path, &what, NULL));
+    dbfix_must(hs_db_open(&f.db, f.path, HS_DB_READ));
     hs_query_opts o = {.param = head, .n_param = 2};
     refused(&f, "like_head", &o, "run 1 stored no map of L1H2: record it with --maps L1H2");
     refused(&f, "attend", &o, "--maps L1H2");
@@ -539,9 +504,9 @@ static void test_needs(void **state) {
     refused(&f, "layer_means", &(hs_query_opts){.param = metric, .n_param = 1}, "it has ");
     hs_db_close(f.db);
     what.observe = "sinks";
-    must(dbrun_record(f.path, &what, NULL));
-    change(f.path, "UPDATE prompt SET label = 'x' || label WHERE id = 3");
-    must(hs_db_open(&f.db, f.path, HS_DB_READ));
+    dbfix_must(dbrun_record(f.path, &what, NULL));
+    dbfix_change(f.path, "UPDATE prompt SET label = 'x' || label WHERE id = 3");
+    dbfix_must(hs_db_open(&f.db, f.path, HS_DB_READ));
     refused(&f, "changed_heads", &(hs_query_opts){.param = both, .n_param = 2},
             "run 1 has no sink_half: record it with --observe sinks");
     refused(&f, "changed_prompts", &(hs_query_opts){.prompt = "0"}, "share no prompt id");
@@ -564,7 +529,7 @@ static bool is_large(const char *sql, const char *alias, size_t n) {
 
 // No query reads a large table from end to end: everything is found by an index.
 static void test_plans(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     for (const hs_query_info *i = hs_queries; i->name; i++) {
         const char *param[16];
         char given[16][160], name[64], fallback[64], help[200];
@@ -578,8 +543,8 @@ static void test_plans(void **state) {
             param[o.n_param] = given[o.n_param];
         }
         hs_query *q;
-        must(hs_query_open(&q, f->db, sql, &o));
-        while (next(q)) {
+        dbfix_must(hs_query_open(&q, f->db, sql, &o));
+        while (dbfix_next(q)) {
             const char *detail = cell(q, "detail").data;
             if (strncmp(detail, "SCAN ", 5) == 0 &&
                 is_large(i->text, detail + 5, strcspn(detail + 5, " ")))
@@ -601,5 +566,5 @@ int main(void) {
         cmocka_unit_test(test_run_changes),   cmocka_unit_test(test_needs),
         cmocka_unit_test(test_plans),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, dbfix_tear_down);
 }

@@ -16,49 +16,16 @@
 #include "db/query.h"
 #include "db/replay.h"
 #include "model/core/hash.h"
-#include "tests/lib/dbrun.h"
-
-typedef struct fixture {
-    char path[256];
-    hs_db *db;
-} fixture;
-
-static void must(int rc) {
-    if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
-}
+#include "tests/lib/dbfix.h"
 
 static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    dbrun what = {.n_prompt = 2,
-                  .n_token = 64,
-                  .maps = "all",
-                  .acts = "resid_post,attn_scores",
-                  .observe = "sinks,hidden_sinks,massive,stripes"};
-    dbrun_path(f->path, sizeof f->path, "query");
-    must(dbrun_record(f->path, &what, NULL));
-    must(hs_db_open(&f->db, f->path, HS_DB_READ));
-    *state = f;
+    static const dbrun what = {.n_prompt = 2,
+                               .n_token = 64,
+                               .maps = "all",
+                               .acts = "resid_post,attn_scores",
+                               .observe = "sinks,hidden_sinks,massive,stripes"};
+    *state = dbfix_open("query", &what, 1, NULL);
     return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    hs_db_close(f->db);
-    dbrun_remove(f->path);
-    free(f);
-    return 0;
-}
-
-static hs_query *start(const fixture *f, const char *what, const hs_query_opts *o) {
-    hs_query *q;
-    must(hs_query_open(&q, f->db, what, o));
-    return q;
-}
-
-static bool next(hs_query *q) {
-    bool row;
-    must(hs_query_step(q, &row));
-    return row;
 }
 
 static void columns_are(hs_query *q, const char *want) {
@@ -72,11 +39,11 @@ static void columns_are(hs_query *q, const char *want) {
 
 // Every named query, with its defaults, over all prompts and over one.
 static void test_all_named(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     int n = 0;
     for (const hs_query_info *i = hs_queries; i->name; i++, n++) {
         char title[200], name[64], fallback[64], help[200];
-        must(hs_query_title(i, title, sizeof title));
+        dbfix_must(hs_query_title(i, title, sizeof title));
         assert_true(strlen(title) > 5);
         for (int k = 0;
              hs_query_param(i, k, name, sizeof name, fallback, sizeof fallback, help, sizeof help);
@@ -86,14 +53,14 @@ static void test_all_named(void **state) {
         }
         if (strstr(i->text, ":other")) continue; // there is one run
         int rows = 0;
-        hs_query *q = start(f, i->name, NULL);
-        while (next(q)) rows++;
+        hs_query *q = dbfix_query(f, i->name, NULL);
+        while (dbfix_next(q)) rows++;
         hs_query_close(q);
         if (strcmp(i->name, "show_interventions") && strcmp(i->name, "hidden_sinks") && !rows)
             fail_msg("%s gave no rows", i->name);
         if (!strstr(i->text, ":prompt")) continue;
-        q = start(f, i->name, &(hs_query_opts){.prompt = "1"});
-        while (next(q)) rows++;
+        q = dbfix_query(f, i->name, &(hs_query_opts){.prompt = "1"});
+        while (dbfix_next(q)) rows++;
         hs_query_close(q);
     }
     assert_true(n >= 12);
@@ -107,25 +74,25 @@ static double alpha(int prompt, int layer, int head, int64_t j, int64_t T) {
 }
 
 static void test_sink_rate(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const params[] = {"eps=0.02"};
-    hs_query *q = start(f, "sink_rate",
-                        &(hs_query_opts){.param = params, .n_param = 1, .prompt = "p1"});
+    hs_query *q = dbfix_query(f, "sink_rate",
+                              &(hs_query_opts){.param = params, .n_param = 1, .prompt = "p1"});
     columns_are(q, "position,rate");
     for (int64_t j = 0; j < 65; j++) {
         int count = 0;
         for (int l = 0; l < 2; l++)
             for (int h = 0; h < 3; h++) count += alpha(1, l, h, j, 65) > 0.02;
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         assert_int_equal(hs_query_cell(q, 0).i, j);
         assert_true(fabs(hs_query_cell(q, 1).f - count / 6.0) < 1e-12);
     }
-    assert_false(next(q));
+    assert_false(dbfix_next(q));
     hs_query_close(q);
     // Both prompts: position 64 is the second's alone; at the default threshold only key 0 sinks.
-    q = start(f, "sink_rate", NULL);
+    q = dbfix_query(f, "sink_rate", NULL);
     int rows = 0;
-    while (next(q)) {
+    while (dbfix_next(q)) {
         assert_int_equal(hs_query_cell(q, 0).i, rows);
         if (rows > 0 && rows < 60) assert_true(hs_query_cell(q, 1).f == 0);
         rows++;
@@ -134,22 +101,22 @@ static void test_sink_rate(void **state) {
     hs_query_close(q);
 }
 
-static int run_count(const fixture *f, const char *sql) {
-    hs_query *q = start(f, sql, NULL);
+static int run_count(const dbfix *f, const char *sql) {
+    hs_query *q = dbfix_query(f, sql, NULL);
     int rows = 0;
-    while (next(q)) rows++;
+    while (dbfix_next(q)) rows++;
     hs_query_close(q);
     return rows;
 }
 
-static int count_hidden(const fixture *f, const char *const *params, int n, const char *prompt,
+static int count_hidden(const dbfix *f, const char *const *params, int n, const char *prompt,
                         int64_t run) {
-    hs_query *q = start(
+    hs_query *q = dbfix_query(
         f, "hidden_sinks",
         &(hs_query_opts){.run = run, .param = params, .n_param = n, .prompt = prompt});
     columns_are(q, "layer,head,position");
     int rows = 0;
-    while (next(q)) {
+    while (dbfix_next(q)) {
         assert_true(hs_query_cell(q, 2).i >= 1);
         rows++;
     }
@@ -158,7 +125,7 @@ static int count_hidden(const fixture *f, const char *const *params, int n, cons
 }
 
 static void test_hidden_sinks(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const relative[] = {"alpha=0.5", "min_rows=9"}, *const absolute[] = {
                                                                            "rule=abs", "thr=0.05"};
     int want_relative = 0, want_absolute = 0;
@@ -175,11 +142,11 @@ static void test_hidden_sinks(void **state) {
 }
 
 static void test_massive(void **state) {
-    const fixture *f = *state;
-    hs_query *q = start(f, "massive", NULL);
+    const dbfix *f = *state;
+    hs_query *q = dbfix_query(f, "massive", NULL);
     columns_are(q, "layer,pos,channel,value,median");
     for (int l = 0; l < 2; l++) {
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         assert_int_equal(hs_query_cell(q, 0).i, l);
         float top = 0;
         for (int p = 0; p < 2; p++)
@@ -190,38 +157,38 @@ static void test_massive(void **state) {
                 }
         assert_true((float)hs_query_cell(q, 3).f == top);
     }
-    assert_false(next(q));
+    assert_false(dbfix_next(q));
     hs_query_close(q);
 }
 
 static void test_heads(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const params[] = {"metric=sink_alpha0"};
-    hs_query *q = start(f, "heads", &(hs_query_opts){.param = params, .n_param = 1});
+    hs_query *q = dbfix_query(f, "heads", &(hs_query_opts){.param = params, .n_param = 1});
     columns_are(q, "layer,head,name,value,prompts,reason");
     for (int l = 0; l < 2; l++)
         for (int h = 0; h < 3; h++) {
             double mean = 0;
             for (int p = 0; p < 2; p++) mean += alpha(p, l, h, 0, 64 + p) / 2;
-            assert_true(next(q));
+            assert_true(dbfix_next(q));
             assert_int_equal(hs_query_cell(q, 0).i, l);
             assert_int_equal(hs_query_cell(q, 1).i, h);
             assert_true(fabs(hs_query_cell(q, 3).f - mean) < 1e-6);
             assert_int_equal(hs_query_cell(q, 4).i, 2);
             assert_int_equal(hs_query_cell(q, 5).type, HS_CELL_NULL);
         }
-    assert_false(next(q));
+    assert_false(dbfix_next(q));
     hs_query_close(q);
 }
 
 static void test_attend(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const params[] = {"layer=1", "head=2", "query=30", "top=5"};
-    hs_query *q = start(f, "attend",
-                        &(hs_query_opts){.param = params, .n_param = 4, .prompt = "1"});
+    hs_query *q = dbfix_query(f, "attend",
+                              &(hs_query_opts){.param = params, .n_param = 4, .prompt = "1"});
     double last = 2;
     int rows = 0;
-    while (next(q)) {
+    while (dbfix_next(q)) {
         int64_t key = hs_query_cell(q, 0).i;
         double w = hs_query_cell(q, 3).f;
         assert_true((float)w == dbrun_weight(1, 1, 2, 30, key));
@@ -236,16 +203,16 @@ static void test_attend(void **state) {
 
 // Scores are maps of another kind: each is listed as what it is.
 static void test_kinds(void **state) {
-    const fixture *f = *state;
-    hs_query *q = start(f, "map_of", NULL);
+    const dbfix *f = *state;
+    hs_query *q = dbfix_query(f, "map_of", NULL);
     int kind[2] = {0}; // scores, pattern
-    while (next(q)) kind[!strcmp((const char *)hs_query_cell(q, 2).data, "pattern")]++;
+    while (dbfix_next(q)) kind[!strcmp((const char *)hs_query_cell(q, 2).data, "pattern")]++;
     assert_int_equal(kind[0], 2 * 6);
     assert_int_equal(kind[1], 2 * 6);
     hs_query_close(q);
-    q = start(f, "show_stored", NULL);
+    q = dbfix_query(f, "show_stored", NULL);
     int seen = 0;
-    while (next(q)) {
+    while (dbfix_next(q)) {
         const char *what = hs_query_cell(q, 0).data;
         if (strcmp(what, "maps") && strcmp(what, "attention scores")) continue;
         assert_int_equal(hs_query_cell(q, 2).i, 2 * 6);
@@ -257,7 +224,7 @@ static void test_kinds(void **state) {
     assert_int_equal(run_count(f, "SELECT * FROM v_map WHERE point = 'attn_scores'"), 2 * 6);
 }
 
-static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
+static int run(const dbfix *f, const char *sql, const hs_query_opts *o) {
     hs_query *q;
     bool row = true;
     int rc = hs_query_open(&q, f->db, sql, o);
@@ -267,7 +234,7 @@ static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
 }
 
 static void test_parameters(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const text[] = {"eps=abc"}, *const unknown[] = {"epsilon=1"},
                              *const choice[] = {"rule=other"}, *const bare[] = {"eps"},
                              *const own[] = {"x=2.5", "y=abc", "x=7"}, *const run_[] = {"run=1"};
@@ -285,9 +252,9 @@ static void test_parameters(void **state) {
     assert_int_equal(run(f, "tokens", &(hs_query_opts){.run = 5}), HS_ENOTFOUND);
     assert_int_equal(run(f, "tokens", &(hs_query_opts){.prompt = "nobody"}), HS_ENOTFOUND);
     assert_int_equal(run(f, "runs", &(hs_query_opts){.prompt = "0"}), HS_EARG); // has no effect
-    hs_query *q = start(f, "SELECT :x, typeof(:y), :run, :prompt",
-                        &(hs_query_opts){.param = own, .n_param = 3, .prompt = "p1"});
-    assert_true(next(q));
+    hs_query *q = dbfix_query(f, "SELECT :x, typeof(:y), :run, :prompt",
+                              &(hs_query_opts){.param = own, .n_param = 3, .prompt = "p1"});
+    assert_true(dbfix_next(q));
     assert_int_equal(hs_query_cell(q, 0).i, 7); // the last one counts
     assert_memory_equal(hs_query_cell(q, 1).data, "text", 4);
     assert_int_equal(hs_query_cell(q, 2).i, 1);
@@ -300,16 +267,16 @@ static void test_needs(void **state) {
     (void)state;
     static const char *const names[] = {"sink_rate", "hidden_sinks", "sink_tokens", "massive"};
     static const char *const none[] = {"alpha=60"};
-    fixture f;
+    dbfix f;
     dbrun what = {.n_prompt = 2, .n_token = 20, .maps = "all"};
     dbrun_path(f.path, sizeof f.path, "needs");
-    must(dbrun_record(f.path, &what, NULL));
+    dbfix_must(dbrun_record(f.path, &what, NULL));
     what.observe = "hidden_sinks";
-    must(dbrun_record(f.path, &what, NULL));
+    dbfix_must(dbrun_record(f.path, &what, NULL));
     what.observe = "massive";
     what.acts = "resid_post";
-    must(dbrun_record(f.path, &what, NULL));
-    must(hs_db_open(&f.db, f.path, HS_DB_READ));
+    dbfix_must(dbrun_record(f.path, &what, NULL));
+    dbfix_must(hs_db_open(&f.db, f.path, HS_DB_READ));
     for (size_t i = 0; i < 4; i++) {
         bool sinks = i < 3;
         assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
@@ -347,7 +314,7 @@ static void test_needs(void **state) {
                          "prompt_id = 3; DELETE FROM analysis_run WHERE prompt_id = 3";
     assert_int_equal(sqlite3_exec(raw, forget, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(raw);
-    must(hs_db_open(&f.db, f.path, HS_DB_READ));
+    dbfix_must(hs_db_open(&f.db, f.path, HS_DB_READ));
     assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p0"}),
                      HS_ENOTFOUND);
     assert_non_null(strstr(hs_errmsg(), "run 2, prompt p0 has"));
@@ -358,8 +325,8 @@ static void test_needs(void **state) {
     dbrun_remove(f.path);
 }
 
-// A copy of the fixture's file, changed by SQL.
-static void copy_changed(const fixture *f, char *path, size_t n, const char *change) {
+// A copy of the dbfix's file, changed by SQL.
+static void copy_changed(const dbfix *f, char *path, size_t n, const char *change) {
     sqlite3 *raw;
     char *error = NULL;
     dbrun_path(path, n, "changed");
@@ -375,7 +342,7 @@ static void copy_changed(const fixture *f, char *path, size_t n, const char *cha
 
 // Of several analysis runs of a prompt, the newest counts.
 static void test_newest(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const params[] = {"metric=entropy_nats"};
     char path[256];
     hs_db *db;
@@ -385,15 +352,15 @@ static void test_newest(void **state) {
                  "min(id) FROM analysis_run GROUP BY prompt_id); INSERT INTO head_metric SELECT "
                  "prompt_id, metric, layer, head, 1000 + prompt_id, 42, NULL FROM head_metric "
                  "WHERE metric = 'entropy_nats'");
-    must(hs_db_open(&db, path, HS_DB_READ));
-    hs_query *q = start(&(fixture){.db = db}, "heads",
-                        &(hs_query_opts){.param = params, .n_param = 1});
+    dbfix_must(hs_db_open(&db, path, HS_DB_READ));
+    hs_query *q = dbfix_query(&(dbfix){.db = db}, "heads",
+                              &(hs_query_opts){.param = params, .n_param = 1});
     for (int i = 0; i < 6; i++) {
-        assert_true(next(q));
+        assert_true(dbfix_next(q));
         assert_true(hs_query_cell(q, 3).f == 42);
         assert_int_equal(hs_query_cell(q, 4).i, 2);
     }
-    assert_false(next(q));
+    assert_false(dbfix_next(q));
     hs_query_close(q);
     hs_db_close(db);
     dbrun_remove(path);
@@ -407,5 +374,5 @@ int main(void) {
         cmocka_unit_test(test_kinds),        cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_needs),        cmocka_unit_test(test_newest),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, dbfix_tear_down);
 }

@@ -14,61 +14,28 @@
 #include <unistd.h>
 
 #include "db/query.h"
-#include "db/replay.h"
+#include "db/map.h"
 #include "model/core/hash.h"
-#include "tests/lib/dbrun.h"
-
-typedef struct fixture {
-    char path[256];
-    hs_db *db;
-} fixture;
-
-static void must(int rc) {
-    if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
-}
+#include "tests/lib/dbfix.h"
 
 static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    dbrun what = {.n_prompt = 2,
-                  .n_token = 64,
-                  .maps = "all",
-                  .acts = "resid_post,attn_scores",
-                  .observe = "sinks,hidden_sinks,massive,stripes"};
-    dbrun_path(f->path, sizeof f->path, "query-sql");
-    must(dbrun_record(f->path, &what, NULL));
-    must(hs_db_open(&f->db, f->path, HS_DB_READ));
-    *state = f;
+    static const dbrun what = {.n_prompt = 2,
+                               .n_token = 64,
+                               .maps = "all",
+                               .acts = "resid_post,attn_scores",
+                               .observe = "sinks,hidden_sinks,massive,stripes"};
+    *state = dbfix_open("query-sql", &what, 1, NULL);
     return 0;
 }
 
-static int tear_down(void **state) {
-    fixture *f = *state;
-    hs_db_close(f->db);
-    dbrun_remove(f->path);
-    free(f);
-    return 0;
-}
-
-static hs_query *start(const fixture *f, const char *what, const hs_query_opts *o) {
-    hs_query *q;
-    must(hs_query_open(&q, f->db, what, o));
-    return q;
-}
-
-static bool next(hs_query *q) {
-    bool row;
-    must(hs_query_step(q, &row));
-    return row;
-}
-
-static hs_cell one(const fixture *f, const char *sql, hs_query **q) {
-    *q = start(f, sql, NULL);
-    assert_true(next(*q));
+static hs_cell one(const dbfix *f, const char *sql, hs_query **q) {
+    *q = dbfix_query(f, sql, NULL);
+    assert_true(dbfix_next(*q));
     return hs_query_cell(*q, 0);
 }
 
 static void test_functions(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     hs_query *q;
     hs_cell c = one(f, "SELECT att_at(2, 20, 7)", &q);
     assert_true((float)c.f == dbrun_weight(0, 0, 0, 20, 7));
@@ -110,7 +77,7 @@ static void test_functions(void **state) {
     hs_query_close(q);
 }
 
-static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
+static int run(const dbfix *f, const char *sql, const hs_query_opts *o) {
     hs_query *q;
     bool row = true;
     int rc = hs_query_open(&q, f->db, sql, o);
@@ -120,7 +87,7 @@ static int run(const fixture *f, const char *sql, const hs_query_opts *o) {
 }
 
 static void test_function_errors(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     assert_int_equal(run(f, "SELECT att_row(99, 0)", NULL), HS_ENOTFOUND);
     assert_int_equal(run(f, "SELECT att_row(1, 64)", NULL), HS_ERANGE);
     assert_int_equal(run(f, "SELECT att_row(1, -1)", NULL), HS_ERANGE);
@@ -137,7 +104,7 @@ static void test_function_errors(void **state) {
 }
 
 static void test_reading_only(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const denied[] = {
         "DELETE FROM token",
         "INSERT INTO meta VALUES ('a', 'b')",
@@ -163,8 +130,8 @@ static void test_reading_only(void **state) {
     };
     hs_db *db;
     // Also where the file could be written.
-    must(hs_db_open(&db, f->path, HS_DB_WRITE));
-    fixture writable = {.db = db};
+    dbfix_must(hs_db_open(&db, f->path, HS_DB_WRITE));
+    dbfix writable = {.db = db};
     for (size_t i = 0; i < sizeof denied / sizeof *denied; i++) {
         if (run(f, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
         if (run(&writable, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
@@ -180,10 +147,10 @@ static void test_reading_only(void **state) {
 }
 
 static void test_limits(void **state) {
-    const fixture *f = *state;
-    hs_query *q = start(f, "tokens", &(hs_query_opts){.max_rows = 3});
+    const dbfix *f = *state;
+    hs_query *q = dbfix_query(f, "tokens", &(hs_query_opts){.max_rows = 3});
     int rows = 0;
-    while (next(q)) rows++;
+    while (dbfix_next(q)) rows++;
     assert_int_equal(rows, 3);
     hs_query_close(q);
     assert_int_equal(run(f,
@@ -194,9 +161,9 @@ static void test_limits(void **state) {
 }
 
 static void test_cells(void **state) {
-    const fixture *f = *state;
-    hs_query *q = start(f, "SELECT NULL, 7, 1.5, 'a', x'00ff'", NULL);
-    assert_true(next(q));
+    const dbfix *f = *state;
+    hs_query *q = dbfix_query(f, "SELECT NULL, 7, 1.5, 'a', x'00ff'", NULL);
+    assert_true(dbfix_next(q));
     assert_int_equal(hs_query_cell(q, 0).type, HS_CELL_NULL);
     assert_int_equal(hs_query_cell(q, 1).i, 7);
     assert_true(hs_query_cell(q, 1).f == 7);
@@ -209,8 +176,8 @@ static void test_cells(void **state) {
 
 // ---- hostile files -----------------------------------------------------------------------------
 
-// A copy of the fixture's file, changed by SQL.
-static void copy_changed(const fixture *f, char *path, size_t n, const char *change) {
+// A copy of the dbfix's file, changed by SQL.
+static void copy_changed(const dbfix *f, char *path, size_t n, const char *change) {
     sqlite3 *raw;
     char *error = NULL;
     dbrun_path(path, n, "bad");
@@ -224,12 +191,12 @@ static void copy_changed(const fixture *f, char *path, size_t n, const char *cha
     sqlite3_close(raw);
 }
 
-static int after(const fixture *f, const char *damage, const char *sql) {
+static int after(const dbfix *f, const char *damage, const char *sql) {
     char path[256];
     hs_db *db;
     copy_changed(f, path, sizeof path, damage);
     int rc = hs_db_open(&db, path, HS_DB_READ);
-    if (!rc) rc = run(&(fixture){.db = db}, sql, NULL);
+    if (!rc) rc = run(&(dbfix){.db = db}, sql, NULL);
     if (!rc) print_message("not noticed: %s\n", damage);
     hs_db_close(db);
     dbrun_remove(path);
@@ -238,7 +205,7 @@ static int after(const fixture *f, const char *damage, const char *sql) {
 
 // A chunk that is sound but ends before the row asked for.
 static void test_gap(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     hs_query *q;
     char sql[200];
     hs_cell c = one(f, "SELECT substr(data, 1, 40 * 41 / 2 * 4) FROM map_chunk WHERE map_id = 1",
@@ -254,21 +221,20 @@ static void test_gap(void **state) {
 
 // Sizes that the file is far too small for are not allocated.
 static void test_huge(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     char path[256];
     hs_db *db;
-    float *map;
-    int64_t n_q, n_k;
-    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 60000, n_q = 60000");
-    must(hs_db_open(&db, path, HS_DB_READ));
-    assert_int_equal(hs_db_map(db, 1, 0, 0, &map, &n_q, &n_k), HS_EFORMAT);
+    hs_map_rows *map;
+    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 200000000, n_q = 200000000");
+    dbfix_must(hs_db_open(&db, path, HS_DB_READ));
+    assert_int_equal(hs_map_rows_open(&map, db, 1, 0, 0), HS_EFORMAT);
     assert_non_null(strstr(hs_errmsg(), "so small a file"));
     hs_db_close(db);
     dbrun_remove(path);
 }
 
 static void test_damage(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const char *const row = "SELECT att_row(1, 40)";
     static const char *const damages[] = {
         "UPDATE map_chunk SET data = zeroblob(length(data))",
@@ -300,7 +266,7 @@ static void test_damage(void **state) {
 
 // Every reader of series and of two maps meets damage with the same words.
 static void test_damaged_parts(void **state) {
-    const fixture *f = *state;
+    const dbfix *f = *state;
     static const struct {
         const char *damage, *sql;
     } cases[] = {
@@ -328,5 +294,5 @@ int main(void) {
         cmocka_unit_test(test_damaged_parts), cmocka_unit_test(test_gap),
         cmocka_unit_test(test_huge),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, dbfix_tear_down);
 }

@@ -18,7 +18,7 @@
 
 #include "db/reader_internal.h"
 #include "db/replay.h"
-#include "tests/lib/dbrun.h"
+#include "tests/lib/dbfix.h"
 
 static const dbrun everything = {
     .n_prompt = 3,
@@ -130,13 +130,12 @@ static void test_values(void **state) {
     must(dbrun_record(path, &what, NULL));
     must(hs_db_open(&db, path, HS_DB_READ));
     for (int h = 0; h < 3; h++) {
-        float *map;
-        int64_t n_q, n_k;
-        must(hs_db_map(db, 2, 1, h, &map, &n_q, &n_k));
-        assert_int_equal(n_q, 46);
-        for (int64_t i = 0; i < n_q; i++)
-            for (int64_t j = 0; j < n_k; j++)
-                assert_true(map[i * n_k + j] == dbrun_weight(1, 1, h, i, j));
+        int64_t n;
+        float *map = dbfix_map(db, 2, 1, h, &n);
+        assert_int_equal(n, 46);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < n; j++)
+                assert_true(map[i * n + j] == dbrun_weight(1, 1, h, i, j));
         free(map);
     }
     hs_db_close(db);
@@ -287,17 +286,16 @@ static void test_formats(void **state) {
     for (size_t k = 0; k < 2; k++) {
         char path[256];
         hs_db *db;
-        float *map;
-        int64_t n_q, n_k;
+        int64_t n;
         dbrun what = {
             .n_prompt = 1, .n_token = 300, .maps = "L1H2", .acts = "z", .store = formats[k].store};
         dbrun_path(path, sizeof path, "formats");
         must(dbrun_record(path, &what, NULL));
         must(hs_db_open(&db, path, HS_DB_READ));
-        must(hs_db_map(db, 1, 1, 2, &map, &n_q, &n_k));
-        for (int64_t i = 0; i < n_q; i++)
-            for (int64_t j = 0; j < n_k; j++)
-                assert_true(fabs((double)map[i * n_k + j] - (double)dbrun_weight(0, 1, 2, i, j)) <=
+        float *map = dbfix_map(db, 1, 1, 2, &n);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < n; j++)
+                assert_true(fabs((double)map[i * n + j] - (double)dbrun_weight(0, 1, 2, i, j)) <=
                             formats[k].tolerance);
         free(map);
         hs_db_close(db);
