@@ -225,7 +225,7 @@ static void test_huge(void **state) {
     char path[256];
     hs_db *db;
     hs_map_rows *map;
-    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 200000000, n_q = 200000000");
+    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 67000000, n_q = 67000000");
     dbfix_must(hs_db_open(&db, path, HS_DB_READ));
     assert_int_equal(hs_map_rows_open(&map, db, 1, 0, 0), HS_EFORMAT);
     assert_non_null(strstr(hs_errmsg(), "so small a file"));
