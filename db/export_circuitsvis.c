@@ -63,11 +63,7 @@ static int put_prompt(void *ctx, const hs_export_prompt *p) {
 
 static int write_circuitsvis(hs_export *e) {
     job j = {.e = e};
-    int rc = hs_text_open(&j.out, e->path);
-    if (!rc) rc = hs_export_prompts(e, put_prompt, &j);
-    if (!rc) rc = hs_text_commit(&j.out);
-    hs_text_close(&j.out);
-    return rc;
+    return hs_text_of_prompts(e, &j.out, put_prompt, &j);
 }
 
 const hs_export_format hs_export_circuitsvis = {

@@ -146,11 +146,7 @@ static int put_prompt(void *ctx, const hs_export_prompt *p) {
 
 static int write_csv(hs_export *e) {
     job j = {.e = e};
-    int rc = hs_text_open(&j.out, e->path);
-    if (!rc) rc = hs_export_prompts(e, put_prompt, &j);
-    if (!rc && !e->n_row) rc = hs_export_nothing(e);
-    if (!rc) rc = hs_text_commit(&j.out);
-    hs_text_close(&j.out);
+    int rc = hs_text_of_prompts(e, &j.out, put_prompt, &j);
     hs_buf_free(&j.keys);
     return rc;
 }

@@ -50,6 +50,11 @@ int hs_text_flush(hs_text *) HS_MUST_USE;  // sends what has gathered, once it i
 int hs_text_commit(hs_text *) HS_MUST_USE; // to be followed by hs_text_close all the same
 void hs_text_close(hs_text *);             // in any state, zero included
 
+// A whole file of what fn writes to `out` for each prompt: opened, committed, closed. HS_ENOTFOUND
+// when nothing was counted in n_row.
+int hs_text_of_prompts(hs_export *, hs_text *out, int (*fn)(void *ctx, const hs_export_prompt *),
+                       void *ctx) HS_MUST_USE;
+
 // A number as CSV or JSON has it; NaN (and in JSON the infinities) as nothing or null.
 void hs_text_f32(hs_buf *out, float v, const char *null);
 

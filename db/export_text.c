@@ -41,6 +41,16 @@ void hs_text_close(hs_text *t) {
     hs_buf_free(&t->text);
 }
 
+int hs_text_of_prompts(hs_export *e, hs_text *out, int (*fn)(void *ctx, const hs_export_prompt *),
+                       void *ctx) {
+    int rc = hs_text_open(out, e->path);
+    if (!rc) rc = hs_export_prompts(e, fn, ctx);
+    if (!rc && !e->n_row) rc = hs_export_nothing(e);
+    if (!rc) rc = hs_text_commit(out);
+    hs_text_close(out);
+    return rc;
+}
+
 // ---- cells --------------------------------------------------------------------------------------
 
 // Eight digits mostly do, and show short decimals as they are; nine always do.
