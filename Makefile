@@ -35,7 +35,8 @@ say = $(if $(V),,@echo "  $(1) $(patsubst $(BUILD)/%,%,$(2))";)
 ROOMS    := model/core model model/arch model/cpu model/ref hooks analyses analyses/observers \
             analyses/experiments analyses/datasets db viz
 LIB_SRC  := $(filter-out model/cpu/kern.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
-CLI_SRC  := $(wildcard cli/*.c)
+CLI_ROOMS := cli cli/bench cli/figures cli/help cli/verify
+CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/laws/test_*.c tests/golden/test_*.c)
 TLIB_SRC := $(wildcard tests/lib/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
@@ -98,7 +99,7 @@ LIST_observers     := $(call names,analyses/observers,)
 LIST_experiments   := $(call names,analyses/experiments,)
 LIST_datasets      := $(call names,analyses/datasets,)
 LIST_commands      := $(call names,cli,cmd_)
-LIST_figures       := $(call names,cli,figure_)
+LIST_figures       := $(call names,cli/figures,figure_)
 GENERATED := $(REGISTRIES:%=$(GEN)/%.inc) $(GEN)/queries.inc $(GEN)/completion.inc $(GEN)/version.h
 
 # Rewritten only when the list of files changed, so that an unchanged list rebuilds nothing.
@@ -109,7 +110,7 @@ $(REGISTRIES:%=$(GEN)/%.inc): $(GEN)/%.inc: FORCE
 # Texts as C strings: HS_QUERY(name, "text") a named query, HS_SCRIPT(shell, "text") a completion
 # script.
 QUERIES := $(sort $(wildcard db/queries/*.sql))
-SCRIPTS := $(foreach s,bash zsh fish,cli/completion.$(s))
+SCRIPTS := $(foreach s,bash zsh fish,cli/help/completion.$(s))
 $(GEN)/queries.inc: MACRO := HS_QUERY
 $(GEN)/queries.inc: TEXTS := $(QUERIES)
 $(GEN)/queries.inc: $(QUERIES)
@@ -207,7 +208,7 @@ tour: $(BIN) $(MODEL)
 
 # ---- checks -------------------------------------------------------------------------------------
 
-ALL_SRC = $(wildcard $(ROOMS:%=%/*.[ch]) cli/*.[ch] tests/*/*.[ch])
+ALL_SRC = $(wildcard $(ROOMS:%=%/*.[ch]) $(CLI_ROOMS:%=%/*.[ch]) tests/*/*.[ch])
 
 # Lint, include arrows, format, headers that compile alone with both compilers.
 check: $(GENERATED) $(BUILD)/.have-libs
@@ -293,9 +294,9 @@ install: $(BIN) man
 	  $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/headscope
 	@for s in 1 5 7; do install -m 644 $(MAN)/*.$$s $(SHARE)/man/man$$s || exit 1; done
-	install -m 644 cli/completion.bash $(BASH_COMPLETION)
-	install -m 644 cli/completion.zsh $(ZSH_COMPLETION)
-	install -m 644 cli/completion.fish $(FISH_COMPLETION)
+	install -m 644 cli/help/completion.bash $(BASH_COMPLETION)
+	install -m 644 cli/help/completion.zsh $(ZSH_COMPLETION)
+	install -m 644 cli/help/completion.fish $(FISH_COMPLETION)
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/headscope $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 	rm -f $(foreach s,1 5 7,$(SHARE)/man/man$(s)/headscope.$(s) $(SHARE)/man/man$(s)/headscope-*.$(s))

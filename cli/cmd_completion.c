@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "cli/complete.h"
+#include "cli/help/complete.h"
 
 static const struct {
     const char *shell, *text;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/apart.h"
-#include "cli/figure.h"
+#include "cli/figures/figure.h"
 #include "viz/fonts.h"
 
 struct options {

@@ -5,8 +5,8 @@
 
 #include "analyses/observer.h"
 #include "analyses/prompt.h"
-#include "cli/explain.h"
-#include "cli/figure.h"
+#include "cli/help/explain.h"
+#include "cli/figures/figure.h"
 
 struct options {
     hs_out_options out;

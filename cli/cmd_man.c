@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli/man.h"
+#include "cli/help/man.h"
 #include "cli/out.h"
 #include "model/core/outfile.h"
 

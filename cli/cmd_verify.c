@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/out.h"
-#include "cli/verify.h"
+#include "cli/verify/verify.h"
 
 struct options {
     hs_model_options model;

@@ -1,7 +1,7 @@
 // headscope-db(5): the database to the byte, from the schema's own tables.
 #include "cli/cli.h"
-#include "cli/explain.h"
-#include "cli/topics.h"
+#include "cli/help/explain.h"
+#include "cli/help/topics.h"
 #include "db/doc.h"
 
 static const char blobs[] =

@@ -1,7 +1,7 @@
 // Fuzz target: words of a command line, the first byte of the input the command and a line of the
 // rest each word. All are read by the option tables; those of commands that only read, and end
 // soon, are run as well, on a small run.
-// covers: cli/opt.c cli/main.c cli/cmd_list.c cli/cmd_help.c cli/help.c cli/out.c cli/reader.c
+// covers: cli/opt.c cli/main.c cli/cmd_list.c cli/cmd_help.c cli/help/help.c cli/out.c cli/reader.c
 #include <stdio.h>
 
 #include "cli/cli.h"

@@ -1,8 +1,8 @@
 // Fuzz target: completion, a line of the input each word of the command line; names of prompts, a
 // label and tokens come from a damaged database (the first line says how). Every answer has one of
 // the three first lines, and only words that go on from the last one and that no shell evaluates.
-// covers: cli/complete.c cli/words.c
-#include "cli/complete.h"
+// covers: cli/help/complete.c cli/help/words.c
+#include "cli/help/complete.h"
 #include "tests/fuzz/damage.h"
 
 enum { MAX_WORDS = 24 };

@@ -1,7 +1,7 @@
 // Fuzz target: the file of `verify --golden`: a safetensors header up to the first '|', then the
 // tensors, against a model of tests/golden. Runs in the repository's root.
-// covers: cli/golden.c cli/capture.c
-#include "cli/verify.h"
+// covers: cli/verify/golden.c cli/capture.c
+#include "cli/verify/verify.h"
 #include "tests/fuzz/open.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

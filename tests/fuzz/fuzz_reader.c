@@ -2,8 +2,8 @@
 // command line, the rest is the damage.
 // covers: cli/reader.c cli/cmd_runs.c cli/cmd_show.c cli/cmd_heads.c cli/cmd_attend.c
 // covers: cli/cmd_query.c cli/cmd_heatmap.c cli/cmd_export.c cli/cmd_observe.c cli/metric.c
-// covers: cli/figure.c cli/figure_all.c cli/figure_bar.c cli/figure_grid.c cli/figure_layer.c
-// covers: cli/figure_map.c cli/figure_over_layers.c cli/figure_over_positions.c cli/figure_strip.c
+// covers: cli/figures/figure.c cli/figures/figure_all.c cli/figures/figure_bar.c cli/figures/figure_grid.c cli/figures/figure_layer.c
+// covers: cli/figures/figure_map.c cli/figure_over_layers.c cli/figure_over_positions.c cli/figures/figure_strip.c
 // covers: db/query.c db/export.c db/export_maps.c db/export_csv.c db/export_json.c
 // covers: db/export_arrays.c db/export_bertviz.c db/export_circuitsvis.c db/observe.c
 // covers: db/replay.c db/reader.c

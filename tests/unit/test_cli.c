@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/complete.h"
-#include "cli/doc.h"
-#include "cli/explain.h"
-#include "cli/man.h"
-#include "cli/figure.h"
-#include "cli/topics.h"
+#include "cli/help/complete.h"
+#include "cli/help/doc.h"
+#include "cli/help/explain.h"
+#include "cli/help/man.h"
+#include "cli/figures/figure.h"
+#include "cli/help/topics.h"
 #include "db/doc.h"
 
 // ---- tables ---------------------------------------------------------------------------------
