@@ -57,6 +57,8 @@ hs_v hs_v_text(const char *s); // NULL is NULL
 hs_v hs_v_textn(const char *s, size_t n);
 int hs_sql_bind(hs_db *, sqlite3_stmt *, const hs_v *v, int n) HS_MUST_USE;
 
+// Runs one statement without results, with values bound.
+int hs_sql_put(hs_db *, const char *sql, const hs_v *v, int n) HS_MUST_USE;
 // One number from a query with values bound; *out is left alone when there is no row, and *found
 // (NULL allowed) tells.
 int hs_sql_int(hs_db *, const char *sql, const hs_v *v, int n, int64_t *out,

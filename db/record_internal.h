@@ -1,5 +1,5 @@
-// The recorder's parts: record.c opens runs and prompts, stream.c takes what hooks deliver, emit.c
-// what observers found.
+// The recorder's parts: record.c opens and closes runs and prompts, record_run.c writes what a run
+// is, stream.c takes what hooks deliver, emit.c what observers found.
 #ifndef HS_DB_RECORD_INTERNAL_H
 #define HS_DB_RECORD_INTERNAL_H
 
@@ -18,6 +18,14 @@ typedef struct hs_model_facts {
 } hs_model_facts;
 int hs_rec_start(hs_rec **out, hs_db *db, const hs_model_facts *facts, const hs_run_info *info,
                  bool resume, int64_t *done, bool *complete) HS_MUST_USE;
+
+// ---- record_run.c -----------------------------------------------------------------------------
+
+// A run with its model and edits, committed; *run is its id.
+int hs_run_new(hs_db *, const hs_model_facts *, const hs_run_info *, int64_t *run) HS_MUST_USE;
+// The newest run with the same options, and what it holds; *run 0 when there is none.
+int hs_run_find(hs_db *, const hs_run_info *, int64_t *run, int64_t *done,
+                bool *complete) HS_MUST_USE;
 // Short names joined by commas, and back; names of other builds are left out.
 int hs_points_text(hs_buf *out, uint64_t points) HS_MUST_USE;
 uint64_t hs_points_of_text(const char *text);

@@ -98,6 +98,16 @@ int hs_sql_bind(hs_db *db, sqlite3_stmt *s, const hs_v *v, int n) {
     return HS_OK;
 }
 
+int hs_sql_put(hs_db *db, const char *sql, const hs_v *v, int n) {
+    sqlite3_stmt *s = NULL;
+    bool row;
+    int rc = hs_sql_prepare(db, &s, sql);
+    if (!rc) rc = hs_sql_bind(db, s, v, n);
+    if (!rc) rc = hs_sql_step(db, s, &row);
+    sqlite3_finalize(s);
+    return rc;
+}
+
 int hs_sql_int(hs_db *db, const char *sql, const hs_v *v, int n, int64_t *out, bool *found) {
     sqlite3_stmt *s = NULL;
     bool row = false;
