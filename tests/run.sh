@@ -10,6 +10,7 @@ build=${1:?usage: run.sh BUILD}
 cd "$(dirname "$0")/.." || exit 1
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 export LSAN_OPTIONS="suppressions=$PWD/tests/lib/lsan.supp:print_suppressions=0"
+export TSAN_OPTIONS="suppressions=$PWD/tests/lib/tsan.supp:print_suppressions=0"
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 trap 'exit 130' INT TERM

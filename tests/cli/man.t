@@ -80,7 +80,7 @@ import sqlite3, sys
 print(sqlite3.connect(sys.argv[1]).execute("PRAGMA application_id").fetchone()[0])' "$tmp/run.db")" "$tmp/db.5"; }
 t "its application id" numbers
 
-if command -v groff >/dev/null; then
+if command -v groff >/dev/null && command -v col >/dev/null; then
     groff_clean() {
         for p in "$pages"/*; do
             groff -man -Tutf8 -ww "$p" >"$out" 2>"$err"
@@ -94,7 +94,7 @@ if command -v groff >/dev/null; then
     }
     t "what is read is what was written" read_back
 else
-    skip "groff has no complaint" "there is no groff here"
+    skip "groff has no complaint" "there is no groff, or no col, here"
 fi
 if command -v mandoc >/dev/null; then
     mandoc_clean() { for p in "$pages"/*; do mandoc -T lint -W warning "$p"; done >"$out" 2>&1; ! grep -v 'missing date' "$out" >"$err"; }
