@@ -81,10 +81,11 @@ static int result_of(const struct result *r, struct child *c, const char *file) 
     if (sig == SIGINT || sig == SIGTERM)
         return hs_fail(HS_ESTOP, "interrupted: nothing was written");
     if (!sig) fwrite(c->said, 1, c->n, stderr); // somebody called exit() and will have said why
-    return hs_fail(HS_ENOMEM,
-                   "drawing ended early (signal %d): most likely memory is out: free some, or draw "
-                   "less or at lower --dpi",
-                   sig);
+    return hs_fail(
+        HS_ENOMEM,
+        "drawing ended early (signal %d): memory ran out, or it is a fault of ours: free "
+        "some, or draw less or at lower --dpi; report it when there is plenty",
+        sig);
 }
 
 int hs_apart(int (*work)(const hs_call *, const void *), const hs_call *call, const void *options,
