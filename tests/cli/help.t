@@ -78,12 +78,16 @@ sys.stdout.write(data.decode().replace("\r\n", "\n"))
 END
     [ -s "$out" ] && awk '{ if (length($0) > n) n = length($0) } END { print n }' "$out" >"$tmp/widest"
 }
-narrow() { at_width 60 && [ "$(cat "$tmp/widest")" -le 66 ] && [ "$(grep -cE '.{61}' "$out")" -le 3 ] && tr -s ' \n' ' ' <"$out" >"$tmp/narrow"; }
-t "a narrow terminal" narrow
-wide() { at_width 200 && [ "$(cat "$tmp/widest")" -le 100 ] && [ "$(cat "$tmp/widest")" -gt 80 ]; }
-t "a wide one is not filled" wide
-piped() { exits 0 help topic hooks && ! grep -qE '.{81}' "$out" && tr -s ' \n' ' ' <"$out" | cmp -s - "$tmp/narrow"; }
-t "80 columns in a pipe, and the same words" piped
+if has_pty; then
+    narrow() { at_width 60 && [ "$(cat "$tmp/widest")" -le 66 ] && [ "$(grep -cE '.{61}' "$out")" -le 3 ] && tr -s ' \n' ' ' <"$out" >"$tmp/narrow"; }
+    t "a narrow terminal" narrow
+    wide() { at_width 200 && [ "$(cat "$tmp/widest")" -le 100 ] && [ "$(cat "$tmp/widest")" -gt 80 ]; }
+    t "a wide one is not filled" wide
+    piped() { exits 0 help topic hooks && ! grep -qE '.{81}' "$out" && tr -s ' \n' ' ' <"$out" | cmp -s - "$tmp/narrow"; }
+    t "80 columns in a pipe, and the same words" piped
+else
+    skip "the width of a terminal" "no terminal can be made here"
+fi
 
 esc=$(printf '\033')
 colored() { grep -q "$esc" "$out"; }

@@ -38,8 +38,8 @@ t() {
         echo "not ok $count - $name"
         echo "#   $*" | tr '\n' ' '
         echo
-        head -c 2000 "$out" | sed 's/^/#   out: /'
-        head -c 2000 "$err" | sed 's/^/#   err: /'
+        { head -c 2000 "$out"; echo; } | sed 's/^/#   out: /'
+        { head -c 2000 "$err"; echo; } | sed 's/^/#   err: /'
     fi
 }
 
@@ -47,6 +47,9 @@ skip() {
     count=$((count + 1))
     echo "ok $count - $1 # SKIP $2"
 }
+
+# Whether this machine can make a terminal: some chroots and containers lack /dev/pts.
+has_pty() { python3 -c 'import pty; pty.openpty()' 2>/dev/null; }
 
 exits() {
     want=$1

@@ -2,6 +2,11 @@
 # and deaf to what a stranger's database would tell a terminal. A pty stands for the terminal.
 . tests/cli/lib.sh
 
+if ! has_pty; then
+    skip "tables on a terminal" "no terminal can be made here"
+    finish
+    exit 0
+fi
 m=$DATA/llama_gqa.gguf
 db=$tmp/t.db
 export HEADSCOPE_DB=$db
