@@ -47,7 +47,7 @@ t "the laws hold" laws
 
 memory() { # megabytes of a recording of 512 tokens, weights and all
     "$HEADSCOPE" dataset repeat:k=128,r=4,n=1 -m "$REAL" -o "$tmp/p.jsonl" &&
-        python3 - "$HEADSCOPE" record "$REAL" -f "$tmp/p.jsonl" -q -o "$tmp/mem.db" >"$out" 2>"$err" <<'END'
+        python3 - "$HEADSCOPE" record "$REAL" -f "$tmp/p.jsonl" --threads 2 -q -o "$tmp/mem.db" >"$out" 2>"$err" <<'END'
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
