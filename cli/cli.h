@@ -148,6 +148,8 @@ void hs_bar_clear(hs_bar *bar); // wipes the line
 void hs_bar_close(hs_bar *bar);
 bool hs_interrupted(void);
 double hs_now(void); // seconds of a monotonic clock
+// Columns of the terminal that a descriptor is; 0 when it is none, or does not say.
+int hs_terminal_width(int fd);
 // A line on stderr for people, not with -q.
 void hs_note(const hs_call *call, const char *fmt, ...) HS_PRINTF(2, 3);
 

@@ -6,7 +6,6 @@
 // steers the terminal.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/out_internal.h"
@@ -157,12 +156,11 @@ static void fit(shown *show, int n, int width) {
 
 // Columns of the terminal that stdout is: $COLUMNS, else what it says itself; 0 for anything else.
 static int terminal_width(void) {
-    struct winsize w;
     int64_t n;
     const char *columns = getenv("COLUMNS");
     if (!isatty(STDOUT_FILENO)) return 0;
     if (columns && hs_parse_int("COLUMNS", columns, 1, INT16_MAX, &n) == HS_OK) return (int)n;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+    return hs_terminal_width(STDOUT_FILENO);
 }
 
 int hs_out_people(const hs_table *t, bool color, hs_buf *out) {

@@ -30,9 +30,14 @@ double hs_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int columns(void) {
+int hs_terminal_width(int fd) {
     struct winsize w;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+    return ioctl(fd, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+}
+
+static int columns(void) {
+    const int width = hs_terminal_width(STDERR_FILENO);
+    return width ? width : 80;
 }
 
 static void wipe(hs_bar *bar) {

@@ -7,18 +7,16 @@
 
 #include <ctype.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
+#include "cli/cli.h"
 #include "gen/version.h"
 #include "model/core/utf8.h"
 
 enum { PIPED_WIDTH = 80, LEAST_WIDTH = 40, MOST_WIDTH = 100, CODE_INDENT = 2 };
 
 hs_doc hs_doc_text(FILE *to) {
-    struct winsize w;
-    int width = PIPED_WIDTH;
-    if (isatty(fileno(to)) && ioctl(fileno(to), TIOCGWINSZ, &w) == 0 && w.ws_col) width = w.ws_col;
+    int width = hs_terminal_width(fileno(to));
+    if (!width) width = PIPED_WIDTH;
     if (width < LEAST_WIDTH) width = LEAST_WIDTH;
     return (hs_doc){.to = to, .width = width < MOST_WIDTH ? width : MOST_WIDTH};
 }
