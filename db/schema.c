@@ -365,28 +365,18 @@ bool hs_column_doc_at(int i, int k, hs_column_doc *out) {
     return true;
 }
 
-// Runs one statement with text values.
-static int put(hs_db *db, const char *sql, const hs_v *v, int n) {
-    sqlite3_stmt *s = NULL;
-    bool row;
-    int rc = hs_sql_prepare(db, &s, sql);
-    if (!rc) rc = hs_sql_bind(db, s, v, n);
-    if (!rc) rc = hs_sql_step(db, s, &row);
-    sqlite3_finalize(s);
-    return rc;
-}
-
 static int put_docs(hs_db *db) {
-    int rc = put(db,
-                 "INSERT INTO meta VALUES ('about', 'attention of a transformer, recorded by "
-                 "headscope; the meaning of every column is in column_doc, of every metric "
-                 "in metric; start with the views v_*')",
-                 NULL, 0);
+    int rc = hs_sql_put(
+        db,
+        "INSERT INTO meta VALUES ('about', 'attention of a transformer, recorded by "
+        "headscope; the meaning of every column is in column_doc, of every metric "
+        "in metric; start with the views v_*')",
+        NULL, 0);
     for (int t = 0; t < N_TABLE && !rc; t++)
         for (const column *c = tables[t].columns; c->name && !rc; c++) {
             hs_v v[] = {hs_v_text(tables[t].name), hs_v_text(c->name), hs_v_text(c->unit),
                         hs_v_text(c->about)};
-            rc = put(db, HS_SQL_COLUMN_DOC, v, 4);
+            rc = hs_sql_put(db, HS_SQL_COLUMN_DOC, v, 4);
         }
     for (int i = 0; i < HS_N_STAT && !rc; i++) {
         hs_v v[] = {hs_v_text(hs_stat_infos[i].name),
@@ -395,7 +385,7 @@ static int put_docs(hs_db *db) {
                     hs_v_text(hs_stat_infos[i].unit),
                     hs_v_text(hs_stat_infos[i].about),
                     hs_v_int(0)};
-        rc = put(db, HS_SQL_METRIC, v, 6);
+        rc = hs_sql_put(db, HS_SQL_METRIC, v, 6);
     }
     return rc;
 }
