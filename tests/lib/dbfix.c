@@ -42,6 +42,14 @@ int dbfix_tear_down(void **state) {
     return 0;
 }
 
+void dbfix_copy(const dbfix *f, char *path, size_t n, const char *sql) {
+    dbrun_path(path, n, "copy");
+    char *copy = sqlite3_mprintf("VACUUM INTO %Q", path);
+    dbfix_change(f->path, copy);
+    sqlite3_free(copy);
+    dbfix_change(path, sql);
+}
+
 hs_query *dbfix_query(const dbfix *f, const char *what, const hs_query_opts *o) {
     hs_query *q;
     dbfix_must(hs_query_open(&q, f->db, what, o));
@@ -52,6 +60,15 @@ bool dbfix_next(hs_query *q) {
     bool row;
     dbfix_must(hs_query_step(q, &row));
     return row;
+}
+
+int dbfix_run(const dbfix *f, const char *what, const hs_query_opts *o) {
+    hs_query *q;
+    bool row = true;
+    int rc = hs_query_open(&q, f->db, what, o);
+    while (!rc && row) rc = hs_query_step(q, &row);
+    hs_query_close(q);
+    return rc;
 }
 
 float *dbfix_map(hs_db *db, int64_t prompt, int layer, int head, int64_t *n) {

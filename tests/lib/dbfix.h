@@ -17,8 +17,12 @@ void dbfix_change(const char *path, const char *sql); // with no check of ours i
 dbfix *dbfix_open(const char *name, const dbrun *what, int runs, const char *sql);
 int dbfix_tear_down(void **state); // of a dbfix
 
+// A copy of its file, changed by SQL; path (n bytes) is for dbrun_remove.
+void dbfix_copy(const dbfix *, char *path, size_t n, const char *sql);
+
 hs_query *dbfix_query(const dbfix *, const char *what, const hs_query_opts *);
 bool dbfix_next(hs_query *);
+int dbfix_run(const dbfix *, const char *what, const hs_query_opts *); // to its end
 
 // A whole stored map [*n][*n], 0 where a query does not see the key; free() it.
 float *dbfix_map(hs_db *, int64_t prompt, int layer, int head, int64_t *n);

@@ -224,34 +224,29 @@ static void test_kinds(void **state) {
     assert_int_equal(run_count(f, "SELECT * FROM v_map WHERE point = 'attn_scores'"), 2 * 6);
 }
 
-static int run(const dbfix *f, const char *sql, const hs_query_opts *o) {
-    hs_query *q;
-    bool row = true;
-    int rc = hs_query_open(&q, f->db, sql, o);
-    while (!rc && row) rc = hs_query_step(q, &row);
-    hs_query_close(q);
-    return rc;
-}
-
 static void test_parameters(void **state) {
     const dbfix *f = *state;
     static const char *const text[] = {"eps=abc"}, *const unknown[] = {"epsilon=1"},
                              *const choice[] = {"rule=other"}, *const bare[] = {"eps"},
                              *const own[] = {"x=2.5", "y=abc", "x=7"}, *const run_[] = {"run=1"};
-    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = text, .n_param = 1}), HS_EARG);
-    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = unknown, .n_param = 1}),
+    assert_int_equal(dbfix_run(f, "sink_rate", &(hs_query_opts){.param = text, .n_param = 1}),
+                     HS_EARG);
+    assert_int_equal(dbfix_run(f, "sink_rate", &(hs_query_opts){.param = unknown, .n_param = 1}),
                      HS_EARG);
     assert_non_null(strstr(hs_errmsg(), "eps"));
-    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = bare, .n_param = 1}), HS_EARG);
-    assert_int_equal(run(f, "sink_rate", &(hs_query_opts){.param = run_, .n_param = 1}), HS_EARG);
-    assert_int_equal(run(f, "hidden_sinks", &(hs_query_opts){.param = choice, .n_param = 1}),
+    assert_int_equal(dbfix_run(f, "sink_rate", &(hs_query_opts){.param = bare, .n_param = 1}),
                      HS_EARG);
-    assert_int_equal(run(f, "no_such_query", NULL), HS_ENOTFOUND);
+    assert_int_equal(dbfix_run(f, "sink_rate", &(hs_query_opts){.param = run_, .n_param = 1}),
+                     HS_EARG);
+    assert_int_equal(dbfix_run(f, "hidden_sinks", &(hs_query_opts){.param = choice, .n_param = 1}),
+                     HS_EARG);
+    assert_int_equal(dbfix_run(f, "no_such_query", NULL), HS_ENOTFOUND);
     assert_non_null(strstr(hs_errmsg(), "sink_rate"));
-    assert_int_equal(run(f, "SELECT :x", NULL), HS_EARG); // missing
-    assert_int_equal(run(f, "tokens", &(hs_query_opts){.run = 5}), HS_ENOTFOUND);
-    assert_int_equal(run(f, "tokens", &(hs_query_opts){.prompt = "nobody"}), HS_ENOTFOUND);
-    assert_int_equal(run(f, "runs", &(hs_query_opts){.prompt = "0"}), HS_EARG); // has no effect
+    assert_int_equal(dbfix_run(f, "SELECT :x", NULL), HS_EARG); // missing
+    assert_int_equal(dbfix_run(f, "tokens", &(hs_query_opts){.run = 5}), HS_ENOTFOUND);
+    assert_int_equal(dbfix_run(f, "tokens", &(hs_query_opts){.prompt = "nobody"}), HS_ENOTFOUND);
+    assert_int_equal(dbfix_run(f, "runs", &(hs_query_opts){.prompt = "0"}),
+                     HS_EARG); // has no effect
     hs_query *q = dbfix_query(f, "SELECT :x, typeof(:y), :run, :prompt",
                               &(hs_query_opts){.param = own, .n_param = 3, .prompt = "p1"});
     assert_true(dbfix_next(q));
@@ -279,30 +274,30 @@ static void test_needs(void **state) {
     dbfix_must(hs_db_open(&f.db, f.path, HS_DB_READ));
     for (size_t i = 0; i < 4; i++) {
         bool sinks = i < 3;
-        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
+        assert_int_equal(dbfix_run(&f, names[i], &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
         assert_non_null(strstr(hs_errmsg(), sinks ? "run 1 has no results of sinks or hidden_sinks:"
                                                   : "run 1 has no results of massive:"));
         assert_non_null(strstr(hs_errmsg(), sinks ? "--observe sinks," : "--observe massive,"));
-        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 2}),
+        assert_int_equal(dbfix_run(&f, names[i], &(hs_query_opts){.run = 2}),
                          sinks ? HS_OK : HS_ENOTFOUND);
-        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 3}),
+        assert_int_equal(dbfix_run(&f, names[i], &(hs_query_opts){.run = 3}),
                          sinks ? HS_ENOTFOUND : HS_OK);
-        assert_int_equal(run(&f, names[i], &(hs_query_opts){.run = 4}), HS_ENOTFOUND);
+        assert_int_equal(dbfix_run(&f, names[i], &(hs_query_opts){.run = 4}), HS_ENOTFOUND);
     }
     assert_int_equal(count_hidden(&f, none, 1, NULL, 2), 0);
     for (int i = 0; i < 2; i++) {
         static const char *const metric[] = {"metric=massive", "metric=sink_alpha0"};
         const char *name = i ? "heads" : "top_heads";
         hs_query_opts o = {.run = 1, .param = metric, .n_param = 2};
-        assert_int_equal(run(&f, name, &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
-        assert_int_equal(run(&f, name, &o), HS_ENOTFOUND);
+        assert_int_equal(dbfix_run(&f, name, &(hs_query_opts){.run = 1}), HS_ENOTFOUND);
+        assert_int_equal(dbfix_run(&f, name, &o), HS_ENOTFOUND);
         assert_non_null(
             strstr(hs_errmsg(), "run 1 has no sink_alpha0: record it with --observe rows,"));
         o.run = 2; // the last one that is given counts, and the first is nothing
-        assert_int_equal(run(&f, name, &(hs_query_opts){.run = 2}), HS_OK);
-        assert_int_equal(run(&f, name, &o), HS_OK);
+        assert_int_equal(dbfix_run(&f, name, &(hs_query_opts){.run = 2}), HS_OK);
+        assert_int_equal(dbfix_run(&f, name, &o), HS_OK);
         o.n_param = 1;
-        assert_int_equal(run(&f, name, &o), HS_ENOTFOUND);
+        assert_int_equal(dbfix_run(&f, name, &o), HS_ENOTFOUND);
         assert_non_null(strstr(hs_errmsg(), "run 2 has no metric 'massive': it has "));
         assert_non_null(strstr(hs_errmsg(), ", sink_alpha0, "));
     }
@@ -315,29 +310,15 @@ static void test_needs(void **state) {
     assert_int_equal(sqlite3_exec(raw, forget, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(raw);
     dbfix_must(hs_db_open(&f.db, f.path, HS_DB_READ));
-    assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p0"}),
+    assert_int_equal(dbfix_run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p0"}),
                      HS_ENOTFOUND);
     assert_non_null(strstr(hs_errmsg(), "run 2, prompt p0 has"));
-    assert_int_equal(run(&f, "heads", &(hs_query_opts){.run = 2, .prompt = "p0"}), HS_ENOTFOUND);
-    assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p1"}), HS_OK);
-    assert_int_equal(run(&f, "sink_rate", &(hs_query_opts){.run = 2}), HS_OK);
+    assert_int_equal(dbfix_run(&f, "heads", &(hs_query_opts){.run = 2, .prompt = "p0"}),
+                     HS_ENOTFOUND);
+    assert_int_equal(dbfix_run(&f, "sink_rate", &(hs_query_opts){.run = 2, .prompt = "p1"}), HS_OK);
+    assert_int_equal(dbfix_run(&f, "sink_rate", &(hs_query_opts){.run = 2}), HS_OK);
     hs_db_close(f.db);
     dbrun_remove(f.path);
-}
-
-// A copy of the dbfix's file, changed by SQL.
-static void copy_changed(const dbfix *f, char *path, size_t n, const char *change) {
-    sqlite3 *raw;
-    char *error = NULL;
-    dbrun_path(path, n, "changed");
-    char *copy = sqlite3_mprintf("VACUUM INTO %Q", path);
-    sqlite3_open(f->path, &raw);
-    assert_int_equal(sqlite3_exec(raw, copy, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(raw);
-    sqlite3_free(copy);
-    sqlite3_open(path, &raw);
-    if (sqlite3_exec(raw, change, NULL, NULL, &error)) fail_msg("%s", error);
-    sqlite3_close(raw);
 }
 
 // Of several analysis runs of a prompt, the newest counts.
@@ -346,12 +327,12 @@ static void test_newest(void **state) {
     static const char *const params[] = {"metric=entropy_nats"};
     char path[256];
     hs_db *db;
-    copy_changed(f, path, sizeof path,
-                 "INSERT INTO analysis_run SELECT 1000 + prompt_id, prompt_id, analysis_id, "
-                 "'offline', map_dtype, params_json FROM analysis_run WHERE id IN (SELECT "
-                 "min(id) FROM analysis_run GROUP BY prompt_id); INSERT INTO head_metric SELECT "
-                 "prompt_id, metric, layer, head, 1000 + prompt_id, 42, NULL FROM head_metric "
-                 "WHERE metric = 'entropy_nats'");
+    dbfix_copy(f, path, sizeof path,
+               "INSERT INTO analysis_run SELECT 1000 + prompt_id, prompt_id, analysis_id, "
+               "'offline', map_dtype, params_json FROM analysis_run WHERE id IN (SELECT "
+               "min(id) FROM analysis_run GROUP BY prompt_id); INSERT INTO head_metric SELECT "
+               "prompt_id, metric, layer, head, 1000 + prompt_id, 42, NULL FROM head_metric "
+               "WHERE metric = 'entropy_nats'");
     dbfix_must(hs_db_open(&db, path, HS_DB_READ));
     hs_query *q = dbfix_query(&(dbfix){.db = db}, "heads",
                               &(hs_query_opts){.param = params, .n_param = 1});

@@ -77,30 +77,21 @@ static void test_functions(void **state) {
     hs_query_close(q);
 }
 
-static int run(const dbfix *f, const char *sql, const hs_query_opts *o) {
-    hs_query *q;
-    bool row = true;
-    int rc = hs_query_open(&q, f->db, sql, o);
-    while (!rc && row) rc = hs_query_step(q, &row);
-    hs_query_close(q);
-    return rc;
-}
-
 static void test_function_errors(void **state) {
     const dbfix *f = *state;
-    assert_int_equal(run(f, "SELECT att_row(99, 0)", NULL), HS_ENOTFOUND);
-    assert_int_equal(run(f, "SELECT att_row(1, 64)", NULL), HS_ERANGE);
-    assert_int_equal(run(f, "SELECT att_row(1, -1)", NULL), HS_ERANGE);
-    assert_int_equal(run(f, "SELECT att_at(1, 3, 64)", NULL), HS_ERANGE);
-    assert_int_equal(run(f, "SELECT att_series('text')", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT att_series(zeroblob(0))", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT att_series(x'4853663400000001')", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT att_series(data || x'00') FROM row_series LIMIT 1", NULL),
+    assert_int_equal(dbfix_run(f, "SELECT att_row(99, 0)", NULL), HS_ENOTFOUND);
+    assert_int_equal(dbfix_run(f, "SELECT att_row(1, 64)", NULL), HS_ERANGE);
+    assert_int_equal(dbfix_run(f, "SELECT att_row(1, -1)", NULL), HS_ERANGE);
+    assert_int_equal(dbfix_run(f, "SELECT att_at(1, 3, 64)", NULL), HS_ERANGE);
+    assert_int_equal(dbfix_run(f, "SELECT att_series('text')", NULL), HS_EFORMAT);
+    assert_int_equal(dbfix_run(f, "SELECT att_series(zeroblob(0))", NULL), HS_EFORMAT);
+    assert_int_equal(dbfix_run(f, "SELECT att_series(x'4853663400000001')", NULL), HS_EFORMAT);
+    assert_int_equal(dbfix_run(f, "SELECT att_series(data || x'00') FROM row_series LIMIT 1", NULL),
                      HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT * FROM att_keys(99, 0)", NULL), HS_ENOTFOUND);
-    assert_int_equal(run(f, "SELECT * FROM att_each(1)", NULL), HS_EFORMAT);
-    assert_int_equal(run(f, "SELECT * FROM att_each", NULL), HS_EARG);
-    assert_int_equal(run(f, "SELECT * FROM att_keys(1)", NULL), HS_EARG);
+    assert_int_equal(dbfix_run(f, "SELECT * FROM att_keys(99, 0)", NULL), HS_ENOTFOUND);
+    assert_int_equal(dbfix_run(f, "SELECT * FROM att_each(1)", NULL), HS_EFORMAT);
+    assert_int_equal(dbfix_run(f, "SELECT * FROM att_each", NULL), HS_EARG);
+    assert_int_equal(dbfix_run(f, "SELECT * FROM att_keys(1)", NULL), HS_EARG);
 }
 
 static void test_reading_only(void **state) {
@@ -133,17 +124,18 @@ static void test_reading_only(void **state) {
     dbfix_must(hs_db_open(&db, f->path, HS_DB_WRITE));
     dbfix writable = {.db = db};
     for (size_t i = 0; i < sizeof denied / sizeof *denied; i++) {
-        if (run(f, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
-        if (run(&writable, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
+        if (dbfix_run(f, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
+        if (dbfix_run(&writable, denied[i], NULL) != HS_EARG) fail_msg("allowed: %s", denied[i]);
     }
     hs_db_close(db);
-    assert_int_equal(run(f, "SELECT 1; -- a comment", NULL), HS_OK);
-    assert_int_equal(run(f,
-                         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE "
-                         "i < 10) SELECT sum(i) FROM n",
-                         NULL),
-                     HS_OK);
-    assert_int_equal(run(f, "SELECT * FROM pragma_table_info('token')", NULL), HS_OK);
+    assert_int_equal(dbfix_run(f, "SELECT 1; -- a comment", NULL), HS_OK);
+    assert_int_equal(
+        dbfix_run(f,
+                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE "
+                  "i < 10) SELECT sum(i) FROM n",
+                  NULL),
+        HS_OK);
+    assert_int_equal(dbfix_run(f, "SELECT * FROM pragma_table_info('token')", NULL), HS_OK);
 }
 
 static void test_limits(void **state) {
@@ -153,10 +145,10 @@ static void test_limits(void **state) {
     while (dbfix_next(q)) rows++;
     assert_int_equal(rows, 3);
     hs_query_close(q);
-    assert_int_equal(run(f,
-                         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
-                         "SELECT count(*) FROM n",
-                         &(hs_query_opts){.max_seconds = 0.05}),
+    assert_int_equal(dbfix_run(f,
+                               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                               "SELECT count(*) FROM n",
+                               &(hs_query_opts){.max_seconds = 0.05}),
                      HS_E);
 }
 
@@ -176,27 +168,12 @@ static void test_cells(void **state) {
 
 // ---- hostile files -----------------------------------------------------------------------------
 
-// A copy of the dbfix's file, changed by SQL.
-static void copy_changed(const dbfix *f, char *path, size_t n, const char *change) {
-    sqlite3 *raw;
-    char *error = NULL;
-    dbrun_path(path, n, "bad");
-    char *copy = sqlite3_mprintf("VACUUM INTO %Q", path);
-    sqlite3_open(f->path, &raw);
-    assert_int_equal(sqlite3_exec(raw, copy, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(raw);
-    sqlite3_free(copy);
-    sqlite3_open(path, &raw);
-    if (sqlite3_exec(raw, change, NULL, NULL, &error)) fail_msg("%s", error);
-    sqlite3_close(raw);
-}
-
 static int after(const dbfix *f, const char *damage, const char *sql) {
     char path[256];
     hs_db *db;
-    copy_changed(f, path, sizeof path, damage);
+    dbfix_copy(f, path, sizeof path, damage);
     int rc = hs_db_open(&db, path, HS_DB_READ);
-    if (!rc) rc = run(&(dbfix){.db = db}, sql, NULL);
+    if (!rc) rc = dbfix_run(&(dbfix){.db = db}, sql, NULL);
     if (!rc) print_message("not noticed: %s\n", damage);
     hs_db_close(db);
     dbrun_remove(path);
@@ -225,7 +202,7 @@ static void test_huge(void **state) {
     char path[256];
     hs_db *db;
     hs_map_rows *map;
-    copy_changed(f, path, sizeof path, "UPDATE map SET n_k = 67000000, n_q = 67000000");
+    dbfix_copy(f, path, sizeof path, "UPDATE map SET n_k = 67000000, n_q = 67000000");
     dbfix_must(hs_db_open(&db, path, HS_DB_READ));
     assert_int_equal(hs_map_rows_open(&map, db, 1, 0, 0), HS_EFORMAT);
     assert_non_null(strstr(hs_errmsg(), "so small a file"));
