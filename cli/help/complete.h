@@ -1,7 +1,7 @@
 // What can follow on a command line: the answer that the shells' completion scripts ask for.
 //
 // The words so far are read as the parser would read them; then comes an option's name, or a value,
-// whose placeholder in the option's table or the command's synopsis says what words there are
+// whose name in the option's table or the command's synopsis says what words there are
 // ("METRIC", "FILE.png|FILE.svg", "exact|bf16"). Some come from a database, which may be a
 // stranger's: only words that no shell gives a meaning to are ever offered.
 #ifndef HS_CLI_COMPLETE_H
@@ -29,9 +29,9 @@ typedef struct hs_words {
 
 // Adds stem + word where what is typed begins so; about: one line, may be hostile.
 void hs_words_add(hs_words *, const char *word, const char *about);
-// Adds what a placeholder stands for: alternatives between '|', each a word in small letters (or
+// Adds what the name of a value stands for: alternatives between '|', each a word in small letters (or
 // several with commas between, of which any may be given), a file, or one of the kinds in words.c's table. Others, as N or TEXT, have no words.
-void hs_words_of(hs_words *, const char *placeholder);
+void hs_words_of(hs_words *, const char *value);
 
 // Appends the answer for words[0..n), what follows the program's name, the last one unfinished: a
 // line "words", "folders" or "files ENDING...", then a line "WORD\tABOUT" a word. What cannot be

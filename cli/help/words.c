@@ -1,4 +1,4 @@
-// The words that placeholders of options and synopses stand for; see complete.h.
+// The words that the names of values in options and synopses stand for; see complete.h.
 #include <stdlib.h>
 #include <string.h>
 
@@ -318,8 +318,8 @@ static void one(hs_words *w, const char *name, size_t n) {
     w->stem = stem;
 }
 
-void hs_words_of(hs_words *w, const char *placeholder) {
-    for (const char *c = placeholder; c && *c;) {
+void hs_words_of(hs_words *w, const char *value) {
+    for (const char *c = value; c && *c;) {
         size_t n = strcspn(c, "|");
         one(w, c, n);
         c += n + (c[n] == '|');

@@ -110,16 +110,16 @@ else
 fi
 
 installed() {
-    make -s -o "$HEADSCOPE" install BUILD="$BUILD" PREFIX=/usr DESTDIR="$tmp/root" >"$out" 2>"$err" || return 1
-    (cd "$tmp/root/usr" && find . -type f | sort) >"$out"
+    make -s -o "$HEADSCOPE" install BUILD="$BUILD" PREFIX=/usr DESTDIR="$tmp/dest" >"$out" 2>"$err" || return 1
+    (cd "$tmp/dest/usr" && find . -type f | sort) >"$out"
     prints '^\./bin/headscope$' && prints '^\./share/man/man1/headscope\.1$' && prints '^\./share/man/man5/headscope-db\.5$' &&
         prints '^\./share/man/man7/headscope-sinks\.7$' && prints '^\./share/bash-completion/completions/headscope$' &&
         prints '^\./share/zsh/site-functions/_headscope$' && prints '^\./share/fish/vendor_completions.d/headscope.fish$'
 }
 uninstalled() {
-    : >"$tmp/root/usr/share/man/man1/headspace.1"
-    make -s uninstall BUILD="$BUILD" PREFIX=/usr DESTDIR="$tmp/root" >"$out" 2>"$err" || return 1
-    [ "$(find "$tmp/root" -type f)" = "$tmp/root/usr/share/man/man1/headspace.1" ]
+    : >"$tmp/dest/usr/share/man/man1/headspace.1"
+    make -s uninstall BUILD="$BUILD" PREFIX=/usr DESTDIR="$tmp/dest" >"$out" 2>"$err" || return 1
+    [ "$(find "$tmp/dest" -type f)" = "$tmp/dest/usr/share/man/man1/headspace.1" ]
 }
 if [ -z "${HS_SANITIZED:-}" ]; then
     t "make install" installed
