@@ -114,6 +114,16 @@ typedef struct hs_backend {
     int (*act)(hs_dev *, void *y, const void *pre, const void *linear, int64_t n, enum hs_act kind);
     int (*add)(hs_dev *, void *y, const void *a, const void *b, int64_t n); // y = a + b
 
+    // Reductions of rows of logits, f32 in any case as a tap is shown them: out[r] = ln sum_k
+    // exp(x[r, k]), with relative error below 1e-6 of the sum.
+    int (*log_sum_exp)(hs_dev *, double *out, const float *x, int64_t ld, int64_t n_rows,
+                       int64_t n);
+    // With p = softmax(a), q = softmax(b), m = (p + q) / 2, in nats: kl[r] = sum p ln(p / q),
+    // jsd[r] = (KL(p || m) + KL(q || m)) / 2. lse_*: the rows' log_sum_exp. NULL: not wanted.
+    int (*divergence)(hs_dev *, double *kl, double *jsd, const float *a, int64_t ld_a,
+                      const double *lse_a, const float *b, int64_t ld_b, const double *lse_b,
+                      int64_t n_rows, int64_t n);
+
     // Storage for up to `capacity` keys of n_kv_head heads.
     int (*kv_open)(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
     void (*kv_close)(hs_kv *);

@@ -24,14 +24,17 @@ const hs_model *hs_context_model(const hs_context *);
 // The tap is borrowed until it is replaced; NULL = plain inference.
 void hs_context_set_tap(hs_context *, const hs_tap *tap);
 
-enum hs_logits { HS_LOGITS_NONE, HS_LOGITS_LAST, HS_LOGITS_ALL };
+enum hs_logits { HS_LOGITS_NONE, HS_LOGITS_LAST, HS_LOGITS_ALL, HS_LOGITS_ROWS };
+
+enum { HS_SLOT_NONE = -1 };
 
 // One sequence of a ragged batch. Its rows go to positions len(slot) .. len(slot)+n-1; without
 // kept keys and values they start at 0. A slot is in a batch at most once.
 typedef struct hs_seq {
     const int32_t *tokens; // [n]; may be NULL when the batch injects a residual
     int64_t n;             // >= 1
-    int slot;              // timeline; ignored without kept keys and values
+    int slot;              // timeline; ignored without kept keys and values. HS_SLOT_NONE: nothing
+                           // of this sequence is kept, and it begins at n_prefix
     int prefix_slot;       // slot whose first n_prefix positions this sequence sees before its own
     int64_t n_prefix;      // 0 = none; the positions of an empty slot then start at n_prefix.
                            // A slot goes on with the prefix it began with, and a prefix slot
@@ -46,6 +49,10 @@ typedef struct hs_batch {
                               // the embedding; required when layer_from > 0
     enum hs_logits logits;    // which rows meet the LM head (only when layer_to is n_layer);
                               // delivered through the tap's HS_LOGITS rows, in blocks
+    // HS_LOGITS_ROWS: the batch's rows that meet the LM head, ascending. Runs of neighbours within
+    // a sequence are delivered together.
+    const int64_t *logit_row; // [n_logit_row], borrowed
+    int64_t n_logit_row;
 } hs_batch;
 
 // Evaluates the batch. HS_ERANGE: a token id outside the vocabulary, an empty sequence, positions

@@ -1,0 +1,82 @@
+// Head-importance sweep: every unit of a model is edited alone, and what that does to the output is
+// measured prompt by prompt (Michel et al. 2019; methods in the literature of ablation).
+//
+// What lies below the edited layer is computed once: prompts are walked layer by layer, and at
+// layer l the residual that enters it is copied for each unit of the layer, edited there, and the
+// copies go as one ragged batch through the layers above. Only rows that the metric reads meet the
+// LM head. What lies before the first edited position is a prefix that all copies share.
+#ifndef HS_ANALYSES_EXPERIMENTS_SWEEP_H
+#define HS_ANALYSES_EXPERIMENTS_SWEEP_H
+
+#include "analyses/editing.h"
+#include "analyses/effect.h"
+#include "analyses/experiment.h"
+
+// One op of a sweep, "zero", "mean", "resample", "uniform", "bos", or an intervention's spec with @
+// in place of its target ("temper:@,t=2").
+typedef struct hs_sweep_opts {
+    const hs_model *model;
+    const hs_prompts *prompts;
+    const hs_answer *answers; // [n_prompt]
+    const hs_units *units;    // all of one kind
+    const char *op;
+    const char *op_args; // more parameters of the edits ("pos=-1"), NULL: none
+    unsigned effects;    // bits
+    int64_t memory;      // bytes that a chunk of work may take, 0: the default
+    uint64_t seed;
+    const hs_progress *progress;
+} hs_sweep_opts;
+
+// Results of one prompt, borrowed for the call.
+typedef struct hs_sweep_result {
+    int64_t ord;
+    const double *base;  // [HS_N_EFFECT], NaN where not measured
+    const double *value; // [n_unit][HS_N_EFFECT], raw values under the edit
+} hs_sweep_result;
+
+// Sweeps the prompts ord[0 .. n), ascending, and hands over each one's results in that order as
+// soon as they are whole.
+typedef int (*hs_sweep_fn)(void *ctx, const hs_sweep_result *result);
+int hs_sweep(const hs_sweep_opts *, const int64_t *ord, int64_t n, hs_sweep_fn fn,
+             void *ctx) HS_MUST_USE;
+
+// First-order estimates from one backward pass a prompt, instead of the edits (effect nll, or
+// logit_diff; ops zero, mean and resample): dM ~ <edited - z, dM/dz>. The same results.
+int hs_sweep_gradient(const hs_sweep_opts *, const int64_t *ord, int64_t n, hs_sweep_fn fn,
+                      void *ctx) HS_MUST_USE;
+
+// Joint edits of growing sets: set k holds the first k of `order` (indices into units); value[k] is
+// for k in steps[0 .. n_step). One evaluation a step and prompt, from the lowest edited layer on.
+typedef struct hs_sweep_joint {
+    const int64_t *order; // [units->n]
+    const int64_t *steps; // ascending, steps[0] may be 0
+    int64_t n_step;
+} hs_sweep_joint;
+// value[n_step][HS_N_EFFECT] of each prompt in the place of units.
+int hs_sweep_joint_run(const hs_sweep_opts *, const hs_sweep_joint *, const int64_t *ord, int64_t n,
+                       hs_sweep_fn fn, void *ctx) HS_MUST_USE;
+
+// Finds the k units of largest mean effect without measuring all on all prompts: a cheap screen,
+// then successive elimination with confidence bounds (Audibert et al. 2010; empirical Bernstein
+// bounds of Maurer and Pontil 2009). Exact measurements only for those that may still be among them.
+typedef struct hs_race_opts {
+    int64_t k;
+    double delta;  // the top-k set is right with probability 1 - delta, under the bounds' terms
+    double budget; // at most this share of the full sweep's edits, 0: no limit
+    const double *screen; // [n_unit] estimates that order and prune, NULL: none
+} hs_race_opts;
+typedef struct hs_race_unit {
+    double mean, low, high; // of the measurements made
+    int64_t n;              // prompts measured
+    bool in, settled;       // among the top k; decided by the bounds (else by the mean)
+} hs_race_unit;
+typedef struct hs_race_report {
+    int64_t edits, full; // unit-and-prompt evaluations made, and those of the full sweep
+    bool certain;        // every unit settled
+    double delta;
+} hs_race_report;
+int hs_sweep_race(const hs_sweep_opts *, enum hs_effect effect, const hs_race_opts *race,
+                  const int64_t *ord, int64_t n, hs_race_unit *out,
+                  hs_race_report *report) HS_MUST_USE;
+
+#endif

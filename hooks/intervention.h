@@ -1,0 +1,157 @@
+// Interventions: edits of a run's activations, as "--do NAME:TARGET,k=v,..." says. One kind is one
+// file hooks/iv_NAME.c with one descriptor; the registry comes from the file list.
+//
+// An edit is stateless while it runs: what it needs of the prompt comes with each call, so that one
+// edit serves many sequences of a batch and tiles of different threads at once. Where it needs
+// values of unedited runs (a mean, another prompt, the same prompt), it says so when it is opened;
+// whoever drives the run provides them (analyses/editing.h).
+#ifndef HS_HOOKS_INTERVENTION_H
+#define HS_HOOKS_INTERVENTION_H
+
+#include "hooks/hooks.h"
+#include "hooks/units.h"
+#include "model/core/param.h"
+
+// A named range of positions, half open ("--span NAME=A:B").
+typedef struct hs_span {
+    const char *name;
+    int64_t from, to;
+} hs_span;
+
+// ---- values of unedited runs --------------------------------------------------------------------
+
+enum hs_ref_from {
+    HS_REF_NONE,
+    HS_REF_SELF,   // the same prompt, unedited
+    HS_REF_PROMPT, // another prompt of this run; name: its id or number, or "random"
+    HS_REF_RUN,    // a recorded run; name: its number, or FILE.db:RUN
+    HS_REF_MEAN,   // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
+                   // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
+};
+
+// What an edit asks for. Names and masks are borrowed from the edit.
+typedef struct hs_ref_need {
+    enum hs_ref_from from;
+    const char *name;
+    const uint64_t *points; // [n_layer + 1]
+    const hs_heads *heads;  // of maps; NULL: all
+    bool by_position;       // MEAN: a mean a position; else one over all positions
+    uint64_t seed;          // of "random"
+} hs_ref_need;
+
+// What it is given. Calls may come from several threads at once.
+typedef struct hs_ref {
+    void *ctx;
+    int64_t n_row; // positions held; INT64_MAX for means over all positions
+    // Rows row0 .. row0 + n - 1 of a tensor point, f32 [n, width of a row]. HS_ENOTFOUND says what
+    // is not held.
+    int (*rows)(void *ctx, enum hs_point point, int layer, int64_t row0, int64_t n, float *out);
+    // The same of a head's map: row r, n_key numbers, at out + r * ld.
+    int (*map)(void *ctx, enum hs_point point, int layer, int head, int64_t row0, int64_t n,
+               int64_t n_key, float *out, int64_t ld);
+} hs_ref;
+
+// ---- the kinds ----------------------------------------------------------------------------------
+
+enum hs_target {
+    HS_TARGET_UNITS,  // "ablate:L5H1+L6G0"
+    HS_TARGET_POINTS, // "patch:blocks.{3,4}.attn.hook_z"; heads= narrows points that have heads
+    HS_TARGET_WORD,   // "mask:sink_recent"; heads= says where, default all
+};
+
+// What an edit is opened with.
+typedef struct hs_edit_setup {
+    const hs_dims *dims;
+    const hs_units *units;  // UNITS
+    const uint64_t *target; // POINTS: [n_layer + 1]
+    const char *word;       // WORD
+    const hs_heads *heads;  // POINTS, WORD: heads=; UNITS: the heads among the units, groups spread
+    const hs_args *args;    // of the descriptor's params
+} hs_edit_setup;
+
+// One edit at work on one sequence.
+typedef struct hs_edit_at {
+    const struct hs_edit *edit;
+    int64_t n_token;   // of the prompt; decoded rows follow
+    const hs_ref *ref; // NULL when the edit asked for none
+    int worker;        // of tiles, for scratch
+} hs_edit_at;
+
+// hooks/iv_NAME.c defines `const hs_intervention hs_iv_NAME`.
+typedef struct hs_intervention {
+    const char *name, *title, *about, *reference;
+    const char *example; // "ablate:L5H1,mode=mean"
+    enum hs_target target;
+    unsigned units;         // UNITS: bits 1 << HS_UNIT_*
+    const char *choices;    // WORD: "sink_recent|topk"
+    const hs_param *params; // besides pos=, prompts= and heads=, which all have; NULL: none
+
+    // Sets *state (NULL when it needs none), what it writes (`points`, zeroed [n_layer + 1], points
+    // it only looks at before editing included) and what it needs. HS_EARG for parameters that do
+    // not fit together.
+    int (*open)(void **state, const hs_edit_setup *setup, uint64_t *points, hs_ref_need *need);
+    void (*close)(void *state); // NULL: nothing to free
+    // Called only for points it named, layers and heads it is aimed at. Rows where hs_edit_row is
+    // false are to be left alone, to the bit.
+    int (*rows)(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view);
+    int (*tile)(void *state, const hs_edit_at *at, const hs_tile *tile);
+} hs_intervention;
+extern const hs_intervention *const hs_interventions[];                  // ended by NULL
+const hs_intervention *hs_intervention_find(const char *name, size_t n); // NULL when there is none
+
+// ---- edits --------------------------------------------------------------------------------------
+
+typedef struct hs_edit hs_edit; // one --do spec, read and checked
+int hs_edit_open(hs_edit **out, const hs_dims *, const char *spec) HS_MUST_USE;
+void hs_edit_close(hs_edit *);
+const hs_intervention *hs_edit_kind(const hs_edit *);
+const char *hs_edit_spec(const hs_edit *);       // as given
+const uint64_t *hs_edit_points(const hs_edit *); // [n_layer + 1] that it writes
+const hs_ref_need *hs_edit_need(const hs_edit *);
+// Parameters with defaults as a JSON object, target included.
+void hs_edit_json(const hs_edit *, hs_buf *out);
+
+// What a prompt is to an edit: which of its rows the edit is about. HS_ERANGE for a position that
+// the prompt does not have (negative ones count from its end), HS_ENOTFOUND for a span without that
+// name. pos= takes positions, ranges and spans joined by '+'; prompts= numbers and ids.
+typedef struct hs_edit_prompt {
+    int64_t ord;
+    const char *id;
+    int64_t n_token;
+    const hs_span *span;
+    int n_span;
+} hs_edit_prompt;
+int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
+// The first row of a checked prompt that the edit is about: what lies before is as without it.
+// n_token when the edit is not about this prompt.
+int64_t hs_edit_first(const hs_edit *, const hs_edit_prompt *);
+
+// ---- edits of a batch ---------------------------------------------------------------------------
+
+// Which edits act on a sequence: `n` of a list, in order, on this prompt, with one hs_ref each.
+typedef struct hs_edit_seq {
+    hs_edit *const *edit; // [n]
+    const hs_ref *ref;    // [n]; NULL when none of them needs one
+    int n;
+    hs_edit_prompt prompt;
+} hs_edit_seq;
+
+// The write hook of a list of edits. `aim` says which sequences the next evaluation has; edits and
+// sequences are borrowed until the next aim.
+typedef struct hs_edits hs_edits;
+int hs_edits_open(hs_edits **out, const hs_dims *) HS_MUST_USE;
+void hs_edits_close(hs_edits *);
+// Adds the hook for the points of edits[0 .. n), which are all that may act.
+int hs_edits_hook(hs_edits *, hs_hooks *hooks, hs_edit *const *edit, int n) HS_MUST_USE;
+int hs_edits_aim(hs_edits *, const hs_edit_seq *seq, int n_seq) HS_MUST_USE;
+
+// ---- for the files iv_*.c -----------------------------------------------------------------------
+
+// Whether the edit is about row `pos` of the sequence (pos=, prompts=).
+bool hs_edit_row(const hs_edit_at *at, int64_t pos);
+// Whether head h of the layer is among the edit's.
+bool hs_edit_head(const hs_edit_at *at, int layer, int head);
+// Scratch of a worker, at least n floats, contents kept between a tile's scores and its pattern.
+int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
+
+#endif

@@ -1,0 +1,33 @@
+// Gradients of a number that follows from the logits, by activations only (weights have none): what
+// first-order importance, attribution patching and gate searches need.
+//
+// The residual that enters each layer is kept from one forward pass; then, from the last layer down,
+// a layer is run again (hs_context_eval over that one layer) to have its activations, and
+// differentiated. Cost: two forwards and the backward products, which are another. Memory: n_layer
+// rows of d_model a token, and one layer's activations.
+#ifndef HS_MODEL_BACKWARD_H
+#define HS_MODEL_BACKWARD_H
+
+#include "model/context.h"
+
+typedef struct hs_backward {
+    // Turns logits of some rows into dM/dlogits in place: once for every row that meets the LM
+    // head, in order. M is the sum over rows of what this differentiates.
+    int (*seed)(void *ctx, const hs_site *site, const hs_view *logits);
+    void *ctx;
+    // Sees the activations of the second run, layers from the last to the first; NULL allowed.
+    const hs_tap *values;
+    // Receives gradients under the same names, after the layer's values: tensor points of layers
+    // (not scales and normalized), embeddings; read masks only.
+    const hs_tap *grads;
+} hs_backward;
+
+// Points that have gradients here, as bits.
+uint64_t hs_backward_points(const hs_model *model);
+// Runs the batch (all layers, no kept keys and values, logits NONE: seeds take their place) and
+// differentiates it. batch->logit_row says which rows count; NULL: all.
+int hs_context_backward(hs_context *, const hs_batch *batch, const hs_backward *) HS_MUST_USE;
+// Bytes of work memory, as hs_context_memory.
+hs_memory hs_backward_memory(const hs_model *model, int64_t n_tokens);
+
+#endif
