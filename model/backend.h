@@ -50,6 +50,13 @@ typedef struct hs_product {
     const float *bias; // NULL: none
 } hs_product;
 
+// One of the products whose gradients add up: what entered y = x W^T gets dy W.
+typedef struct hs_product_back {
+    const void *dy; // [n_rows, N]
+    int64_t ld_dy;
+    const hs_weight *w;
+} hs_product_back;
+
 // Attention of n_q consecutive query rows of one sequence.
 typedef struct hs_attn {
     int layer, seq; // for tiles
@@ -69,12 +76,28 @@ typedef struct hs_attn {
     const uint8_t *tile_want; // [n_head], NULL: none
 } hs_attn;
 
+// Causal attention differentiated, for whole sequences that lie end to end, each from its position
+// 0 on. Head h of q, z and their gradients is at column h * d_head, head g of k and v likewise; the
+// keys and values of a group of heads gather what all of them send. No output overlaps an input.
+typedef struct hs_attn_back {
+    int64_t n_head, n_kv_head, d_head;
+    double scale;
+    const int64_t *seq; // [n_seq + 1]: sequence s has rows seq[s] .. seq[s + 1] - 1
+    int n_seq;
+    const void *q, *k, *v; // as attention and kv_put had them
+    int64_t ld_q, ld_kv;   // of dq, dz; of dk, dv
+    const void *dz;
+    void *dq, *dk, *dv;
+} hs_attn_back;
+
 // The largest calls of an evaluation.
 typedef struct hs_extent {
     int64_t n_row;         // of a product, and query rows of an attention
     int64_t width;         // inputs of a product
     int64_t n_key, d_head; // keys that a query row sees
     int64_t tile_rows;     // the tap's, 0: none
+    // Of a backward pass: rows of all sequences and their heads; 0: none.
+    int64_t back_rows, n_head;
 } hs_extent;
 
 typedef struct hs_backend {
@@ -133,6 +156,21 @@ typedef struct hs_backend {
     int (*attention)(hs_dev *, const hs_attn *);
     // Bytes that kv_open would take.
     int64_t (*kv_bytes)(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+
+    // Gradients of the above: of inputs from those of outputs, in the numbers of the backend's type,
+    // with the same contract on bits. Nothing is rounded to bf16.
+    //
+    // dx[n_rows, K] (ld_dx) = sum of dy W over n_product products of the same K.
+    int (*linear_back)(hs_dev *, void *dx, int64_t ld_dx, const hs_product_back *p, int n_product,
+                       int64_t n_rows);
+    // dx += gradient of what norm_scale and then norm_gain made of x, with what norm_scale gave.
+    int (*norm_back)(hs_dev *, void *dx, const void *dy, const void *normalized, const void *scale,
+                     int64_t n_rows, int64_t d, const float *w, enum hs_norm kind);
+    // dpre = dy act'(pre) and nothing else when linear is NULL; else dpre = dy linear act'(pre) and
+    // dlinear = dy act(pre). dpre may be pre, and dlinear linear. relu has slope 0 at 0.
+    int (*act_back)(hs_dev *, void *dpre, void *dlinear, const void *dy, const void *pre,
+                    const void *linear, int64_t n, enum hs_act kind);
+    int (*attention_back)(hs_dev *, const hs_attn_back *);
 
     // Work memory of the device itself: bytes it would take, and making room beforehand. Calls
     // within a reserved extent allocate nothing; larger ones do, and keep it.

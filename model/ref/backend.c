@@ -200,7 +200,7 @@ static double relu(double x) {
     return x < 0 ? 0 : x;
 }
 
-static double (*const acts[HS_ACT_N])(double) = {
+double (*const hs_ref_acts[HS_ACT_N])(double) = {
     [HS_ACT_SILU] = silu,           [HS_ACT_GELU] = gelu,
     [HS_ACT_GELU_TANH] = gelu_tanh, [HS_ACT_GELU_QUICK] = gelu_quick,
     [HS_ACT_RELU] = relu,
@@ -218,7 +218,8 @@ static int ref_act(hs_dev *dev, void *y, const void *pre, const void *linear, in
                    enum hs_act kind) {
     return run_rows(
         dev, (n + RUN - 1) / RUN,
-        &(struct job){.row = act_run, .d = n, .y = y, .a = pre, .b = linear, .act = acts[kind]});
+        &(struct job){
+            .row = act_run, .d = n, .y = y, .a = pre, .b = linear, .act = hs_ref_acts[kind]});
 }
 
 static void add_run(const struct job *j, int64_t r) {
@@ -231,8 +232,12 @@ static int ref_add(hs_dev *dev, void *y, const void *a, const void *b, int64_t n
 }
 
 static int64_t worker_scratch(const hs_extent *e) {
-    const int64_t linear = hs_ref_linear_scratch(e), attention = hs_ref_attention_scratch(e);
-    return linear > attention ? linear : attention;
+    const int64_t need[] = {hs_ref_linear_scratch(e), hs_ref_attention_scratch(e),
+                            hs_ref_back_scratch(e)};
+    int64_t most = 0;
+    for (size_t i = 0; i < sizeof need / sizeof *need; i++)
+        if (need[i] > most) most = need[i];
+    return most;
 }
 
 static int64_t ref_scratch_bytes(const hs_dev *dev, const hs_extent *e) {
@@ -265,6 +270,10 @@ const hs_backend hs_backend_ref = {
     .kv_put = hs_ref_kv_put,
     .attention = hs_ref_attention,
     .kv_bytes = hs_ref_kv_bytes,
+    .linear_back = hs_ref_linear_back,
+    .norm_back = hs_ref_norm_back,
+    .act_back = hs_ref_act_back,
+    .attention_back = hs_ref_attention_back,
     .scratch_bytes = ref_scratch_bytes,
     .reserve = ref_reserve,
 };

@@ -21,11 +21,19 @@ struct pack_job {
     const hs_weight *w;
 };
 
+const hs_view *hs_ref_weight_view(const hs_weight *w) {
+    return &w->view;
+}
+
+void hs_ref_weight_row(const hs_weight *w, int64_t n, double *out) {
+    hs_ref_row(&w->view, w->row_of ? w->row_of[n] : n, out);
+}
+
 static int check_row(void *arg, int64_t n, int worker) {
     const struct pack_job *job = arg;
     const hs_view *view = &job->w->view;
     double *row = job->dev->scratch[worker];
-    hs_ref_row(view, job->w->row_of ? job->w->row_of[n] : n, row);
+    hs_ref_weight_row(job->w, n, row);
     for (int64_t k = 0; k < view->shape[1]; k++)
         if (!isfinite(row[k]))
             return hs_fail(HS_EFORMAT, "the weight at row %lld, column %lld is not a finite number",
@@ -72,7 +80,7 @@ struct job {
 static void open_rows(const hs_weight *from, int64_t n0, int64_t n, double *w, double *row) {
     const int64_t K = from->view.shape[1];
     for (int64_t j = 0; j < n; j++) {
-        hs_ref_row(&from->view, from->row_of ? from->row_of[n0 + j] : n0 + j, row);
+        hs_ref_weight_row(from, n0 + j, row);
         for (int64_t k = 0; k < K; k++) w[k * TOGETHER + j] = row[k];
     }
 }
