@@ -1,0 +1,491 @@
+// Edited runs; see editing.h.
+//
+// What edits refer to comes from three places. Means over sets of prompts are taken once, before
+// any edit; recorded runs are read where they lie; and prompts are run unedited when an evaluation
+// needs them, all of one batch together. Such a run keeps what any of the edits may ask of it, so
+// that a sweep, which aims at the same prompts layer after layer, runs each prompt once. Those that
+// the evaluation at hand does not need are dropped when they take more than HELD_BYTES.
+#include "analyses/editing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyses/reference.h"
+#include "model/core/mem.h"
+#include "model/core/prng.h"
+
+#define HELD_BYTES ((int64_t)128 << 20)
+
+// The mean over a set of prompts, shared by the edits that name it.
+struct set_mean {
+    const char *name;
+    bool by_position;
+    uint64_t *points; // [n_layer + 1] of all these edits
+    hs_mean *mean;
+};
+
+// What edits refer to of one prompt.
+struct source {
+    const char *run;  // a recorded run; NULL: an unedited run of the prompt
+    int64_t ord, aim; // aim: the last that needed it
+    hs_held *held;    // of an unedited run, NULL: nobody wants rows
+    hs_mean *mean;    // over the prompt
+    hs_ref recorded;
+};
+
+// Where the values that an edit refers to are kept.
+enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN };
+struct wants {
+    enum place place;
+    int set;      // IN_SET
+    int64_t from; // IN_ROWS of another prompt: its number, -1: drawn
+};
+
+struct hs_editing {
+    hs_editing_opts opts;
+    hs_dims dims;
+    hs_edit **edit;      // [n]
+    struct wants *wants; // [n]
+    int n;
+    struct set_mean *sets;
+    int n_set;
+    uint64_t *held, *mean; // [n_layer + 1] points wanted of unedited runs: rows, means
+    hs_heads maps;         // heads whose maps are
+    bool any_held, any_mean;
+    hs_edits *edits;
+    struct source **source; // [n_source]
+    int64_t n_source, aims;
+    hs_edit_seq *seq; // of the last aim
+    hs_ref *ref;
+};
+
+static const hs_ref_need *need_of(const hs_editing *e, int i) {
+    return hs_edit_need(e->edit[i]);
+}
+
+static hs_edit_prompt prompt_of(const hs_editing *e, int64_t ord) {
+    const hs_prompt *p = hs_prompts_at(e->opts.prompts, ord);
+    return (hs_edit_prompt){.ord = ord,
+                            .id = p->id,
+                            .n_token = p->n_token,
+                            .span = e->opts.span,
+                            .n_span = e->opts.n_span};
+}
+
+// Whether edit i is about a row of the prompt.
+static bool is_about(const hs_editing *e, int i, int64_t ord) {
+    const hs_edit_prompt p = prompt_of(e, ord);
+    return hs_edit_first(e->edit[i], &p) < p.n_token;
+}
+
+// The mean of one prompt at a position is that row.
+static enum place place_of(const hs_ref_need *need) {
+    if (need->from == HS_REF_NONE) return NOWHERE;
+    if (need->from == HS_REF_RUN) return IN_RUN;
+    if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT) return IN_ROWS;
+    if (strcmp(need->name, "prompt") != 0) return IN_SET;
+    return need->by_position ? IN_ROWS : IN_MEAN;
+}
+
+static void add_points(const hs_editing *e, uint64_t *to, const uint64_t *points) {
+    for (int l = 0; l <= e->dims.n_layer; l++) to[l] |= points[l];
+}
+
+// ---- prompts ------------------------------------------------------------------------------------
+
+static int check_edit(const hs_editing *e, int i) {
+    bool any = false;
+    for (int64_t ord = 0; ord < hs_prompts_count(e->opts.prompts); ord++) {
+        const hs_edit_prompt p = prompt_of(e, ord);
+        int rc = hs_edit_check(e->edit[i], &p);
+        if (rc) return hs_prefix(rc, "prompt '%s'", p.id);
+        any |= is_about(e, i, ord);
+    }
+    return any ? HS_OK : hs_fail(HS_ENOTFOUND, "none of the prompts of this run is edited");
+}
+
+// The prompt of that id, else number.
+static int find_prompt(const hs_editing *e, const char *name, int64_t *ord) {
+    const int64_t n = hs_prompts_count(e->opts.prompts);
+    for (*ord = 0; *ord < n; ++*ord)
+        if (!strcmp(hs_prompts_at(e->opts.prompts, *ord)->id, name)) return HS_OK;
+    if (!hs_pos_parse(ord, n, name)) return HS_OK;
+    return hs_fail(HS_ENOTFOUND,
+                   "no prompt '%s' in this run: give an id, or a number from 0 to %lld", name,
+                   (long long)n - 1);
+}
+
+// The prompt that edit i takes values from when it edits `ord`: drawn from the others, by the seed
+// and the edited prompt alone.
+static int64_t taken_from(const hs_editing *e, int i, int64_t ord) {
+    const int64_t n = hs_prompts_count(e->opts.prompts);
+    if (need_of(e, i)->from != HS_REF_PROMPT) return ord;
+    if (e->wants[i].from >= 0) return e->wants[i].from;
+    hs_prng random = hs_prng_seed(need_of(e, i)->seed * UINT64_C(0x9E3779B97F4A7C15) +
+                                  (uint64_t)ord);
+    return (ord + 1 + (int64_t)hs_prng_below(&random, (uint64_t)n - 1)) % n;
+}
+
+// Every edited prompt needs a source with a row for the first position that is edited.
+static int check_source(hs_editing *e, int i) {
+    const hs_prompts *prompts = e->opts.prompts;
+    const char *name = need_of(e, i)->name;
+    const bool drawn = !strcmp(name, "random");
+    int rc = HS_OK;
+    e->wants[i].from = -1;
+    if (drawn && hs_prompts_count(prompts) < 2)
+        return hs_fail(HS_EARG, "there is no other prompt to take values from: give two at least");
+    if (!drawn) rc = find_prompt(e, name, &e->wants[i].from);
+    for (int64_t ord = 0; !drawn && !rc && ord < hs_prompts_count(prompts); ord++) {
+        const hs_edit_prompt p = prompt_of(e, ord);
+        const int64_t first = hs_edit_first(e->edit[i], &p);
+        const hs_prompt *from = hs_prompts_at(prompts, e->wants[i].from);
+        if (first < p.n_token && first >= from->n_token)
+            rc = hs_fail(HS_ERANGE,
+                         "prompt '%s' is edited from position %lld on, and '%s' has only %lld: "
+                         "choose other positions, or another prompt",
+                         p.id, (long long)first, from->id, (long long)from->n_token);
+    }
+    return rc;
+}
+
+// ---- means over sets ----------------------------------------------------------------------------
+
+static bool is_dataset(const char *name) {
+    const size_t n = hs_spec_name(name);
+    for (int i = 0; hs_datasets[i]; i++)
+        if (strlen(hs_datasets[i]->name) == n && !memcmp(hs_datasets[i]->name, name, n))
+            return true;
+    return false;
+}
+
+// "repeat:k=50+n=4", where '+' joins as ',' does elsewhere; else a file.
+static int add_named(hs_prompts *to, const char *name) {
+    if (!is_dataset(name)) return hs_prompts_add_file(to, name);
+    hs_buf spec = {0};
+    hs_buf_str(&spec, name);
+    for (size_t i = 0; i < spec.len; i++)
+        if (spec.data[i] == '+') spec.data[i] = ',';
+    int rc = hs_buf_rc(&spec);
+    if (!rc) rc = hs_prompts_add_dataset(to, spec.data);
+    hs_buf_free(&spec);
+    return rc;
+}
+
+static int run_mean(const hs_editing *e, struct set_mean *set, const hs_prompts *prompts) {
+    const int64_t n = hs_prompts_count(prompts), n_ctx = hs_model_config(e->opts.model)->n_ctx;
+    int64_t longest = 0;
+    hs_unedited *seq;
+    int rc = hs_alloc(&seq, (size_t)n, sizeof *seq);
+    for (int64_t i = 0; i < n && !rc; i++) {
+        const hs_prompt *p = hs_prompts_at(prompts, i);
+        if (p->n_token > longest) longest = p->n_token;
+        if (p->n_token < 1 || p->n_token > n_ctx)
+            rc = hs_fail(HS_ERANGE,
+                         "prompt '%s' has %lld tokens, and the model's context takes 1 "
+                         "to %lld",
+                         p->id, (long long)p->n_token, (long long)n_ctx);
+    }
+    if (!rc) rc = hs_mean_open(&set->mean, &e->dims, set->points, set->by_position ? longest : 0);
+    for (int64_t i = 0; i < n && !rc; i++)
+        seq[i] = (hs_unedited){.prompt = hs_prompts_at(prompts, i), .mean = set->mean};
+    if (!rc) rc = hs_unedited_run(e->opts.model, seq, n, e->opts.progress);
+    free(seq);
+    return rc;
+}
+
+static int fill_set(const hs_editing *e, struct set_mean *set) {
+    hs_prompts *prompts = NULL;
+    if (!strcmp(set->name, "prompts")) return run_mean(e, set, e->opts.prompts);
+    int rc = hs_prompts_open(&prompts, hs_model_tok(e->opts.model), hs_prompts_bos(e->opts.prompts),
+                             e->dims.n_vocab);
+    if (!rc) rc = add_named(prompts, set->name);
+    if (!rc) rc = run_mean(e, set, prompts);
+    hs_prompts_close(prompts);
+    return rc == HS_ESTOP ? rc : hs_prefix(rc, "mean over %s", set->name);
+}
+
+static int join_set(hs_editing *e, int i) {
+    const hs_ref_need *need = need_of(e, i);
+    int s = 0, rc = HS_OK;
+    while (s < e->n_set && (strcmp(e->sets[s].name, need->name) != 0 ||
+                            e->sets[s].by_position != need->by_position))
+        s++;
+    if (s == e->n_set) {
+        rc = hs_grow(&e->sets, (size_t)s + 1, sizeof *e->sets);
+        if (rc) return rc;
+        e->sets[s] = (struct set_mean){.name = need->name, .by_position = need->by_position};
+        rc = hs_alloc(&e->sets[s].points, (size_t)e->dims.n_layer + 1, sizeof *e->sets[s].points);
+        if (rc) return rc;
+        e->n_set++;
+    }
+    e->wants[i].set = s;
+    add_points(e, e->sets[s].points, need->points);
+    return HS_OK;
+}
+
+// ---- recorded runs ------------------------------------------------------------------------------
+
+// That the run holds what the edit asks for.
+static int probe(const hs_editing *e, const hs_ref_need *need, const hs_ref *ref) {
+    int rc = HS_OK;
+    for (int l = 0; l <= e->dims.n_layer; l++)
+        for (int p = 0; p < HS_N_POINT && !rc; p++) {
+            const enum hs_point point = (enum hs_point)p;
+            if (!(need->points[l] & HS_BIT(p))) continue;
+            if (hs_point_infos[p].shape != HS_SHAPE_MAP) {
+                rc = ref->rows(ref->ctx, point, l < e->dims.n_layer ? l : -1, 0, 0, NULL);
+                continue;
+            }
+            for (int h = 0; h < e->dims.n_head && !rc; h++)
+                if (!need->heads || hs_heads_has(need->heads, l, h))
+                    rc = ref->map(ref->ctx, point, l, h, 0, 0, 0, NULL, 0);
+        }
+    return rc;
+}
+
+static int check_run(const hs_editing *e, int i) {
+    const hs_run_source *runs = e->opts.runs;
+    bool probed = false;
+    int rc = HS_OK;
+    if (!runs) return hs_fail(HS_EARG, "recorded runs cannot be read here");
+    for (int64_t ord = 0; ord < hs_prompts_count(e->opts.prompts) && !rc; ord++) {
+        hs_ref ref = {0};
+        if (!is_about(e, i, ord)) continue;
+        rc = runs->open(runs->ctx, need_of(e, i)->name, hs_prompts_at(e->opts.prompts, ord), ord,
+                        &ref);
+        if (rc) break;
+        if (!probed) rc = probe(e, need_of(e, i), &ref);
+        probed = true;
+        runs->close(runs->ctx, &ref);
+    }
+    return rc;
+}
+
+// ---- open and close -----------------------------------------------------------------------------
+
+// Notes what edit i refers to, and checks that it is there.
+static int take_need(hs_editing *e, int i) {
+    const hs_ref_need *need = need_of(e, i);
+    int rc = HS_OK;
+    switch (e->wants[i].place = place_of(need)) {
+    case NOWHERE:
+        return HS_OK;
+    case IN_SET:
+        return join_set(e, i);
+    case IN_RUN:
+        return check_run(e, i);
+    case IN_MEAN:
+        add_points(e, e->mean, need->points);
+        e->any_mean = true;
+        return HS_OK;
+    case IN_ROWS:
+        if (need->from == HS_REF_PROMPT) rc = check_source(e, i);
+        add_points(e, e->held, need->points);
+        e->any_held = true;
+        for (int k = 0; k < e->dims.n_layer * e->dims.n_head; k++)
+            e->maps.on[k] |= need->heads ? need->heads->on[k] : 1;
+    }
+    return rc;
+}
+
+static int open_edits(hs_editing *e, const char *const *specs, int n) {
+    int rc = HS_OK;
+    for (; e->n < n && !rc; e->n++) {
+        rc = hs_edit_open(&e->edit[e->n], &e->dims, specs[e->n]);
+        if (rc) break;
+        rc = check_edit(e, e->n);
+        if (!rc) rc = take_need(e, e->n);
+        if (rc) hs_prefix(rc, "%s", specs[e->n]);
+    }
+    for (int s = 0; s < e->n_set && !rc; s++) rc = fill_set(e, &e->sets[s]);
+    return rc;
+}
+
+int hs_editing_open(hs_editing **out, const hs_editing_opts *opts, const char *const *specs,
+                    int n) {
+    hs_editing *e;
+    *out = NULL;
+    int rc = hs_alloc(&e, 1, sizeof *e);
+    if (rc) return rc;
+    e->opts = *opts;
+    e->dims = hs_dims_of(opts->model);
+    rc = hs_edits_open(&e->edits, &e->dims);
+    if (!rc) rc = hs_alloc(&e->edit, (size_t)n, sizeof *e->edit);
+    if (!rc) rc = hs_alloc(&e->wants, (size_t)n, sizeof *e->wants);
+    if (!rc) rc = hs_alloc(&e->held, (size_t)e->dims.n_layer + 1, sizeof *e->held);
+    if (!rc) rc = hs_alloc(&e->mean, (size_t)e->dims.n_layer + 1, sizeof *e->mean);
+    if (!rc) rc = hs_heads_parse(&e->maps, &e->dims, "none");
+    if (!rc) rc = open_edits(e, specs, n);
+    if (rc)
+        hs_editing_close(e);
+    else
+        *out = e;
+    return rc;
+}
+
+static void drop_source(hs_editing *e, int64_t i) {
+    struct source *s = e->source[i];
+    hs_held_close(s->held);
+    hs_mean_close(s->mean);
+    if (s->recorded.ctx) e->opts.runs->close(e->opts.runs->ctx, &s->recorded);
+    free(s);
+    memmove(&e->source[i], &e->source[i + 1], (size_t)(--e->n_source - i) * sizeof *e->source);
+}
+
+void hs_editing_close(hs_editing *e) {
+    if (!e) return;
+    hs_edits_close(e->edits);
+    while (e->n_source) drop_source(e, e->n_source - 1);
+    for (int s = 0; s < e->n_set; s++) {
+        hs_mean_close(e->sets[s].mean);
+        free(e->sets[s].points);
+    }
+    for (int i = 0; e->edit && i < e->n; i++) hs_edit_close(e->edit[i]);
+    hs_heads_free(&e->maps);
+    void *const blocks[] = {e->edit,   e->wants, e->sets, e->held, e->mean,
+                            e->source, e->seq,   e->ref,  e};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
+}
+
+int hs_editing_count(const hs_editing *e) {
+    return e->n;
+}
+
+const hs_edit *hs_editing_at(const hs_editing *e, int i) {
+    return e->edit[i];
+}
+
+int hs_editing_hook(hs_editing *e, hs_hooks *hooks, int first, int n) {
+    return n ? hs_edits_hook(e->edits, hooks, e->edit + first, n) : HS_OK;
+}
+
+// ---- aiming -------------------------------------------------------------------------------------
+
+// Finds or adds the source and marks it as needed.
+static int want_source(hs_editing *e, const char *run, int64_t ord, struct source **out) {
+    struct source *s;
+    for (int64_t i = 0; i < e->n_source; i++) {
+        s = e->source[i];
+        if (s->ord != ord || !s->run != !run || (run && strcmp(s->run, run) != 0)) continue;
+        s->aim = e->aims;
+        *out = s;
+        return HS_OK;
+    }
+    int rc = hs_grow(&e->source, (size_t)e->n_source + 1, sizeof *e->source);
+    if (!rc) rc = hs_alloc(&s, 1, sizeof *s);
+    if (rc) return rc;
+    *s = (struct source){.run = run, .ord = ord, .aim = e->aims};
+    e->source[e->n_source++] = *out = s;
+    return HS_OK;
+}
+
+// Calls fn for each reference that edit k of sequence s needs; ref is where it goes.
+typedef int (*each_need)(hs_editing *e, int edit, int64_t ord, hs_ref *ref);
+
+static int for_each_need(hs_editing *e, const hs_editing_seq *seq, int n_seq, each_need fn) {
+    hs_ref *ref = e->ref;
+    int rc = HS_OK;
+    for (int s = 0; s < n_seq; s++)
+        for (int k = 0; k < seq[s].n && !rc; k++, ref++) {
+            const int i = seq[s].first + k;
+            if (e->wants[i].place != NOWHERE && is_about(e, i, seq[s].ord))
+                rc = fn(e, i, seq[s].ord, ref);
+        }
+    return rc;
+}
+
+static int source_of(hs_editing *e, int i, int64_t ord, struct source **out) {
+    const char *run = e->wants[i].place == IN_RUN ? need_of(e, i)->name : NULL;
+    return want_source(e, run, taken_from(e, i, ord), out);
+}
+
+static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
+    struct source *s;
+    (void)ref;
+    return e->wants[i].place == IN_SET ? HS_OK : source_of(e, i, ord, &s);
+}
+
+static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
+    const enum place place = e->wants[i].place;
+    struct source *s;
+    if (place == IN_SET) {
+        *ref = hs_mean_ref(e->sets[e->wants[i].set].mean);
+        return HS_OK;
+    }
+    int rc = source_of(e, i, ord, &s);
+    if (!rc)
+        *ref = place == IN_RUN    ? s->recorded
+               : place == IN_MEAN ? hs_mean_ref(s->mean)
+                                  : hs_held_ref(s->held);
+    return rc;
+}
+
+static bool is_filled(const struct source *s) {
+    return s->held || s->mean || s->recorded.ctx;
+}
+
+// Drops what this aim does not need: recorded runs, and unedited ones beyond what may be held.
+static void drop_unneeded(hs_editing *e) {
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < e->n_source; i++)
+        if (e->source[i]->held) bytes += hs_held_bytes(e->source[i]->held);
+    for (int64_t i = 0; i < e->n_source;) {
+        const struct source *s = e->source[i];
+        if (s->aim == e->aims || (!s->run && bytes <= HELD_BYTES)) {
+            i++;
+            continue;
+        }
+        if (s->held) bytes -= hs_held_bytes(s->held);
+        drop_source(e, i);
+    }
+}
+
+static int open_source(hs_editing *e, struct source *s) {
+    const hs_prompt *p = hs_prompts_at(e->opts.prompts, s->ord);
+    int rc = HS_OK;
+    if (s->run) return e->opts.runs->open(e->opts.runs->ctx, s->run, p, s->ord, &s->recorded);
+    if (e->any_held) rc = hs_held_open(&s->held, &e->dims, e->held, &e->maps, p->n_token);
+    if (!rc && e->any_mean) rc = hs_mean_open(&s->mean, &e->dims, e->mean, 0);
+    return rc;
+}
+
+// Fills the sources that were added: opens recorded runs, and runs the others together.
+static int fill_sources(hs_editing *e) {
+    hs_unedited *seq;
+    int64_t n = 0;
+    int rc = hs_alloc(&seq, (size_t)e->n_source, sizeof *seq);
+    for (int64_t i = 0; i < e->n_source && !rc; i++) {
+        struct source *s = e->source[i];
+        if (is_filled(s)) continue;
+        rc = open_source(e, s);
+        if (!s->run)
+            seq[n++] = (hs_unedited){hs_prompts_at(e->opts.prompts, s->ord), s->held, s->mean};
+    }
+    if (!rc && n) rc = hs_unedited_run(e->opts.model, seq, n, e->opts.progress);
+    free(seq);
+    while (rc && e->n_source) drop_source(e, e->n_source - 1); // none half filled
+    return rc;
+}
+
+int hs_editing_aim(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
+    size_t n_ref = 0;
+    for (int s = 0; s < n_seq; s++) n_ref += (size_t)seq[s].n;
+    int rc = hs_grow(&e->seq, (size_t)n_seq, sizeof *e->seq);
+    if (!rc) rc = hs_grow(&e->ref, n_ref + 1, sizeof *e->ref);
+    if (rc) return rc;
+    memset(e->ref, 0, n_ref * sizeof *e->ref);
+    e->aims++;
+    rc = for_each_need(e, seq, n_seq, note_source);
+    if (!rc) {
+        drop_unneeded(e);
+        rc = fill_sources(e);
+    }
+    if (!rc) rc = for_each_need(e, seq, n_seq, give_ref);
+    const hs_ref *ref = e->ref;
+    for (int s = 0; s < n_seq && !rc; s++) {
+        e->seq[s] = (hs_edit_seq){e->edit + seq[s].first, ref, seq[s].n, prompt_of(e, seq[s].ord)};
+        ref += seq[s].n;
+    }
+    return rc ? rc : hs_edits_aim(e->edits, e->seq, n_seq);
+}
