@@ -12,4 +12,18 @@ typedef struct hs_experiment {
 } hs_experiment;
 extern const hs_experiment *const hs_experiments[]; // the registry that make writes; ended by NULL
 
+// An observer or an experiment, as those see it who keep its results, read, list or explain them.
+typedef struct hs_analysis {
+    const char *name, *title, *about, *reference;
+    const hs_metric *metrics, *series;
+    const hs_result_table *tables;
+    const hs_observer *observer; // NULL: an experiment, and a command has its name
+} hs_analysis;
+hs_analysis hs_analysis_of(const hs_observer *);
+hs_analysis hs_analysis_of_experiment(const hs_experiment *);
+// Analysis i of all, observers first; false past the last.
+bool hs_analysis_at(int i, hs_analysis *out);
+// The one that gives a metric; NULL, and *by is left alone, when none does.
+const hs_metric *hs_analysis_metric(const char *name, hs_analysis *by);
+
 #endif

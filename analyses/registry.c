@@ -1,5 +1,7 @@
-// The registries of observers and data sets, from the lists of files that make writes.
-#include "analyses/observer.h"
+// The registries of observers, experiments and data sets, from the lists of files that make writes.
+#include <string.h>
+
+#include "analyses/experiment.h"
 #include "analyses/prompt.h"
 
 #define HS_ENTRY(name) extern const hs_observer hs_observer_##name;
@@ -13,6 +15,17 @@ const hs_observer *const hs_observers[] = {
 };
 #undef HS_ENTRY
 
+#define HS_ENTRY(name) extern const hs_experiment hs_experiment_##name;
+#include "gen/experiments.inc"
+#undef HS_ENTRY
+
+#define HS_ENTRY(name) &hs_experiment_##name,
+const hs_experiment *const hs_experiments[] = {
+#include "gen/experiments.inc"
+    NULL,
+};
+#undef HS_ENTRY
+
 #define HS_ENTRY(name) extern const hs_dataset hs_dataset_##name;
 #include "gen/datasets.inc"
 #undef HS_ENTRY
@@ -22,3 +35,41 @@ const hs_dataset *const hs_datasets[] = {
 #include "gen/datasets.inc"
     NULL,
 };
+#undef HS_ENTRY
+
+// ---- observers and experiments alike -----------------------------------------------------------
+
+hs_analysis hs_analysis_of(const hs_observer *o) {
+    return (hs_analysis){o->name,    o->title,  o->about,  o->reference,
+                         o->metrics, o->series, o->tables, o};
+}
+
+hs_analysis hs_analysis_of_experiment(const hs_experiment *e) {
+    return (hs_analysis){e->name,    e->title,  e->about,  e->reference,
+                         e->metrics, e->series, e->tables, NULL};
+}
+
+bool hs_analysis_at(int i, hs_analysis *out) {
+    for (int k = 0; hs_observers[k]; k++)
+        if (i-- == 0) {
+            *out = hs_analysis_of(hs_observers[k]);
+            return true;
+        }
+    for (int k = 0; hs_experiments[k]; k++)
+        if (i-- == 0) {
+            *out = hs_analysis_of_experiment(hs_experiments[k]);
+            return true;
+        }
+    return false;
+}
+
+const hs_metric *hs_analysis_metric(const char *name, hs_analysis *by) {
+    hs_analysis a;
+    for (int i = 0; hs_analysis_at(i, &a); i++)
+        for (const hs_metric *m = a.metrics; m && m->name; m++)
+            if (strcmp(m->name, name) == 0) {
+                *by = a;
+                return m;
+            }
+    return NULL;
+}

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/observer.h"
+#include "analyses/experiment.h"
 #include "analyses/prompt.h"
 #include "cli/help/explain.h"
 #include "cli/figures/figure.h"
@@ -57,9 +57,9 @@ static int list_observers(hs_table *t, const char *model) {
 
 static int list_metrics(hs_table *t, const char *model) {
     (void)model;
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
-            row(t, m->name, m->about, hs_observers[i]->name);
+    hs_analysis a;
+    for (int i = 0; hs_analysis_at(i, &a); i++)
+        for (const hs_metric *m = a.metrics; m && m->name; m++) row(t, m->name, m->about, a.name);
     return HS_OK;
 }
 
@@ -130,9 +130,6 @@ static int list_figures(hs_table *t, const char *model) {
 static const char *const interventions[] = {
 #include "gen/interventions.inc"
     NULL};
-static const char *const experiments[] = {
-#include "gen/experiments.inc"
-    NULL};
 #undef HS_ENTRY
 
 static int list_interventions(hs_table *t, const char *model) {
@@ -143,7 +140,13 @@ static int list_interventions(hs_table *t, const char *model) {
 
 static int list_experiments(hs_table *t, const char *model) {
     (void)model;
-    for (int i = 0; experiments[i]; i++) row(t, experiments[i], NULL, NULL);
+    hs_buf how = {0};
+    for (int i = 0; hs_experiments[i]; i++) {
+        hs_buf_clear(&how);
+        hs_buf_printf(&how, "headscope %s", hs_experiments[i]->name);
+        row(t, hs_experiments[i]->name, hs_experiments[i]->title, hs_buf_text(&how));
+    }
+    hs_buf_free(&how);
     return HS_OK;
 }
 

@@ -80,17 +80,18 @@ static void columns(hs_doc *d) {
     }
 }
 
-static void observers(hs_doc *d) {
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_result_table *t = hs_observers[i]->tables; t && t->name; t++) {
+static void results(hs_doc *d) {
+    hs_analysis a;
+    for (int i = 0; hs_analysis_at(i, &a); i++)
+        for (const hs_result_table *t = a.tables; t && t->name; t++) {
             hs_buf text = {0};
-            hs_buf_printf(&text, "table %s_%s", hs_observers[i]->name, t->name);
+            hs_buf_printf(&text, "table %s_%s", a.name, t->name);
             hs_doc_subhead(d, hs_buf_text(&text));
             hs_buf_clear(&text);
             hs_buf_printf(&text,
-                          "Made when the observer %s first writes: %s. Its key is prompt_id and "
+                          "Made when %s %s first writes: %s. Its key is prompt_id and "
                           "analysis_run_id",
-                          hs_observers[i]->name, t->about);
+                          a.observer ? "the observer" : "the experiment", a.name, t->about);
             for (int k = 0; k < t->n_key; k++) hs_buf_printf(&text, ", %s", t->columns[k].name);
             hs_buf_str(&text, ".");
             hs_doc_para(d, hs_buf_text(&text));
@@ -116,7 +117,7 @@ void hs_doc_format_page(hs_doc *d) {
     hs_doc_code(d, python);
     hs_doc_head(d, "tables and views");
     columns(d);
-    observers(d);
+    results(d);
     hs_doc_head(d, "see also");
     hs_doc_para(d, "headscope(1), headscope-query(1), headscope-export(1), sqlite3(1)");
 }

@@ -5,24 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/experiment.h"
 #include "db/replay.h"
 #include "model/core/mem.h"
 
-static const hs_observer *giver(const char *name, const hs_metric **info) {
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
-            if (strcmp(m->name, name) == 0) {
-                *info = m;
-                return hs_observers[i];
-            }
-    *info = NULL;
-    return NULL;
-}
-
 const hs_metric *hs_metric_info(const char *name) {
-    const hs_metric *info;
-    giver(name, &info);
-    return info;
+    hs_analysis giver;
+    return hs_analysis_metric(name, &giver);
 }
 
 // Values on their way in, and the heads that there are.
@@ -61,8 +50,12 @@ static int add_name(void *ctx, const hs_query *q) {
 }
 
 static int no_metric(const hs_source *r, const char *metric) {
-    const hs_metric *info;
-    const hs_observer *o = giver(metric, &info);
+    hs_analysis giver = {0};
+    hs_analysis_metric(metric, &giver);
+    const hs_observer *o = giver.observer;
+    if (giver.name && !o)
+        return hs_fail(HS_ENOTFOUND, "run %lld has no %s: a run of headscope %s has",
+                       (long long)r->run, metric, giver.name);
     if (o && !o->always)
         return hs_fail(HS_ENOTFOUND,
                        "run %lld has no %s: record it with --observe %s, or add it with headscope "

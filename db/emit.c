@@ -1,31 +1,31 @@
-// From an observer's emitter to rows: head_metric, series, and one table for each result table of
-// its descriptor (NAME_OF_OBSERVER "_" name), made when first needed with the prompt, the analysis
-// run and the descriptor's columns, keyed by its key columns.
+// From an emitter of an observer or an experiment to rows: head_metric, series, and one table for
+// each result table of its descriptor (NAME_OF_ANALYSIS "_" name), made when first needed with the
+// prompt, the analysis run and the descriptor's columns, keyed by its key columns.
 #include "db/record_internal.h"
 #include "db/schema_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-void hs_emit_table(hs_buf *out, const hs_observer *observer, const hs_result_table *table) {
-    hs_buf_printf(out, "%s_%s", observer->name, table->name);
+void hs_emit_table(hs_buf *out, const char *analysis, const hs_result_table *table) {
+    hs_buf_printf(out, "%s_%s", analysis, table->name);
 }
 
 static const char *or_empty(const char *s) {
     return s ? s : "";
 }
 
-static int put_docs(const hs_emit_to *to, const char *tbl, const hs_column *c) {
+static int put_docs(const hs_sink *sink, const char *tbl, const hs_column *c) {
     hs_v v[] = {hs_v_text(tbl), hs_v_text(c->name), hs_v_text(or_empty(c->unit)),
                 hs_v_text(or_empty(c->about))};
-    return to->sink.row(to->sink.ctx, HS_SQL_COLUMN_DOC, v, 4);
+    return sink->row(sink->ctx, HS_SQL_COLUMN_DOC, v, 4);
 }
 
-static int make_table(const hs_emit_to *to, const hs_result_table *t) {
+int hs_emit_make_table(const hs_sink *sink, const char *analysis, const hs_result_table *t) {
     static const hs_column prompt = {"prompt_id", NULL, "", "the prompt"},
                            run = {"analysis_run_id", NULL, "", "who found it"};
     hs_buf sql = {0}, name = {0};
-    hs_emit_table(&name, to->observer, t);
+    hs_emit_table(&name, analysis, t);
     const char *tbl = hs_buf_text(&name);
     hs_buf_printf(&sql,
                   "CREATE TABLE IF NOT EXISTS %s (\n"
@@ -40,10 +40,10 @@ static int make_table(const hs_emit_to *to, const hs_result_table *t) {
     hs_buf_str(&sql, ")\n) STRICT, WITHOUT ROWID");
     int rc = hs_buf_rc(&name);
     if (!rc) rc = hs_buf_rc(&sql);
-    if (!rc) rc = to->sink.row(to->sink.ctx, hs_buf_text(&sql), NULL, 0);
-    if (!rc) rc = put_docs(to, tbl, &prompt);
-    if (!rc) rc = put_docs(to, tbl, &run);
-    for (int i = 0; t->columns[i].name && !rc; i++) rc = put_docs(to, tbl, &t->columns[i]);
+    if (!rc) rc = sink->row(sink->ctx, hs_buf_text(&sql), NULL, 0);
+    if (!rc) rc = put_docs(sink, tbl, &prompt);
+    if (!rc) rc = put_docs(sink, tbl, &run);
+    for (int i = 0; t->columns[i].name && !rc; i++) rc = put_docs(sink, tbl, &t->columns[i]);
     hs_buf_free(&sql);
     hs_buf_free(&name);
     return rc;
@@ -54,7 +54,7 @@ static int put_names(const hs_emit_to *to, const hs_metric *m, const char *kind)
     for (; m && m->name && !rc; m++) {
         hs_v v[] = {hs_v_text(m->name),
                     hs_v_text(kind),
-                    hs_v_text(to->observer->name),
+                    hs_v_text(to->analysis.name),
                     hs_v_text(or_empty(m->unit)),
                     hs_v_text(or_empty(m->about)),
                     hs_v_int(m->scale == HS_DIVERGING)};
@@ -63,40 +63,37 @@ static int put_names(const hs_emit_to *to, const hs_metric *m, const char *kind)
     return rc;
 }
 
-int hs_emit_begin(const hs_emit_to *to, const hs_args *args, const char *source,
+int hs_emit_begin(const hs_emit_to *to, const char *params_json, const char *source,
                   enum hs_store map_dtype) {
-    const hs_observer *o = to->observer;
-    hs_buf params = {0};
-    hs_v about[] = {hs_v_text(o->name), hs_v_text(or_empty(o->title)),
-                    hs_v_text(or_empty(o->about)), hs_v_text(o->reference)};
+    const hs_analysis *a = &to->analysis;
+    hs_v about[] = {hs_v_text(a->name), hs_v_text(or_empty(a->title)),
+                    hs_v_text(or_empty(a->about)), hs_v_text(a->reference)};
     int rc = to->sink.row(to->sink.ctx,
                           "INSERT INTO analysis VALUES (NULL, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
                           "SET title = excluded.title, about = excluded.about, "
                           "reference = excluded.reference",
                           about, 4);
-    if (!rc) rc = put_names(to, o->metrics, "metric");
-    if (!rc) rc = put_names(to, o->series, "series");
-    for (const hs_result_table *t = o->tables; t && t->name && !rc; t++) rc = make_table(to, t);
-    hs_args_json(args, &params);
-    if (!rc) rc = hs_buf_rc(&params);
+    if (!rc) rc = put_names(to, a->metrics, "metric");
+    if (!rc) rc = put_names(to, a->series, "series");
+    for (const hs_result_table *t = a->tables; t && t->name && !rc; t++)
+        rc = hs_emit_make_table(&to->sink, a->name, t);
     hs_v run[] = {to->analysis_run,
                   to->prompt,
-                  hs_v_text(o->name),
+                  hs_v_text(a->name),
                   hs_v_text(source),
                   hs_v_text(hs_store_name(map_dtype)),
-                  hs_v_text(hs_buf_text(&params))};
+                  hs_v_text(params_json)};
     if (!rc)
         rc = to->sink.row(to->sink.ctx,
                           "INSERT INTO analysis_run VALUES "
                           "(?, ?, (SELECT id FROM analysis WHERE name = ?), ?, ?, ?)",
                           run, 6);
-    hs_buf_free(&params);
     return rc;
 }
 
 static int check_cell(const hs_emit_to *to, int layer, int head, const char *name) {
     if (layer >= 0 && layer < to->n_layer && head >= -1 && head < to->n_head) return HS_OK;
-    return hs_fail(HS_ERANGE, "%s gave %s for L%dH%d, which does not exist", to->observer->name,
+    return hs_fail(HS_ERANGE, "%s gave %s for L%dH%d, which does not exist", to->analysis.name,
                    name, layer, head);
 }
 
@@ -106,7 +103,7 @@ static int emit_metric(void *ctx, int layer, int head, const char *name, double 
     int rc = check_cell(to, layer, head, name);
     bool undefined = isnan(value);
     if (!rc && undefined && !reason)
-        rc = hs_fail(HS_EARG, "%s gave no reason for an undefined %s", to->observer->name, name);
+        rc = hs_fail(HS_EARG, "%s gave no reason for an undefined %s", to->analysis.name, name);
     hs_v v[] = {to->prompt,
                 hs_v_text(name),
                 hs_v_int(layer),
@@ -153,15 +150,15 @@ static hs_v value_of(const hs_value *v) {
 static int emit_row(void *ctx, const char *table, const hs_value *values) {
     enum { MAX_COLUMNS = 48 };
     const hs_emit_to *to = ctx;
-    const hs_result_table *t = to->observer->tables;
+    const hs_result_table *t = to->analysis.tables;
     while (t && t->name && strcmp(t->name, table) != 0) t++;
     if (!t || !t->name)
-        return hs_fail(HS_EARG, "%s has no result table %s", to->observer->name, table);
+        return hs_fail(HS_EARG, "%s has no result table %s", to->analysis.name, table);
     hs_v v[MAX_COLUMNS + 2] = {to->prompt, to->analysis_run};
     int n = 0;
     hs_buf_clear(to->sql);
     hs_buf_str(to->sql, "INSERT INTO ");
-    hs_emit_table(to->sql, to->observer, t);
+    hs_emit_table(to->sql, to->analysis.name, t);
     hs_buf_str(to->sql, " (prompt_id, analysis_run_id");
     for (; n < MAX_COLUMNS && t->columns[n].name; n++) {
         hs_buf_printf(to->sql, ", \"%s\"", t->columns[n].name);

@@ -15,7 +15,7 @@ typedef struct work {
     hs_subject subject; // dims and model; the rest per prompt
     int64_t prompt;
     int32_t *tokens;
-    hs_buf sql, blob;
+    hs_buf sql, blob, params;
 } work;
 
 // ---- the prompt as its observers saw it --------------------------------------------------------
@@ -135,7 +135,7 @@ static int forget(work *w, const hs_observe_item *item) {
     if (!rc && found) rc = forget_table(w, "series", run);
     for (const hs_result_table *t = o->tables; t && t->name && !rc && found; t++) {
         hs_buf_clear(&text);
-        hs_emit_table(&text, o, t);
+        hs_emit_table(&text, o->name, t);
         rc = hs_buf_rc(&text);
         if (!rc) rc = forget_table(w, hs_buf_text(&text), run);
     }
@@ -154,7 +154,7 @@ static int write_results(work *w, hs_observation *seen) {
         enum hs_store dtype;
         hs_emit_to to = {
             .sink = hs_apply_sink(w->apply),
-            .observer = item->observer,
+            .analysis = hs_analysis_of(item->observer),
             .prompt = hs_v_int(w->prompt),
             .analysis_run = hs_v_id(HS_ID_ANALYSIS_RUN, i),
             .sql = &w->sql,
@@ -164,7 +164,10 @@ static int write_results(work *w, hs_observation *seen) {
         };
         rc = forget(w, item);
         if (!rc) rc = dtype_of(w, item->observer, &dtype);
-        if (!rc) rc = hs_emit_begin(&to, &item->args, "offline", dtype);
+        hs_buf_clear(&w->params);
+        hs_args_json(&item->args, &w->params);
+        if (!rc) rc = hs_buf_rc(&w->params);
+        if (!rc) rc = hs_emit_begin(&to, hs_buf_text(&w->params), "offline", dtype);
         hs_emit emit = hs_emit_of(&to);
         if (!rc) rc = hs_observation_finish(seen, i, &emit);
     }
@@ -241,6 +244,7 @@ int hs_db_observe(hs_db *db, int64_t run, const hs_observe_list *list, const hs_
     hs_apply_close(w.apply);
     hs_buf_free(&w.sql);
     hs_buf_free(&w.blob);
+    hs_buf_free(&w.params);
     free(w.tokens);
     free(prompt);
     return rc;

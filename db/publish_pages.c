@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/observer.h"
+#include "analyses/experiment.h"
 #include "db/export_internal.h"
 #include "db/publish_internal.h"
 #include "db/query.h"
@@ -158,12 +158,13 @@ static int put_columns(pages *p, const char *table, const struct page *page) {
     return rc;
 }
 
-// What an observer says about a table of its own; NULL when none has it.
-static const char *observer_about(const char *table) {
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_result_table *t = hs_observers[i]->tables; t && t->name; t++) {
-            size_t n = strlen(hs_observers[i]->name);
-            if (strncmp(table, hs_observers[i]->name, n) == 0 && table[n] == '_' &&
+// What an analysis says about a table of its own; NULL when none has it.
+static const char *analysis_about(const char *table) {
+    hs_analysis a;
+    for (int i = 0; hs_analysis_at(i, &a); i++)
+        for (const hs_result_table *t = a.tables; t && t->name; t++) {
+            size_t n = strlen(a.name);
+            if (strncmp(table, a.name, n) == 0 && table[n] == '_' &&
                 strcmp(table + n + 1, t->name) == 0)
                 return t->about;
         }
@@ -181,7 +182,7 @@ static int run_label(pages *p, const char **out) {
 
 static int put_table(pages *p, const char *name) {
     const struct page *page = page_of(name);
-    const char *about = page ? page->about : observer_about(name);
+    const char *about = page ? page->about : analysis_about(name);
     const char *label = page ? page->label : NULL;
     hs_jw *w = &p->out.json;
     int rc = strcmp(name, "run") == 0 ? run_label(p, &label) : HS_OK;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "analyses/observer.h"
+#include "analyses/experiment.h"
 
 // Whether an observer has looked at the run (the prompt, when one is given).
 static int has_looked(hs_db *db, const char *name, size_t n, int64_t run, int64_t prompt,
@@ -20,24 +20,20 @@ static int has_looked(hs_db *db, const char *name, size_t n, int64_t run, int64_
                       v, 3, &one, out);
 }
 
-// The observer that gives a metric; NULL for a name that none has.
-static const char *giver_of(const char *metric) {
-    for (int i = 0; hs_observers[i]; i++)
-        for (const hs_metric *m = hs_observers[i]->metrics; m && m->name; m++)
-            if (strcmp(m->name, metric) == 0) return hs_observers[i]->name;
-    return NULL;
-}
-
 static int no_metric(hs_db *db, const char *metric, int64_t run) {
-    const char *giver = giver_of(metric);
+    hs_analysis giver;
+    const bool known = hs_analysis_metric(metric, &giver) != NULL;
     sqlite3_stmt *s = NULL;
     bool row = false;
     hs_v v = hs_v_int(run);
-    if (giver)
+    if (known && !giver.observer)
+        return hs_fail(HS_ENOTFOUND, "run %" PRId64 " has no %s: a run of headscope %s has", run,
+                       metric, giver.name);
+    if (known)
         return hs_fail(HS_ENOTFOUND,
                        "run %" PRId64 " has no %s: record it with --observe %s, or run "
                        "`headscope observe %s`",
-                       run, metric, giver, giver);
+                       run, metric, giver.name, giver.name);
     int rc = hs_sql_prepare(db, &s,
                             "SELECT group_concat(metric, ', ') FROM (SELECT DISTINCT m.metric "
                             "FROM prompt AS p JOIN head_metric AS m ON m.prompt_id = p.id "
@@ -52,7 +48,19 @@ static int no_metric(hs_db *db, const char *metric, int64_t run) {
     return rc;
 }
 
+// Whether a name is that of an experiment, which recordings cannot be asked for.
+static bool is_experiment(const char *name, size_t n) {
+    for (int i = 0; hs_experiments[i]; i++)
+        if (strlen(hs_experiments[i]->name) == n && !memcmp(hs_experiments[i]->name, name, n))
+            return true;
+    return false;
+}
+
 static int nobody_looked(const char *needs, size_t len, int64_t run, const char *prompt) {
+    if (is_experiment(needs, len))
+        return hs_fail(
+            HS_ENOTFOUND, "run %" PRId64 "%s%s has no results of %.*s: a run of headscope %.*s has",
+            run, prompt ? ", prompt " : "", prompt ? prompt : "", (int)len, needs, (int)len, needs);
     hs_buf names = {0};
     const char *bar = memchr(needs, '|', len);
     int first = (int)(bar ? (size_t)(bar - needs) : len);

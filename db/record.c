@@ -143,13 +143,23 @@ int hs_rec_decoded(hs_rec *r, const int32_t *tokens, int64_t n, const hs_tok *to
 }
 
 int hs_rec_emit(hs_rec *r, const hs_observe_item *item, hs_emit *emit) {
+    hs_buf params = {0};
+    const hs_analysis analysis = hs_analysis_of(item->observer);
+    hs_args_json(&item->args, &params);
+    int rc = hs_buf_rc(&params);
+    if (!rc) rc = hs_rec_emit_as(r, &analysis, hs_buf_text(&params), emit);
+    hs_buf_free(&params);
+    return rc;
+}
+
+int hs_rec_emit_as(hs_rec *r, const hs_analysis *analysis, const char *params_json, hs_emit *emit) {
     hs_emit_to *to;
     int rc = hs_grow(&r->emit, r->n_emit + 1, sizeof *r->emit);
     if (!rc) rc = hs_alloc(&to, 1, sizeof *to);
     if (rc) return rc;
     *to = (hs_emit_to){
         .sink = hs_writer_sink(r->writer),
-        .observer = item->observer,
+        .analysis = *analysis,
         .prompt = hs_v_id(HS_ID_PROMPT, 0),
         .analysis_run = hs_v_id(HS_ID_ANALYSIS_RUN, r->n_analysis++),
         .sql = &r->sql,
@@ -159,7 +169,7 @@ int hs_rec_emit(hs_rec *r, const hs_observe_item *item, hs_emit *emit) {
     };
     r->emit[r->n_emit++] = to;
     *emit = hs_emit_of(to);
-    return hs_emit_begin(to, &item->args, "online", HS_STORE_F32);
+    return hs_emit_begin(to, params_json, "online", HS_STORE_F32);
 }
 
 static void forget_prompt(hs_rec *r) {

@@ -5,7 +5,7 @@
 #ifndef HS_DB_RECORD_H
 #define HS_DB_RECORD_H
 
-#include "analyses/observer.h"
+#include "analyses/experiment.h"
 #include "analyses/prompt.h"
 #include "db/db.h"
 #include "hooks/hooks.h"
@@ -28,6 +28,9 @@ typedef struct hs_run_info {
     const char *const *edits; // the specs of --do in order, NULL when there are none
     int n_edit;
     int64_t baseline; // run that this one is compared with, 0 = none
+    // One of several processes: it holds the prompts whose ord is `shard` modulo n_shard, and its
+    // options are those of the whole run with that at their end. n_shard 0: the whole run.
+    int64_t shard, n_shard;
 } hs_run_info;
 
 typedef struct hs_rec hs_rec;
@@ -54,6 +57,10 @@ int hs_rec_hook(hs_rec *, hs_hooks *hooks) HS_MUST_USE; // adds the read hooks f
 int hs_rec_decoded(hs_rec *, const int32_t *tokens, int64_t n, const hs_tok *tok) HS_MUST_USE;
 // An analysis run (observer, its parameters, online) and where its results go.
 int hs_rec_emit(hs_rec *, const hs_observe_item *item, hs_emit *emit) HS_MUST_USE;
+// The same of an experiment, whose description may name more metrics than its file does (own
+// expressions); borrowed until the prompt's end.
+int hs_rec_emit_as(hs_rec *, const hs_analysis *analysis, const char *params_json,
+                   hs_emit *emit) HS_MUST_USE;
 int hs_rec_prompt_end(hs_rec *) HS_MUST_USE;
 // Abandons the prompt in work: nothing of it stays.
 void hs_rec_prompt_cancel(hs_rec *);

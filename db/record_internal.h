@@ -1,5 +1,5 @@
 // The recorder's parts: record.c opens and closes runs and prompts, record_run.c writes what a run
-// is, stream.c takes what hooks deliver, emit.c what observers found.
+// is, stream.c takes what hooks deliver, emit.c what observers and experiments found.
 #ifndef HS_DB_RECORD_INTERNAL_H
 #define HS_DB_RECORD_INTERNAL_H
 
@@ -26,6 +26,10 @@ int hs_run_new(hs_db *, const hs_model_facts *, const hs_run_info *, int64_t *ru
 // The newest run with the same options, and what it holds; *run 0 when there is none.
 int hs_run_find(hs_db *, const hs_run_info *, int64_t *run, int64_t *done,
                 bool *complete) HS_MUST_USE;
+// The options of a run with its shard at their end, and what they say: false, when they are those of
+// a whole run; *whole is the length of what stands before the shard, to which '}' belongs.
+int hs_shard_text(hs_buf *out, const hs_run_info *) HS_MUST_USE;
+bool hs_shard_of_text(const char *options_json, size_t *whole, int64_t *shard, int64_t *n_shard);
 // Short names joined by commas, and back; names of other builds are left out.
 int hs_points_text(hs_buf *out, uint64_t points) HS_MUST_USE;
 uint64_t hs_points_of_text(const char *text);
@@ -80,16 +84,19 @@ void hs_streams_reset(hs_streams *); // forgets the prompt in work
 // Where the results of one analysis run go.
 typedef struct hs_emit_to {
     hs_sink sink;
-    const hs_observer *observer;
+    hs_analysis analysis;
     hs_v prompt, analysis_run; // their ids
     hs_buf *sql, *blob;        // scratch
     int n_layer, n_head;
 } hs_emit_to;
 // Stores the descriptor, makes its result tables and the analysis run.
-int hs_emit_begin(const hs_emit_to *, const hs_args *args, const char *source,
+int hs_emit_begin(const hs_emit_to *, const char *params_json, const char *source,
                   enum hs_store map_dtype) HS_MUST_USE;
 hs_emit hs_emit_of(hs_emit_to *);
-// The table of a result: NAME_OF_OBSERVER "_" name.
-void hs_emit_table(hs_buf *out, const hs_observer *observer, const hs_result_table *table);
+// The table of a result: NAME_OF_ANALYSIS "_" name.
+void hs_emit_table(hs_buf *out, const char *analysis, const hs_result_table *table);
+// Makes it, with its documentation, where it is missing.
+int hs_emit_make_table(const hs_sink *sink, const char *analysis,
+                       const hs_result_table *table) HS_MUST_USE;
 
 #endif

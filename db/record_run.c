@@ -28,6 +28,29 @@ uint64_t hs_points_of_text(const char *text) {
     return points;
 }
 
+int hs_shard_text(hs_buf *out, const hs_run_info *info) {
+    const size_t n = strlen(info->options_json);
+    if (!info->n_shard || !n) {
+        hs_buf_str(out, info->options_json);
+    } else {
+        hs_buf_add(out, info->options_json, n - 1); // but for its '}'
+        hs_buf_printf(out, ",\"shard\":[%" PRId64 ",%" PRId64 "]}", info->shard, info->n_shard);
+    }
+    return hs_buf_rc(out);
+}
+
+bool hs_shard_of_text(const char *text, size_t *whole, int64_t *shard, int64_t *n_shard) {
+    const char *last = NULL;
+    int end = 0;
+    for (const char *s = text; (s = strstr(s, ",\"shard\":[")); s++) last = s;
+    if (!last ||
+        sscanf(last, ",\"shard\":[%9" SCNd64 ",%9" SCNd64 "]}%n", shard, n_shard, &end) != 2 ||
+        !end || last[end])
+        return false;
+    *whole = (size_t)(last - text);
+    return *shard >= 0 && *shard < *n_shard;
+}
+
 static int put_model(hs_db *db, const hs_model_facts *f, const char *path, int64_t *id) {
     char print[24];
     hs_buf points = {0};
@@ -61,6 +84,8 @@ static int put_model(hs_db *db, const hs_model_facts *f, const char *path, int64
 
 static int put_run(hs_db *db, const hs_model_facts *f, const hs_run_info *info, int64_t model,
                    int64_t *id) {
+    hs_buf options = {0};
+    int rc = hs_shard_text(&options, info);
     char now[HS_NOW_LEN], seed[24];
     hs_sql_now(now);
     snprintf(seed, sizeof seed, "%" PRIu64, info->seed);
@@ -70,7 +95,7 @@ static int put_run(hs_db *db, const hs_model_facts *f, const hs_run_info *info, 
                 hs_v_text(now),
                 hs_v_text(HS_VERSION " (" HS_GIT ")"),
                 hs_v_text(info->argv_json),
-                hs_v_text(info->options_json),
+                hs_v_text(hs_buf_text(&options)),
                 hs_v_text(f->backend),
                 hs_v_text(f->isa),
                 hs_v_int(f->threads),
@@ -80,11 +105,13 @@ static int put_run(hs_db *db, const hs_model_facts *f, const hs_run_info *info, 
                 hs_v_text(info->bos),
                 hs_v_text(seed),
                 info->baseline ? hs_v_int(info->baseline) : hs_v_null()};
-    int rc = hs_sql_put(db,
+    if (!rc)
+        rc = hs_sql_put(db,
                         "INSERT INTO run VALUES "
                         "(NULL, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         v, 16);
     if (!rc) *id = sqlite3_last_insert_rowid(db->sql);
+    hs_buf_free(&options);
     return rc;
 }
 
@@ -112,10 +139,14 @@ int hs_run_new(hs_db *db, const hs_model_facts *f, const hs_run_info *info, int6
 }
 
 int hs_run_find(hs_db *db, const hs_run_info *info, int64_t *run, int64_t *done, bool *complete) {
-    hs_v key = hs_v_text(info->options_json);
-    int64_t last = 0;
-    int rc = hs_sql_int(db, "SELECT id FROM run WHERE options_json = ? ORDER BY id DESC LIMIT 1",
+    hs_buf options = {0};
+    int64_t last = 0, first = info->shard, step = info->n_shard ? info->n_shard : 1;
+    int rc = hs_shard_text(&options, info);
+    hs_v key = hs_v_text(hs_buf_text(&options));
+    if (!rc)
+        rc = hs_sql_int(db, "SELECT id FROM run WHERE options_json = ? ORDER BY id DESC LIMIT 1",
                         &key, 1, run, NULL);
+    hs_buf_free(&options);
     if (rc || !*run) return rc;
     hs_v id = hs_v_int(*run);
     rc = hs_sql_int(db, "SELECT count(*) FROM prompt WHERE run_id = ?", &id, 1, done, NULL);
@@ -125,7 +156,7 @@ int hs_run_find(hs_db *db, const hs_run_info *info, int64_t *run, int64_t *done,
     if (!rc)
         rc = hs_sql_int(db, "SELECT 1 FROM run WHERE id = ? AND status = 'complete'", &id, 1,
                         &(int64_t){0}, complete);
-    if (!rc && last != *done)
+    if (!rc && last != (*done ? first + (*done - 1) * step + 1 : 0))
         rc = hs_fail(HS_EFORMAT,
                      "%s: run %" PRId64 " lacks a prompt before its last: record it "
                      "anew, without --resume",

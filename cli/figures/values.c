@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/experiment.h"
 #include "cli/figures/figure.h"
 #include "cli/metric.h"
 
@@ -93,7 +94,7 @@ static const hs_column *find_column(const hs_result_table *t, const char *name) 
 
 // A column of a result table.
 typedef struct column {
-    const hs_observer *observer;
+    hs_analysis giver;
     const hs_result_table *table;
     const hs_column *column; // NULL: there is none
     char sql[128];           // the table's name in the database
@@ -102,10 +103,11 @@ typedef struct column {
 // The one that OBSERVER_TABLE.COLUMN names, when it holds numbers by layer.
 static column find(const char *name) {
     const char *dot = strchr(name, '.');
-    for (int i = 0; dot && hs_observers[i]; i++)
-        for (const hs_result_table *t = hs_observers[i]->tables; t && t->name; t++) {
-            column c = {hs_observers[i], t, find_column(t, dot + 1), ""};
-            snprintf(c.sql, sizeof c.sql, "%s_%s", hs_observers[i]->name, t->name);
+    hs_analysis a;
+    for (int i = 0; dot && hs_analysis_at(i, &a); i++)
+        for (const hs_result_table *t = a.tables; t && t->name; t++) {
+            column c = {a, t, find_column(t, dot + 1), ""};
+            snprintf(c.sql, sizeof c.sql, "%s_%s", a.name, t->name);
             bool named = strlen(c.sql) == (size_t)(dot - name) &&
                          !strncmp(c.sql, name, strlen(c.sql));
             if (named && c.column && strcmp(c.column->type, "TEXT") != 0 && find_column(t, "layer"))
@@ -129,10 +131,13 @@ static int need_table(hs_job *j, const column *c) {
     if (!rc) rc = hs_source_each(&j->r, hs_buf_text(&sql), NULL, 0, on_table, &there);
     hs_buf_free(&sql);
     if (rc || there) return rc;
+    if (!c->giver.observer)
+        return hs_fail(HS_ENOTFOUND, "run %lld has no %s: a run of headscope %s has",
+                       (long long)j->r.run, c->sql, c->giver.name);
     return hs_fail(HS_ENOTFOUND,
                    "run %lld has no %s: record it with --observe %s, or add it with headscope "
                    "observe",
-                   (long long)j->r.run, c->sql, c->observer->name);
+                   (long long)j->r.run, c->sql, c->giver.name);
 }
 
 static int on_value(void *ctx, const hs_query *q) {

@@ -1,4 +1,4 @@
-// Pages about observers, data sets, queries, metrics, hook points and tables; see explain.h.
+// Pages about observers, experiments, data sets, queries, metrics, hook points and tables; see explain.h.
 #include "cli/help/explain.h"
 
 #include <string.h>
@@ -50,20 +50,32 @@ static void metrics(hs_doc *d, const char *heading, const hs_metric *m) {
 
 // ---- observers, data sets, queries ----------------------------------------------------------
 
-void hs_page_observer(hs_doc *d, int i) {
-    const hs_observer *o = hs_observers[i];
-    head(d, "observer", o->name, o->title, o->about, o->reference);
-    params(d, o->name, o->params);
-    metrics(d, "metrics, one number a head", o->metrics);
-    metrics(d, "series", o->series);
-    for (const hs_result_table *t = o->tables; t && t->name; t++) {
+// What an analysis writes.
+static void results(hs_doc *d, const hs_analysis *a) {
+    metrics(d, "metrics, one number a head", a->metrics);
+    metrics(d, "series", a->series);
+    for (const hs_result_table *t = a->tables; t && t->name; t++) {
         hs_buf heading = {0};
-        hs_buf_printf(&heading, "table %s_%s: %s", o->name, t->name, t->about);
+        hs_buf_printf(&heading, "table %s_%s: %s", a->name, t->name, t->about);
         hs_doc_head(d, hs_buf_text(&heading));
         hs_buf_free(&heading);
         for (const hs_column *c = t->columns; c->name; c++)
             hs_doc_explain(d, c->name, c->about, c->unit, NULL);
     }
+}
+
+void hs_page_observer(hs_doc *d, int i) {
+    const hs_observer *o = hs_observers[i];
+    const hs_analysis a = hs_analysis_of(o);
+    head(d, "observer", o->name, o->title, o->about, o->reference);
+    params(d, o->name, o->params);
+    results(d, &a);
+}
+
+void hs_page_experiment(hs_doc *d, int i) {
+    const hs_analysis a = hs_analysis_of_experiment(hs_experiments[i]);
+    head(d, "experiment", a.name, a.title, a.about, a.reference);
+    results(d, &a);
 }
 
 void hs_page_dataset(hs_doc *d, int i) {
@@ -89,27 +101,28 @@ void hs_page_query(hs_doc *d, int i) {
 
 // ---- metrics --------------------------------------------------------------------------------
 
-const hs_metric *hs_metric_at(int i, const hs_observer **giver) {
-    for (int k = 0; hs_observers[k]; k++)
-        for (const hs_metric *m = hs_observers[k]->metrics; m && m->name; m++)
-            if (i-- == 0) {
-                *giver = hs_observers[k];
-                return m;
-            }
+const hs_metric *hs_metric_at(int i, hs_analysis *giver) {
+    for (int k = 0; hs_analysis_at(k, giver); k++)
+        for (const hs_metric *m = giver->metrics; m && m->name; m++)
+            if (i-- == 0) return m;
     return NULL;
 }
 
 void hs_page_metric(hs_doc *d, int i) {
-    const hs_observer *o;
-    const hs_metric *m = hs_metric_at(i, &o);
+    hs_analysis giver;
+    const hs_metric *m = hs_metric_at(i, &giver);
+    const hs_observer *o = giver.observer;
     hs_buf text = {0};
-    head(d, "metric", m->name, m->about, NULL, o->reference);
-    hs_buf_printf(&text, "One number a head%s%s, given by the observer %s (headscope help %s), ",
-                  *m->unit ? ", in " : "", m->unit, o->name, o->name);
-    if (o->always)
+    head(d, "metric", m->name, m->about, NULL, giver.reference);
+    hs_buf_printf(&text, "One number a head%s%s, given by the %s %s (headscope help %s), ",
+                  *m->unit ? ", in " : "", m->unit, o ? "observer" : "experiment", giver.name,
+                  giver.name);
+    if (!o)
+        hs_buf_printf(&text, "a command of its own: headscope %s MODEL.", giver.name);
+    else if (o->always)
         hs_buf_str(&text, "which watches every recording.");
     else
-        hs_buf_printf(&text, "which has to be asked for: record --observe %s.", o->name);
+        hs_buf_printf(&text, "which has to be asked for: record --observe %s.", giver.name);
     hs_doc_para(d, hs_buf_text(&text));
     hs_buf_clear(&text);
     hs_buf_printf(&text,

@@ -1,9 +1,9 @@
-// Pages about what commands work with: observers, data sets, queries, metrics, hook points and
-// tables of the database, each from its own table. `help` shows them, topics list them.
+// Pages about what commands work with: observers, experiments, data sets, queries, metrics, hook
+// points and tables of the database, each from its own table. `help` shows them, topics list them.
 #ifndef HS_CLI_EXPLAIN_H
 #define HS_CLI_EXPLAIN_H
 
-#include "analyses/observer.h"
+#include "analyses/experiment.h"
 #include "cli/help/doc.h"
 #include "model/core/buf.h"
 
@@ -18,8 +18,8 @@ typedef struct hs_kind {
 } hs_kind;
 extern const hs_kind hs_kinds[]; // commands and topics first; ended by name NULL
 
-// Metric i of all observers, and who gives it; NULL past the last.
-const hs_metric *hs_metric_at(int i, const hs_observer **giver);
+// Metric i of all observers and experiments, and who gives it; NULL past the last.
+const hs_metric *hs_metric_at(int i, hs_analysis *giver);
 // The name of a hook point with "L" for the layer. Appends.
 void hs_hook_form(hs_buf *out, enum hs_point point);
 // "[T, n_head, d_head]"; what a point holds, in a line.
@@ -32,6 +32,7 @@ void hs_doc_explain(hs_doc *, const char *name, const char *about, const char *u
 void hs_doc_columns(hs_doc *, int table);
 
 void hs_page_observer(hs_doc *, int i);
+void hs_page_experiment(hs_doc *, int i);
 void hs_page_dataset(hs_doc *, int i);
 void hs_page_query(hs_doc *, int i);
 void hs_page_metric(hs_doc *, int i);

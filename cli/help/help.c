@@ -133,6 +133,9 @@ static void page_topic(hs_doc *d, int i) {
 static const char *observer_at(int i) {
     return hs_observers[i] ? hs_observers[i]->name : NULL;
 }
+static const char *experiment_at(int i) {
+    return hs_experiments[i] ? hs_experiments[i]->name : NULL;
+}
 static const char *dataset_at(int i) {
     return hs_datasets[i] ? hs_datasets[i]->name : NULL;
 }
@@ -140,7 +143,7 @@ static const char *query_at(int i) {
     return hs_queries[i].name;
 }
 static const char *metric_at(int i) {
-    const hs_observer *giver;
+    hs_analysis giver;
     const hs_metric *m = hs_metric_at(i, &giver);
     return m ? m->name : NULL;
 }
@@ -159,6 +162,7 @@ const hs_kind hs_kinds[] = {
     {"command", false, command_at, page_command},
     {"topic", false, topic_at, page_topic},
     {"observer", false, observer_at, hs_page_observer},
+    {"experiment", true, experiment_at, hs_page_experiment},
     {"dataset", false, dataset_at, hs_page_dataset},
     {"query", true, query_at, hs_page_query},
     {"metric", true, metric_at, hs_page_metric},
@@ -221,9 +225,10 @@ int hs_help_of(const char *kind, const char *word, FILE *to) {
     const hs_kind *k = hs_kinds;
     while (k->name && strcmp(k->name, kind) != 0) k++;
     if (!k->name)
-        return hs_fail(HS_EARG,
-                       "help explains one thing: headscope help NAME, or KIND NAME with a kind of "
-                       "command, topic, observer, dataset, query, metric, hook, figure, table");
+        return hs_fail(
+            HS_EARG,
+            "help explains one thing: headscope help NAME, or KIND NAME with a kind of "
+            "command, topic, observer, experiment, dataset, query, metric, hook, figure, table");
     int i = index_in(k, word);
     if (i < 0) return no_help(k, word);
     hs_doc d = hs_doc_text(to);

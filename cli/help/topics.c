@@ -48,15 +48,19 @@ static void hooks(hs_doc *d) {
 }
 
 static void metrics(hs_doc *d) {
-    for (int i = 0; hs_observers[i]; i++) {
-        const hs_observer *o = hs_observers[i];
-        if (!o->metrics || !o->metrics->name) continue;
+    hs_analysis a;
+    for (int i = 0; hs_analysis_at(i, &a); i++) {
+        const hs_observer *o = a.observer;
+        if (!a.metrics || !a.metrics->name) continue;
         hs_buf heading = {0};
-        hs_buf_printf(&heading, "%s %s", o->always ? "always recorded, by" : "with --observe",
-                      o->name);
+        hs_buf_printf(&heading, "%s %s",
+                      !o          ? "of headscope"
+                      : o->always ? "always recorded, by"
+                                  : "with --observe",
+                      a.name);
         hs_doc_head(d, hs_buf_text(&heading));
         hs_buf_free(&heading);
-        for (const hs_metric *m = o->metrics; m->name; m++)
+        for (const hs_metric *m = a.metrics; m->name; m++)
             hs_doc_explain(d, m->name, m->about, m->unit, NULL);
     }
 }
@@ -70,15 +74,15 @@ static bool of_sinks(const char *name) {
 }
 
 static void sinks(hs_doc *d) {
-    const hs_observer *o;
+    hs_analysis giver;
     const hs_metric *m;
     hs_doc_head(d, "observers");
     for (int i = 0; hs_observers[i]; i++) {
-        o = hs_observers[i];
+        const hs_observer *o = hs_observers[i];
         if (of_sinks(o->name)) hs_doc_explain(d, o->name, o->about, NULL, NULL);
     }
     hs_doc_head(d, "metrics");
-    for (int i = 0; (m = hs_metric_at(i, &o)); i++)
+    for (int i = 0; (m = hs_metric_at(i, &giver)); i++)
         if (of_sinks(m->name)) hs_doc_explain(d, m->name, m->about, m->unit, NULL);
     hs_doc_head(d, "queries");
     for (const hs_query_info *q = hs_queries; q->name; q++) {

@@ -13,7 +13,7 @@
 // ---- from the tables of this build ----------------------------------------------------------
 
 static void metrics(hs_words *w) {
-    const hs_observer *giver;
+    hs_analysis giver;
     const hs_metric *m;
     for (int i = 0; (m = hs_metric_at(i, &giver)); i++) hs_words_add(w, m->name, m->about);
 }

@@ -1,0 +1,72 @@
+// The head-importance sweep as the database and the help know it; its engine is analyses/sweep/.
+#include "analyses/experiments/sweep.h"
+
+#define OF_SEQUENCE "mean over the scored positions of the prompt"
+static const hs_metric metrics[] = {
+    {"delta_nll", "nats/token",
+     "negative log-likelihood with the head edited less that without, " OF_SEQUENCE, HS_DIVERGING},
+    {"delta_kl", "nats/token",
+     "KL(unedited || edited) of the next token's distribution, " OF_SEQUENCE, HS_SEQUENTIAL},
+    {"delta_jsd", "nats/token",
+     "Jensen-Shannon divergence of the two distributions, at most ln 2, " OF_SEQUENCE,
+     HS_SEQUENTIAL},
+    {"delta_logit_diff", "",
+     "logit[answer] - logit[wrong] at END with the head edited less that without", HS_DIVERGING},
+    {"delta_prob", "", "probability of the answer at END with the head edited less that without",
+     HS_DIVERGING},
+    {"delta_accuracy", "",
+     "whether the answer has the largest logit at END, 1 or 0, with the head edited less that "
+     "without",
+     HS_DIVERGING},
+    {0},
+};
+
+// clang-format off
+#define UNIT_COLUMNS                                                                               \
+    {"kind", "TEXT", "", "head, group, layer, mlp or neuron"},                                     \
+    {"layer", "INTEGER", "", "0-based"},                                                           \
+    {"idx", "INTEGER", "", "head, group or neuron, 0-based; 0 of layers and MLPs"},                \
+    {"metric", "TEXT", "", "nll, kl, jsd, logit_diff, prob, accuracy, or an own expression"}
+// clang-format on
+static const hs_column unit_columns[] = {
+    UNIT_COLUMNS,
+    {"value", "REAL", "", "the metric with the unit edited, or its estimate by gradients"},
+    {"base", "REAL", "", "the metric without"},
+    {0},
+};
+static const hs_column curve_columns[] = {
+    {"ranking", "TEXT", "", "which units go first: asc, desc (by importance) or random"},
+    {"draw", "INTEGER", "", "number of the random order, 0-based"},
+    {"removed", "INTEGER", "units", "how many are edited together"},
+    {"metric", "TEXT", "", "as in sweep_unit"},
+    {"value", "REAL", "", "the metric with them edited"},
+    {0},
+};
+static const hs_column race_columns[] = {
+    UNIT_COLUMNS,
+    {"mean", "REAL", "", "change of the metric, over the prompts that were measured"},
+    {"low", "REAL", "", "lower confidence bound of the mean"},
+    {"high", "REAL", "", "upper confidence bound of the mean"},
+    {"n", "INTEGER", "prompts", "measured"},
+    {"member", "INTEGER", "", "1: among the top K"},
+    {"settled", "INTEGER", "", "1: by the bounds; 0: by the mean"},
+    {0},
+};
+static const hs_result_table tables[] = {
+    {"unit", unit_columns, 4, "what editing one unit does to a prompt, raw numbers"},
+    {"curve", curve_columns, 4, "joint edits of growing sets of units, on a prompt"},
+    {"race", race_columns, 4, "the race for the top K, over all prompts; kept with the last one"},
+    {0},
+};
+
+const hs_experiment hs_experiment_sweep = {
+    .name = "sweep",
+    .title = "head importance: every unit edited alone, and what that does to the output",
+    .about = "Ablates, or otherwise edits, one head, KV group, layer or MLP at a time and measures "
+             "the change of the output on every prompt, against the unedited run. Numbers of heads "
+             "are metrics; those of all kinds of units are in the table sweep_unit, with the raw "
+             "values. Joint edits of growing sets are in sweep_curve.",
+    .reference = "Michel et al. 2019, arXiv:1905.10650",
+    .metrics = metrics,
+    .tables = tables,
+};
