@@ -5,50 +5,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hooks/names_internal.h"
 #include "model/core/mem.h"
 
-struct span {
-    int from, to; // both ends included
-};
-
-static int read_number(const char **at, int *out) {
-    size_t n = strspn(*at, "0123456789");
-    if (n == 0 || n > 6) return HS_EARG;
+static bool read_number(const char **at, int64_t *out) {
+    const size_t n = strspn(*at, "0123456789");
+    if (n == 0 || n > 6) return false;
     *out = atoi(*at);
     *at += n;
-    return HS_OK;
+    return true;
 }
 
-// Reads a RANGE of `count` things; to = -1 marks one that cannot be read.
-static struct span read_span(const char **at, int count) {
-    const struct span bad = {0, -1};
-    struct span s;
+hs_numbers hs_numbers_read(const char **at, int64_t count) {
+    const hs_numbers bad = {0, -1};
+    hs_numbers s;
     if (**at == '*') {
         ++*at;
-        return (struct span){0, count - 1};
+        return (hs_numbers){0, count - 1};
     }
-    if (read_number(at, &s.from)) return bad;
+    if (!read_number(at, &s.from)) return bad;
     s.to = s.from;
     if (**at != '-') return s;
     ++*at;
-    return read_number(at, &s.to) || s.to < s.from ? bad : s;
+    return !read_number(at, &s.to) || s.to < s.from ? bad : s;
 }
 
 static int add_part(hs_heads *set, const char *part, size_t n) {
     const char *at = part;
     const bool lettered = *at == 'L';
     at += lettered;
-    struct span layers = read_span(&at, set->n_layer);
+    const hs_numbers layers = hs_numbers_read(&at, set->n_layer);
     const bool joined = *at == (lettered ? 'H' : '.');
     at += joined;
-    struct span heads = joined ? read_span(&at, set->n_head) : (struct span){0, -1};
+    const hs_numbers heads = joined ? hs_numbers_read(&at, set->n_head) : (hs_numbers){0, -1};
     if (layers.to < 0 || heads.to < 0 || at != part + n)
         return hs_fail(HS_EARG, "'%.*s' is not a head: write L5H1, 5.1, L0-3H* or L*H0-2", (int)n,
                        part);
     if (layers.to >= set->n_layer || heads.to >= set->n_head)
         return hs_fail(HS_ERANGE, "'%.*s' does not exist: layers are 0 to %d, heads 0 to %d",
                        (int)n, part, set->n_layer - 1, set->n_head - 1);
-    for (int l = layers.from; l <= layers.to; l++)
+    for (int64_t l = layers.from; l <= layers.to; l++)
         memset(set->on + (size_t)l * (size_t)set->n_head + heads.from, 1,
                (size_t)(heads.to - heads.from + 1));
     return HS_OK;

@@ -9,14 +9,9 @@
 #define HS_HOOKS_INTERVENTION_H
 
 #include "hooks/hooks.h"
+#include "hooks/places.h"
 #include "hooks/units.h"
 #include "model/core/param.h"
-
-// A named range of positions, half open ("--span NAME=A:B").
-typedef struct hs_span {
-    const char *name;
-    int64_t from, to;
-} hs_span;
 
 // ---- values of unedited runs --------------------------------------------------------------------
 
@@ -59,7 +54,8 @@ enum hs_target {
     HS_TARGET_WORD,   // "mask:sink_recent"; heads= says where, default all
 };
 
-// What an edit is opened with.
+// What an edit is opened with; all of it lives as long as the edit, and so do the `points` that
+// its open fills.
 typedef struct hs_edit_setup {
     const hs_dims *dims;
     const hs_units *units;  // UNITS
@@ -72,19 +68,29 @@ typedef struct hs_edit_setup {
 // One edit at work on one sequence.
 typedef struct hs_edit_at {
     const struct hs_edit *edit;
-    int64_t n_token;   // of the prompt; decoded rows follow
-    const hs_ref *ref; // NULL when the edit asked for none
-    int worker;        // of tiles, for scratch
+    int64_t n_token;              // of the prompt; decoded rows follow
+    const hs_ref *ref;            // NULL when the edit asked for none
+    int worker;                   // of tiles, for scratch
+    const struct hs_aimed *aimed; // what hs_edit_row, _place and _scratch look at
 } hs_edit_at;
+
+// A parameter of type TEXT that holds positions (hooks/places.h): checked against every prompt
+// before a run, and resolved for each.
+typedef struct hs_edit_place {
+    const char *param;
+    bool rows;               // narrows the rows that the edit is about, as pos= does
+} hs_edit_place;             // a table ends with param NULL
+enum { HS_EDIT_PLACES = 3 }; // at most
 
 // hooks/iv_NAME.c defines `const hs_intervention hs_iv_NAME`.
 typedef struct hs_intervention {
     const char *name, *title, *about, *reference;
     const char *example; // "ablate:L5H1,mode=mean"
     enum hs_target target;
-    unsigned units;         // UNITS: bits 1 << HS_UNIT_*
-    const char *choices;    // WORD: "sink_recent|topk"
-    const hs_param *params; // besides pos=, prompts= and heads=, which all have; NULL: none
+    unsigned units;              // UNITS: bits 1 << HS_UNIT_*
+    const char *choices;         // WORD: "sink_recent|topk"
+    const hs_param *params;      // besides those of hs_edit_params; NULL: none
+    const hs_edit_place *places; // those of them that hold positions; NULL: none
 
     // Sets *state (NULL when it needs none), what it writes (`points`, zeroed [n_layer + 1], points
     // it only looks at before editing included) and what it needs. HS_EARG for parameters that do
@@ -96,6 +102,8 @@ typedef struct hs_intervention {
     int (*rows)(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view);
     int (*tile)(void *state, const hs_edit_at *at, const hs_tile *tile);
 } hs_intervention;
+// The parameters that every kind has: pos, prompts, and with targets other than units heads, last.
+extern const hs_param hs_edit_params[];
 extern const hs_intervention *const hs_interventions[];                  // ended by NULL
 const hs_intervention *hs_intervention_find(const char *name, size_t n); // NULL when there is none
 
@@ -108,12 +116,13 @@ const hs_intervention *hs_edit_kind(const hs_edit *);
 const char *hs_edit_spec(const hs_edit *);       // as given
 const uint64_t *hs_edit_points(const hs_edit *); // [n_layer + 1] that it writes
 const hs_ref_need *hs_edit_need(const hs_edit *);
-// Parameters with defaults as a JSON object, target included.
+// Parameters with defaults as a JSON object, target first.
 void hs_edit_json(const hs_edit *, hs_buf *out);
 
 // What a prompt is to an edit: which of its rows the edit is about. HS_ERANGE for a position that
 // the prompt does not have (negative ones count from its end), HS_ENOTFOUND for a span without that
-// name. pos= takes positions, ranges and spans joined by '+'; prompts= numbers and ids.
+// name. pos= takes positions, ranges and spans joined by '+'; prompts= numbers and ids, a prompt
+// being meant by either.
 typedef struct hs_edit_prompt {
     int64_t ord;
     const char *id;
@@ -122,6 +131,9 @@ typedef struct hs_edit_prompt {
     int n_span;
 } hs_edit_prompt;
 int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
+// Checks all prompts of a run, and that every number and id of prompts= is one of theirs
+// (HS_ENOTFOUND).
+int hs_edit_check_all(const hs_edit *, const hs_edit_prompt *prompt, int64_t n) HS_MUST_USE;
 // The first row of a checked prompt that the edit is about: what lies before is as without it.
 // n_token when the edit is not about this prompt.
 int64_t hs_edit_first(const hs_edit *, const hs_edit_prompt *);
@@ -147,11 +159,14 @@ int hs_edits_aim(hs_edits *, const hs_edit_seq *seq, int n_seq) HS_MUST_USE;
 
 // ---- for the files iv_*.c -----------------------------------------------------------------------
 
-// Whether the edit is about row `pos` of the sequence (pos=, prompts=).
+// Whether the edit is about row `pos` of the sequence (pos=, places that narrow rows).
 bool hs_edit_row(const hs_edit_at *at, int64_t pos);
+// Whether `pos` is among the positions of the kind's place i.
+bool hs_edit_in_place(const hs_edit_at *at, int i, int64_t pos);
 // Whether head h of the layer is among the edit's.
 bool hs_edit_head(const hs_edit_at *at, int layer, int head);
-// Scratch of a worker, at least n floats, contents kept between a tile's scores and its pattern.
+// Scratch of a worker for this edit, at least n floats (none is set), contents kept between a
+// tile's scores and its pattern.
 int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
 
 #endif

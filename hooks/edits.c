@@ -1,0 +1,204 @@
+// The write hook of a list of edits; see intervention.h.
+//
+// Aiming resolves every edit of every sequence of the next batch once: which rows, on which
+// reference. A callback then walks the edits of its sequence in order; a sequence that has none
+// costs one test. Scratch is a block a (worker, place in the sequence's list), made by the worker
+// that first asks for it, so nothing is locked.
+#include <stdlib.h>
+#include <string.h>
+
+#include "hooks/edit_internal.h"
+#include "model/core/mem.h"
+
+enum { MOST_WORKERS = 1024 }; // the most threads that a pool has
+
+struct block {
+    float *at;
+    int64_t n;
+};
+struct worker {
+    struct block *block; // [n]
+    int n;
+};
+
+// One edit aimed at one sequence.
+struct hs_aimed {
+    hs_edits *edits;
+    hs_edit_where where;
+    int index; // in the sequence's list
+};
+
+struct hs_edits {
+    hs_dims dims;
+    const hs_edit_seq *seq; // borrowed
+    int n_seq;
+    int64_t *first; // [n_seq] where a sequence's edits begin in `aimed`
+    struct hs_aimed *aimed;
+    int64_t n_aimed, n_made; // in use now, and ever
+    struct worker worker[MOST_WORKERS];
+};
+
+int hs_edits_open(hs_edits **out, const hs_dims *dims) {
+    hs_edits *e;
+    *out = NULL;
+    int rc = hs_alloc(&e, 1, sizeof *e);
+    if (rc) return rc;
+    e->dims = *dims;
+    *out = e;
+    return HS_OK;
+}
+
+void hs_edits_close(hs_edits *e) {
+    if (!e) return;
+    for (int64_t i = 0; i < e->n_made; i++) hs_edit_where_free(&e->aimed[i].where);
+    for (int w = 0; w < MOST_WORKERS; w++) {
+        for (int i = 0; i < e->worker[w].n; i++) free(e->worker[w].block[i].at);
+        free(e->worker[w].block);
+    }
+    free(e->aimed);
+    free(e->first);
+    free(e);
+}
+
+// ---- aiming -------------------------------------------------------------------------------------
+
+static int make_room(hs_edits *e, const hs_edit_seq *seq, int n_seq) {
+    int64_t n = 0;
+    for (int s = 0; s < n_seq; s++) n += seq[s].n;
+    int rc = hs_grow(&e->first, (size_t)n_seq, sizeof *e->first);
+    if (rc || n <= e->n_made) return rc;
+    rc = hs_grow(&e->aimed, (size_t)n, sizeof *e->aimed);
+    if (rc) return rc;
+    memset(e->aimed + e->n_made, 0, (size_t)(n - e->n_made) * sizeof *e->aimed);
+    e->n_made = n;
+    return HS_OK;
+}
+
+int hs_edits_aim(hs_edits *e, const hs_edit_seq *seq, int n_seq) {
+    e->n_seq = 0; // a failed aim leaves nothing that acts
+    e->n_aimed = 0;
+    int rc = make_room(e, seq, n_seq);
+    for (int s = 0; s < n_seq && !rc; s++) {
+        e->first[s] = e->n_aimed;
+        for (int i = 0; i < seq[s].n && !rc; i++) {
+            struct hs_aimed *a = &e->aimed[e->n_aimed++];
+            a->edits = e;
+            a->index = i;
+            rc = hs_prefix(hs_edit_where_resolve(&a->where, seq[s].edit[i], &seq[s].prompt),
+                           "--do %s", seq[s].edit[i]->spec);
+        }
+    }
+    if (rc) return rc;
+    e->seq = seq;
+    e->n_seq = n_seq;
+    return HS_OK;
+}
+
+// ---- acting -------------------------------------------------------------------------------------
+
+// Edit i of a sequence, ready for its kind; false when it is not about this prompt or point.
+static bool aim_at(const hs_edits *e, int s, int i, int set, enum hs_point point, int worker,
+                   hs_edit_at *at) {
+    const hs_edit_seq *seq = &e->seq[s];
+    const hs_edit *edit = seq->edit[i];
+    const struct hs_aimed *a = &e->aimed[e->first[s] + i];
+    if (!a->where.about || !(edit->points[set] & HS_BIT(point))) return false;
+    *at = (hs_edit_at){
+        .edit = edit,
+        .n_token = seq->prompt.n_token,
+        .ref = edit->need.from == HS_REF_NONE ? NULL : &seq->ref[i],
+        .worker = worker,
+        .aimed = a,
+    };
+    return true;
+}
+
+static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
+    const hs_edits *e = ctx;
+    const int set = site->layer < 0 ? e->dims.n_layer : site->layer;
+    int rc = HS_OK;
+    hs_edit_at at;
+    for (int i = 0; site->seq < e->n_seq && i < e->seq[site->seq].n && !rc; i++)
+        if (aim_at(e, site->seq, i, set, site->point, 0, &at))
+            rc = hs_prefix(at.edit->kind->rows(at.edit->state, &at, site, view), "--do %s",
+                           at.edit->spec);
+    return rc;
+}
+
+static int on_tile(void *ctx, const hs_tile *tile, int worker) {
+    const hs_edits *e = ctx;
+    int rc = HS_OK;
+    hs_edit_at at;
+    for (int i = 0; tile->seq < e->n_seq && i < e->seq[tile->seq].n && !rc; i++)
+        if (aim_at(e, tile->seq, i, tile->layer, tile->point, worker, &at) &&
+            hs_edit_head(&at, tile->layer, tile->head))
+            rc = hs_prefix(at.edit->kind->tile(at.edit->state, &at, tile), "--do %s",
+                           at.edit->spec);
+    return rc;
+}
+
+// ---- the hook -----------------------------------------------------------------------------------
+
+static const uint64_t maps = HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN);
+
+int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
+    const int64_t n_head = e->dims.n_head;
+    uint64_t *points = NULL;
+    hs_heads heads = {0};
+    int rc = hs_alloc(&points, (size_t)e->dims.n_layer + 1, sizeof *points);
+    if (!rc) rc = hs_heads_parse(&heads, &e->dims, "none");
+    for (int i = 0; i < n && !rc; i++)
+        for (int l = 0; l <= e->dims.n_layer; l++) {
+            points[l] |= edit[i]->points[l];
+            for (int64_t h = l * n_head; edit[i]->points[l] & maps && h < (l + 1) * n_head; h++)
+                heads.on[h] |= edit[i]->heads.on[h];
+        }
+    const hs_hook hook = {.points = points,
+                          .heads = &heads,
+                          .write = true,
+                          .rows = on_rows,
+                          .tile = on_tile,
+                          .ctx = e};
+    if (!rc) rc = hs_hooks_add(hooks, &hook);
+    hs_heads_free(&heads);
+    free(points);
+    return rc;
+}
+
+// ---- for the files iv_*.c -----------------------------------------------------------------------
+
+bool hs_edit_row(const hs_edit_at *at, int64_t pos) {
+    return hs_edit_where_row(&at->aimed->where, pos);
+}
+
+bool hs_edit_in_place(const hs_edit_at *at, int i, int64_t pos) {
+    return hs_places_has(&at->aimed->where.place[1 + i], pos);
+}
+
+bool hs_edit_head(const hs_edit_at *at, int layer, int head) {
+    return hs_heads_has(&at->edit->heads, layer, head);
+}
+
+static int need_blocks(struct worker *w, int n) {
+    if (w->n >= n) return HS_OK;
+    int rc = hs_grow(&w->block, (size_t)n, sizeof *w->block);
+    for (; !rc && w->n < n; w->n++) w->block[w->n] = (struct block){0};
+    return rc;
+}
+
+int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) {
+    *out = NULL;
+    if (at->worker < 0 || at->worker >= MOST_WORKERS)
+        return hs_fail(HS_ERANGE, "worker %d of at most %d", at->worker, MOST_WORKERS);
+    struct worker *w = &at->aimed->edits->worker[at->worker];
+    int rc = need_blocks(w, at->aimed->index + 1);
+    if (rc) return rc;
+    struct block *b = &w->block[at->aimed->index];
+    if (b->n < n) {
+        rc = hs_grow(&b->at, (size_t)n, sizeof *b->at);
+        if (rc) return rc;
+        b->n = n;
+    }
+    *out = b->at;
+    return HS_OK;
+}

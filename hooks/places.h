@@ -1,0 +1,37 @@
+// Sets of positions as users write them: positions "3" and "-1" (from the end), ranges "3:10",
+// ":4", "-5:", and named spans, joined by '+'; "all" is every position, decoded ones too.
+#ifndef HS_HOOKS_PLACES_H
+#define HS_HOOKS_PLACES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/core/err.h"
+
+// A named range of positions, half open ("--span NAME=A:B").
+typedef struct hs_span {
+    const char *name;
+    int64_t from, to;
+} hs_span;
+
+typedef struct hs_range {
+    int64_t from, to; // half open
+} hs_range;
+
+// The ranges of one set in one prompt. Zero-initialise; resolved again it keeps its memory.
+typedef struct hs_places {
+    bool all;
+    hs_range *at; // owned
+    int n;
+} hs_places;
+
+// HS_EARG for what is neither a position nor a range nor could name a span.
+int hs_places_check(const char *text) HS_MUST_USE;
+// Positions of a prompt of n_token tokens. HS_ERANGE for one that it does not have and for ranges
+// without a position, HS_ENOTFOUND for a span without that name (the message lists the names).
+int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, const hs_span *span,
+                      int n_span) HS_MUST_USE;
+void hs_places_free(hs_places *);
+bool hs_places_has(const hs_places *, int64_t pos);
+
+#endif
