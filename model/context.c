@@ -77,8 +77,8 @@ hs_memory hs_context_memory(const hs_model *m, const hs_context_opts *opts, int6
     buffer_widths(c, width);
     const int64_t capacity = o.kv_capacity ? o.kv_capacity : n_tokens;
     const int64_t stores = o.kv_capacity ? c->n_layer * o.n_slot : 1;
-    const int64_t fit = HS_WIDE_MOST / c->n_vocab;
-    const int64_t wide = fit < 1 ? 1 : fit < o.row_block ? fit : o.row_block;
+    const int64_t fit = HS_WIDE_MOST / c->n_vocab, room = fit < o.row_block ? fit : o.row_block;
+    const int64_t wide = room < 1 ? 1 : room < n_tokens ? room : n_tokens;
     const hs_extent e = extent_of(c, &o, n_tokens, capacity, 0);
     hs_memory need = {
         .rows = n_tokens * (c->d_model * (item + copy) + c->rope_dim * item),
@@ -86,8 +86,9 @@ hs_memory hs_context_memory(const hs_model *m, const hs_context_opts *opts, int6
         .block = block_items(width, o.row_block) * item + o.row_block * c->n_head * HS_N_STAT * f32,
         .scratch = m->be->scratch_bytes(m->dev, &e),
     };
-    if (logits == HS_LOGITS_LAST) need.rows += c->d_model * item + c->n_vocab * (item + copy);
-    if (logits == HS_LOGITS_ALL) need.block += wide * c->n_vocab * (item + copy);
+    if (logits == HS_LOGITS_LAST) need.rows += c->n_vocab * (item + copy);
+    if (logits == HS_LOGITS_ALL || logits == HS_LOGITS_ROWS)
+        need.block += wide * c->n_vocab * (item + copy);
     return need;
 }
 
@@ -108,6 +109,7 @@ static int open_buffers(hs_context *x) {
                       sizeof *x->stats);
     if (!rc) rc = hs_alloc(&x->pos, (size_t)rows, sizeof *x->pos);
     if (!rc) rc = hs_alloc(&x->piece, (size_t)rows, sizeof *x->piece);
+    if (!rc) rc = hs_alloc(&x->head_piece, (size_t)rows, sizeof *x->head_piece);
     if (!rc && x->opts.kv_capacity)
         rc = hs_alloc(&x->slot, (size_t)x->opts.n_slot, sizeof *x->slot);
     return rc;
@@ -142,8 +144,8 @@ void hs_context_close(hs_context *x) {
         if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
     if (x->resid_f32 != x->resid) free(x->resid_f32);
     if (x->logits_f32 != x->logits) free(x->logits_f32);
-    void *const blocks[] = {x->buf[0], x->stats,   x->pos,  x->piece,  x->slot, x->seq,
-                            x->resid,  x->cos_sin, x->last, x->logits, x->wide, x->shown};
+    void *const blocks[] = {x->buf[0], x->stats, x->pos,     x->piece,  x->head_piece, x->slot,
+                            x->seq,    x->resid, x->cos_sin, x->logits, x->wide,       x->shown};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(x);
 }
@@ -246,8 +248,7 @@ int hs_context_reserve(hs_context *x, const hs_need_room *need) {
     }
     if (!rc && need->last > x->cap_last) {
         x->cap_last = 0;
-        rc = regrow(x, &x->last, need->last * c->d_model);
-        if (!rc) rc = regrow_seen(x, &x->logits, &x->logits_f32, need->last * c->n_vocab);
+        rc = regrow_seen(x, &x->logits, &x->logits_f32, need->last * c->n_vocab);
         if (!rc) x->cap_last = need->last;
     }
     if (!rc && need->wide > x->cap_wide) {

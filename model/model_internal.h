@@ -1,4 +1,4 @@
-// What model.c, bind.c, context.c and forward.c share. Nobody else includes this.
+// What model.c, bind.c, context.c, batch.c and the forward pass share. Nobody else includes this.
 #ifndef HS_MODEL_MODEL_INTERNAL_H
 #define HS_MODEL_MODEL_INTERNAL_H
 
@@ -85,7 +85,7 @@ typedef struct hs_run_seq {
     int64_t row, n; // its rows in the batch
     int64_t pos0;   // position of its first row
     int64_t n_prefix;
-    hs_slot *slot, *prefix; // NULL without kept keys and values; prefix also without one
+    hs_slot *slot, *prefix; // NULL where nothing is kept, and without a prefix
     hs_kv *kv;              // the layer in work when nothing is kept; reused by later evaluations
     int64_t kv_cap;
 } hs_run_seq;
@@ -103,11 +103,12 @@ struct hs_context {
     hs_context_opts opts; // resolved
     int dtype;            // the backend's: of what is void * here
     int64_t width[HS_N_BUF];
-    void *buf[HS_N_BUF]; // [row_block][width]; one block of memory at buf[0]
-    float *stats;        // [row_block][n_head * HS_N_STAT]
-    int32_t *pos;        // [row_block]
-    hs_piece *piece;     // [row_block]
-    hs_slot *slot;       // [n_slot], NULL when nothing is kept
+    void *buf[HS_N_BUF];  // [row_block][width]; one block of memory at buf[0]
+    float *stats;         // [row_block][n_head * HS_N_STAT]
+    int32_t *pos;         // [row_block]
+    hs_piece *piece;      // [row_block]
+    hs_piece *head_piece; // [row_block]: of rows on their way to the head
+    hs_slot *slot;        // [n_slot], NULL when nothing is kept
 
     // Grown before the layers, to the largest evaluation so far.
     hs_run_seq *seq;
@@ -115,7 +116,6 @@ struct hs_context {
     void *resid;   // [rows][d_model]
     void *cos_sin; // [rows][rope_dim]
     int64_t cap_rows;
-    void *last;   // [n_seq][d_model]: final rows on their way to the head
     void *logits; // [n_seq][n_vocab]
     int64_t cap_last;
     void *wide; // a few rows of [n_vocab] or [n_head][d_model]
@@ -133,7 +133,7 @@ struct hs_context {
 // What an evaluation needs beyond the fixed buffers.
 typedef struct hs_need_room {
     int64_t n_seq, rows;
-    int64_t last; // sequences whose last row meets the head
+    int64_t last; // sequences whose last logits are kept
     int64_t wide; // numbers
 } hs_need_room;
 // Both leave the context usable when they fail. `reserve` reads x->seq[0 .. n_seq).

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/laws.h"
@@ -225,11 +226,120 @@ static void prefixes(void **state) {
     }
 }
 
+// Sequences without a slot, of ragged lengths behind prefixes of ragged lengths, in one batch and
+// by layer ranges: the same, and the slot that lends the prefix is as it was.
+static void prefixes_without_slots(void **state) {
+    (void)state;
+    const int64_t cut[] = {13, 40, 1, 0, 24, 13}, len[] = {28, 1, 17, 41, 9, 1};
+    for (int i = 0; i < LAW_N_MODEL; i++)
+        for (int parts = 1; parts <= 2; parts++) {
+            hs_model *m = law_model(i);
+            int32_t ids[6][LAW_T];
+            hs_seq seq[6];
+            cap c;
+            cap_open(&c, m, LAW_N_CTX);
+            hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 40, .row_block = 12},
+                                        NULL);
+            for (int s = 0; s < 6; s++) {
+                law_tokens(ids[s], LAW_T, 1);
+                law_tokens(ids[s] + cut[s], (int)(LAW_T - cut[s]), (uint64_t)s + 20);
+                seq[s] = (hs_seq){.tokens = ids[s] + cut[s],
+                                  .n = len[s],
+                                  .slot = HS_SLOT_NONE,
+                                  .n_prefix = cut[s]};
+            }
+            int32_t lend[LAW_T];
+            law_tokens(lend, LAW_T, 1);
+            law_eval_one(x, lend, 40, HS_LOGITS_NONE);
+            hs_context_set_tap(x, &c.tap);
+            const int64_t from = parts > 1 ? hs_model_config(m)->n_layer / 2 : 0;
+            if (from) law_eval(x, &(hs_batch){.seq = seq, .n_seq = 6, .layer_to = (int)from});
+            law_eval(x, &(hs_batch){.seq = seq,
+                                    .n_seq = 6,
+                                    .layer_from = (int)from,
+                                    .resid = from ? hs_context_resid(x) : NULL,
+                                    .logits = HS_LOGITS_ALL});
+            assert_int_equal(hs_context_len(x, 0), 40);
+            for (int s = 0; s < 6; s++) {
+                cap alone;
+                cap_open(&alone, m, LAW_N_CTX);
+                hs_context *y = law_context(m, (hs_context_opts){0}, &alone.tap);
+                law_eval_one(y, ids[s], cut[s] + len[s], HS_LOGITS_ALL);
+                cap_same(&alone, 0, &c, s, cut[s], cut[s] + len[s], LAW_ALL);
+                cap_close(&alone);
+                hs_context_close(y);
+            }
+            cap_close(&c);
+            hs_context_close(x);
+            hs_model_close(m);
+        }
+}
+
+// Logits by rows are those rows of all logits, whatever the blocks, the gaps, and whether somebody
+// watches the final norm.
+static void logits_by_rows(void **state) {
+    (void)state;
+    const int64_t lens[] = {5, 1, 41, 17, 1, 30};
+    for (int i = 0; i < LAW_N_MODEL; i++)
+        for (int way = 0; way < 6; way++) {
+            hs_model *m = law_model(i);
+            const int n_layer = (int)hs_model_config(m)->n_layer;
+            const int64_t v = hs_model_config(m)->n_vocab;
+            int32_t ids[6][LAW_T];
+            hs_seq seq[6];
+            int64_t rows[95], n_rows = 0, n = 0;
+            cap all, some;
+            cap_open(&all, m, LAW_N_CTX);
+            cap_open(&some, m, LAW_N_CTX);
+            memset(some.read, 0, sizeof some.read);
+            some.read[n_layer] = way % 2 ? LAW_ALL : HS_BIT(HS_LOGITS);
+            for (int s = 0; s < 6; n_rows += lens[s++]) {
+                law_tokens(ids[s], LAW_T, (uint64_t)s + 1);
+                seq[s] = (hs_seq){.tokens = ids[s], .n = lens[s]};
+            }
+            for (int64_t r = 0; r < n_rows; r++)
+                if (way < 2 || (way < 4 ? r % 7 == 6 : r % 5 != 0)) rows[n++] = r;
+            hs_context *x = law_context(m, (hs_context_opts){.row_block = 12}, &some.tap);
+            hs_context *y = law_context(m, (hs_context_opts){0}, &all.tap);
+            law_eval(y, &(hs_batch){.seq = seq, .n_seq = 6, .logits = HS_LOGITS_ALL});
+            law_eval(x, &(hs_batch){.seq = seq,
+                                    .n_seq = 6,
+                                    .logits = HS_LOGITS_ROWS,
+                                    .logit_row = rows,
+                                    .n_logit_row = n});
+            assert_null(hs_context_logits(x));
+            float *none = calloc((size_t)v, sizeof *none);
+            assert_non_null(none);
+            for (int64_t s = 0, r = 0, k = 0; s < 6; s++)
+                for (int64_t t = 0; t < lens[s]; t++, r++) {
+                    const bool listed = k < n && rows[k] == r;
+                    const float *want = all.at[s][n_layer][HS_LOGITS].data + t * v;
+                    const float *got = some.at[s][n_layer][HS_LOGITS].data;
+                    k += listed;
+                    if (listed) assert_non_null(got);
+                    if (got)
+                        assert_memory_equal(got + t * v, listed ? want : none,
+                                            (size_t)v * sizeof *got);
+                }
+            free(none);
+            cap_close(&all);
+            cap_close(&some);
+            hs_context_close(x);
+            hs_context_close(y);
+            hs_model_close(m);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layer_ranges), cmocka_unit_test(token_by_token),
-        cmocka_unit_test(batches),      cmocka_unit_test(cuts),
-        cmocka_unit_test(wide_points),  cmocka_unit_test(prefixes),
+        cmocka_unit_test(layer_ranges),
+        cmocka_unit_test(token_by_token),
+        cmocka_unit_test(batches),
+        cmocka_unit_test(cuts),
+        cmocka_unit_test(wide_points),
+        cmocka_unit_test(prefixes),
+        cmocka_unit_test(prefixes_without_slots),
+        cmocka_unit_test(logits_by_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

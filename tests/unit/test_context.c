@@ -43,6 +43,22 @@ static void bad_batches(void **state) {
         assert_int_equal(hs_context_eval(x, &b), HS_ERANGE);
         b = (hs_batch){.seq = &one, .n_seq = 1, .layer_from = -1};
         assert_int_equal(hs_context_eval(x, &b), HS_ERANGE);
+        const int64_t bad_rows[][2] = {{0, 0}, {1, 0}, {-1, 1}, {2, 3}};
+        for (size_t k = 0; k < sizeof bad_rows / sizeof *bad_rows; k++) {
+            b = (hs_batch){.seq = &one,
+                           .n_seq = 1,
+                           .logits = HS_LOGITS_ROWS,
+                           .logit_row = bad_rows[k],
+                           .n_logit_row = 2};
+            assert_int_equal(hs_context_eval(x, &b), HS_ERANGE);
+        }
+        b.logit_row = NULL;
+        assert_int_equal(hs_context_eval(x, &b), HS_EARG);
+        b.n_logit_row = -1;
+        assert_int_equal(hs_context_eval(x, &b), HS_EARG);
+        b.n_logit_row = 0; // no row at all
+        assert_int_equal(hs_context_eval(x, &b), HS_OK);
+        assert_null(hs_context_logits(x));
         assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = LAW_N_CTX}), HS_OK);
         assert_non_null(hs_context_logits(x));
         hs_context_close(x);
@@ -73,7 +89,7 @@ static void slots(void **state) {
     hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 10, .n_slot = 3}, NULL);
     const hs_seq twice[] = {{.tokens = ids, .n = 2, .slot = 1}, {.tokens = ids, .n = 1, .slot = 1}};
     assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 2, .slot = 3}), HS_ERANGE);
-    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 2, .slot = -1}), HS_ERANGE);
+    assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 2, .slot = -2}), HS_ERANGE);
     assert_int_equal(hs_context_eval(x, &(hs_batch){.seq = twice, .n_seq = 2}), HS_EARG);
     assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 11}), HS_ERANGE);
     assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 6}), HS_OK);
@@ -125,6 +141,48 @@ static void slots(void **state) {
     assert_int_equal(try_one(x, s), HS_OK);
     hs_context_close(x);
     hs_model_close(m);
+}
+
+// Sequences without a slot leave nothing behind, go with any number of others, and take no room of
+// the slots.
+static void without_slots(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i += LAW_N_SPEC) {
+        hs_model *m = law_model(i);
+        const size_t n = LAW_N_VOCAB * sizeof(float);
+        hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = 6, .n_slot = 2}, NULL);
+        hs_context *y = law_context(m, (hs_context_opts){0}, NULL);
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 5}), HS_OK);
+        hs_seq none = {.tokens = ids + 4, .n = 9, .slot = HS_SLOT_NONE, .n_prefix = 4};
+        const hs_seq batch[] = {none, none, {.tokens = ids + 5, .n = 1}, none};
+        law_eval(x, &(hs_batch){.seq = batch, .n_seq = 4, .logits = HS_LOGITS_LAST});
+        law_eval_one(y, ids, 13, HS_LOGITS_LAST);
+        for (int s = 0; s < 4; s++)
+            if (s != 2)
+                assert_memory_equal(hs_context_logits(x) + s * LAW_N_VOCAB, hs_context_logits(y),
+                                    n);
+        law_eval_one(y, ids, 6, HS_LOGITS_LAST);
+        assert_memory_equal(hs_context_logits(x) + 2 * LAW_N_VOCAB, hs_context_logits(y), n);
+        assert_int_equal(hs_context_len(x, 0), 6);
+        assert_int_equal(hs_context_len(x, 1), 0);
+        assert_int_equal(hs_context_len(x, HS_SLOT_NONE), 0);
+        none.n_prefix = 7;
+        assert_int_equal(try_one(x, none), HS_ERANGE);
+        none.n_prefix = -1;
+        assert_int_equal(try_one(x, none), HS_ERANGE);
+        none.n_prefix = 4;
+        none.prefix_slot = 1; // empty
+        assert_int_equal(try_one(x, none), HS_ERANGE);
+        none.prefix_slot = HS_SLOT_NONE;
+        assert_int_equal(try_one(x, none), HS_ERANGE);
+        none = (hs_seq){.tokens = ids, .n = LAW_N_CTX - 3, .slot = HS_SLOT_NONE, .n_prefix = 4};
+        assert_int_equal(try_one(x, none), HS_ERANGE);
+        none.n_prefix = 0;
+        assert_int_equal(try_one(x, none), HS_OK);
+        hs_context_close(x);
+        hs_context_close(y);
+        hs_model_close(m);
+    }
 }
 
 // What follows a cut is what would have followed without the detour.
@@ -252,21 +310,28 @@ static void head_rows(void **state) {
     hs_model *m = law_model(0);
     uint64_t mask[CAP_LAYERS + 1] = {0};
     mask[3] = HS_BIT(HS_LNF_SCALE) | HS_BIT(HS_LNF_NORMALIZED) | HS_BIT(HS_LOGITS);
-    const int64_t want[] = {[HS_LOGITS_NONE] = 0, [HS_LOGITS_LAST] = 2, [HS_LOGITS_ALL] = 11};
+    const int64_t want[] = {
+        [HS_LOGITS_NONE] = 0, [HS_LOGITS_LAST] = 2, [HS_LOGITS_ALL] = 11, [HS_LOGITS_ROWS] = 5};
+    const int64_t rows[] = {0, 4, 5, 9, 10};
     const hs_seq seq[] = {{.tokens = ids, .n = 7}, {.tokens = ids, .n = 4}};
-    for (int logits = 0; logits < 3; logits++) {
+    for (int logits = 0; logits < 4; logits++) {
         struct count c = {{0}};
         const hs_tap tap = {.ctx = &c, .read = mask, .rows = count_rows};
         hs_context *x = law_context(m, (hs_context_opts){.row_block = 3}, &tap);
-        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .logits = (enum hs_logits)logits});
+        hs_batch b = {.seq = seq,
+                      .n_seq = 2,
+                      .logits = (enum hs_logits)logits,
+                      .logit_row = rows,
+                      .n_logit_row = 5};
+        law_eval(x, &b);
         assert_int_equal(c.rows[HS_LNF_SCALE], 11);
         assert_int_equal(c.rows[HS_LNF_NORMALIZED], 11);
         assert_int_equal(c.rows[HS_LOGITS], want[logits]);
         assert_int_equal(hs_context_logits(x) != NULL, logits == HS_LOGITS_LAST);
         // Short of the last layer nothing meets the final norm.
         c = (struct count){{0}};
-        law_eval(x, &(hs_batch){
-                        .seq = seq, .n_seq = 2, .layer_to = 2, .logits = (enum hs_logits)logits});
+        b.layer_to = 2;
+        law_eval(x, &b);
         assert_int_equal(c.rows[HS_LNF_SCALE] + c.rows[HS_LOGITS], 0);
         assert_null(hs_context_logits(x));
         hs_context_close(x);
@@ -279,6 +344,8 @@ static void head_rows(void **state) {
         hs_context *x = law_context(m, (hs_context_opts){0}, &tap);
         law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .logits = HS_LOGITS_LAST});
         assert_int_equal(c.rows[p], 11);
+        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2});
+        assert_int_equal(c.rows[p], 22);
         hs_context_close(x);
     }
     hs_model_close(m);
@@ -298,15 +365,22 @@ static void memory(void **state) {
     const hs_context_opts kept = {.kv_capacity = 1001, .n_slot = 2};
     const hs_memory all = hs_context_memory(m, &kept, 1, HS_LOGITS_LAST);
     assert_int_equal(all.keys, 3 * 2 * many.keys);
-    assert_int_equal(all.rows - one.rows, 4 * (24 + hs_model_config(m)->n_vocab));
+    assert_int_equal(all.rows - one.rows, 4 * hs_model_config(m)->n_vocab);
+    for (int64_t n = 200; n < 1000; n += 400) { // up to a row block
+        const hs_memory some = hs_context_memory(m, NULL, n, HS_LOGITS_ROWS);
+        assert_int_equal(some.block - one.block,
+                         4 * (n < 256 ? n : 256) * hs_model_config(m)->n_vocab);
+    }
     hs_model_close(m);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_batches), cmocka_unit_test(bad_options), cmocka_unit_test(slots),
-        cmocka_unit_test(truncation),  cmocka_unit_test(failures),    cmocka_unit_test(head_rows),
-        cmocka_unit_test(memory),      cmocka_unit_test(growth),
+        cmocka_unit_test(bad_batches),   cmocka_unit_test(bad_options),
+        cmocka_unit_test(slots),         cmocka_unit_test(truncation),
+        cmocka_unit_test(failures),      cmocka_unit_test(head_rows),
+        cmocka_unit_test(memory),        cmocka_unit_test(growth),
+        cmocka_unit_test(without_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
