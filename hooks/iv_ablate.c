@@ -22,13 +22,13 @@ static const char *const modes[] = {"zero", "mean", "resample", "uniform", "bos"
 
 struct ablate {
     enum mode mode;
-    hs_cells cells; // of the modes that replace outputs
+    hs_unit_cells cells; // of the modes that replace outputs
 };
 
 static void close_ablate(void *state) {
     struct ablate *a = state;
     if (!a) return;
-    hs_cells_free(&a->cells);
+    hs_unit_cells_free(&a->cells);
     free(a);
 }
 
@@ -70,8 +70,8 @@ static int open_ablate(void **state, const hs_edit_setup *setup, uint64_t *point
     const char *mode = hs_args_text(setup->args, "mode");
     while (strcmp(modes[a->mode], mode)) a->mode++;
     if (a->mode == UNIFORM || a->mode == BOS) return open_pattern(a, setup, points);
-    rc = hs_cells_of(&a->cells, setup->dims, setup->units);
-    if (!rc) hs_cells_points(&a->cells, points);
+    rc = hs_unit_cells_of(&a->cells, setup->dims, setup->units);
+    if (!rc) hs_unit_cells_points(&a->cells, points);
     set_need(a, setup, points, need);
     return rc;
 }
@@ -91,7 +91,7 @@ static int ablate_rows(void *state, const hs_edit_at *at, const hs_site *site,
                        const hs_view *view) {
     const struct ablate *a = state;
     int64_t n_cell;
-    const hs_cell *cell = hs_cells_at(&a->cells, site->point, site->layer, &n_cell);
+    const hs_unit_cell *cell = hs_unit_cells_at(&a->cells, site->point, site->layer, &n_cell);
     for (int64_t r = 0; r < site->n_row; r++) {
         if (!hs_edit_row(at, site->row0 + r)) continue;
         float *row = (float *)view->data + r * view->stride[0], *from;

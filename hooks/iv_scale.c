@@ -9,14 +9,14 @@
 #include "model/core/mem.h"
 
 struct scale {
-    hs_cells cells;
+    hs_unit_cells cells;
     float by;
 };
 
 static void close_scale(void *state) {
     struct scale *s = state;
     if (!s) return;
-    hs_cells_free(&s->cells);
+    hs_unit_cells_free(&s->cells);
     free(s);
 }
 
@@ -28,15 +28,15 @@ static int open_scale(void **state, const hs_edit_setup *setup, uint64_t *points
     if (rc) return rc;
     *state = s;
     s->by = (float)hs_args_num(setup->args, "by");
-    rc = hs_cells_of(&s->cells, setup->dims, setup->units);
-    if (!rc) hs_cells_points(&s->cells, points);
+    rc = hs_unit_cells_of(&s->cells, setup->dims, setup->units);
+    if (!rc) hs_unit_cells_points(&s->cells, points);
     return rc;
 }
 
 static int scale_rows(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view) {
     const struct scale *s = state;
     int64_t n_cell;
-    const hs_cell *cell = hs_cells_at(&s->cells, site->point, site->layer, &n_cell);
+    const hs_unit_cell *cell = hs_unit_cells_at(&s->cells, site->point, site->layer, &n_cell);
     for (int64_t r = 0; r < site->n_row; r++) {
         if (!hs_edit_row(at, site->row0 + r)) continue;
         float *row = (float *)view->data + r * view->stride[0];

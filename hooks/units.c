@@ -203,9 +203,9 @@ int hs_units_heads(hs_heads *out, const hs_dims *dims, const hs_units *units) {
     return rc;
 }
 
-static hs_cell cell_of(const hs_dims *d, const hs_unit *u) {
+static hs_unit_cell cell_of(const hs_dims *d, const hs_unit *u) {
     const int64_t group = d->n_head / d->n_kv_head * d->d_head;
-    const hs_cell cells[HS_N_UNIT] = {
+    const hs_unit_cell cells[HS_N_UNIT] = {
         [HS_UNIT_HEAD] = {u->layer, HS_Z, u->index * d->d_head, (u->index + 1) * d->d_head},
         [HS_UNIT_GROUP] = {u->layer, HS_Z, u->index * group, (u->index + 1) * group},
         [HS_UNIT_LAYER] = {u->layer, HS_ATTN_OUT, 0, d->d_model},
@@ -216,18 +216,18 @@ static hs_cell cell_of(const hs_dims *d, const hs_unit *u) {
 }
 
 static int compare_cells(const void *pa, const void *pb) {
-    const hs_cell *a = pa, *b = pb;
+    const hs_unit_cell *a = pa, *b = pb;
     if (a->layer != b->layer) return a->layer < b->layer ? -1 : 1;
     if (a->point != b->point) return a->point < b->point ? -1 : 1;
     return a->from < b->from ? -1 : a->from > b->from;
 }
 
 // Joins neighbours that touch or overlap.
-static void join(hs_cells *c) {
+static void join(hs_unit_cells *c) {
     int64_t n = 0;
     for (int64_t i = 0; i < c->n; i++) {
-        hs_cell *last = n ? &c->at[n - 1] : NULL;
-        const hs_cell *now = &c->at[i];
+        hs_unit_cell *last = n ? &c->at[n - 1] : NULL;
+        const hs_unit_cell *now = &c->at[i];
         if (last && last->layer == now->layer && last->point == now->point &&
             last->to >= now->from) {
             if (now->to > last->to) last->to = now->to;
@@ -238,8 +238,8 @@ static void join(hs_cells *c) {
     c->n = n;
 }
 
-int hs_cells_of(hs_cells *out, const hs_dims *dims, const hs_units *units) {
-    *out = (hs_cells){0};
+int hs_unit_cells_of(hs_unit_cells *out, const hs_dims *dims, const hs_units *units) {
+    *out = (hs_unit_cells){0};
     int rc = hs_alloc(&out->at, 2 * (size_t)units->n, sizeof *out->at);
     if (rc) return rc;
     for (int64_t i = 0; i < units->n; i++) {
@@ -253,13 +253,14 @@ int hs_cells_of(hs_cells *out, const hs_dims *dims, const hs_units *units) {
     return HS_OK;
 }
 
-void hs_cells_free(hs_cells *c) {
+void hs_unit_cells_free(hs_unit_cells *c) {
     free(c->at);
-    *c = (hs_cells){0};
+    *c = (hs_unit_cells){0};
 }
 
-const hs_cell *hs_cells_at(const hs_cells *c, enum hs_point point, int layer, int64_t *n) {
-    const hs_cell key = {layer, point, 0, 0};
+const hs_unit_cell *hs_unit_cells_at(const hs_unit_cells *c, enum hs_point point, int layer,
+                                     int64_t *n) {
+    const hs_unit_cell key = {layer, point, 0, 0};
     int64_t lo = 0, hi = c->n;
     while (lo < hi) {
         const int64_t mid = lo + (hi - lo) / 2;
@@ -273,6 +274,6 @@ const hs_cell *hs_cells_at(const hs_cells *c, enum hs_point point, int layer, in
     return c->at + lo;
 }
 
-void hs_cells_points(const hs_cells *c, uint64_t *points) {
+void hs_unit_cells_points(const hs_unit_cells *c, uint64_t *points) {
     for (int64_t i = 0; i < c->n; i++) points[c->at[i].layer] |= HS_BIT(c->at[i].point);
 }

@@ -46,20 +46,21 @@ int hs_units_heads(hs_heads *out, const hs_dims *, const hs_units *) HS_MUST_USE
 // Where the output of units stands: numbers [from, to) of a row of a point. Heads and groups are
 // columns of hook_z, neurons of mlp.hook_post; an MLP is hook_mlp_out, a layer both hook_attn_out
 // and hook_mlp_out.
-typedef struct hs_cell {
+typedef struct hs_unit_cell {
     int layer;
     enum hs_point point;
     int64_t from, to;
-} hs_cell;
-typedef struct hs_cells {
-    hs_cell *at; // owned; by layer, point, from; those of a row do not touch
+} hs_unit_cell;
+typedef struct hs_unit_cells {
+    hs_unit_cell *at; // owned; by layer, point, from; those of a row do not touch
     int64_t n;
-} hs_cells;
-int hs_cells_of(hs_cells *out, const hs_dims *, const hs_units *) HS_MUST_USE;
-void hs_cells_free(hs_cells *);
+} hs_unit_cells;
+int hs_unit_cells_of(hs_unit_cells *out, const hs_dims *, const hs_units *) HS_MUST_USE;
+void hs_unit_cells_free(hs_unit_cells *);
 // The cells of a row of a point: *n of them.
-const hs_cell *hs_cells_at(const hs_cells *, enum hs_point point, int layer, int64_t *n);
+const hs_unit_cell *hs_unit_cells_at(const hs_unit_cells *, enum hs_point point, int layer,
+                                     int64_t *n);
 // Adds the points that the cells lie in to points[n_layer + 1].
-void hs_cells_points(const hs_cells *, uint64_t *points);
+void hs_unit_cells_points(const hs_unit_cells *, uint64_t *points);
 
 #endif
