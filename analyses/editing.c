@@ -93,15 +93,15 @@ static void add_points(const hs_editing *e, uint64_t *to, const uint64_t *points
 
 // ---- prompts ------------------------------------------------------------------------------------
 
-static int check_edit(const hs_editing *e, int i) {
-    bool any = false;
-    for (int64_t ord = 0; ord < hs_prompts_count(e->opts.prompts); ord++) {
-        const hs_edit_prompt p = prompt_of(e, ord);
-        int rc = hs_edit_check(e->edit[i], &p);
-        if (rc) return hs_prefix(rc, "prompt '%s'", p.id);
-        any |= is_about(e, i, ord);
-    }
-    return any ? HS_OK : hs_fail(HS_ENOTFOUND, "none of the prompts of this run is edited");
+// Every edit against every prompt.
+static int check_edits(const hs_editing *e) {
+    const int64_t n = hs_prompts_count(e->opts.prompts);
+    hs_edit_prompt *prompt;
+    int rc = hs_alloc(&prompt, (size_t)n, sizeof *prompt);
+    for (int64_t ord = 0; ord < n && !rc; ord++) prompt[ord] = prompt_of(e, ord);
+    for (int i = 0; i < e->n && !rc; i++) rc = hs_edit_check_all(e->edit[i], prompt, n);
+    free(prompt);
+    return rc;
 }
 
 // The prompt of that id, else number.
@@ -289,15 +289,12 @@ static int take_need(hs_editing *e, int i) {
     return rc;
 }
 
+// Everything is checked before the model runs.
 static int open_edits(hs_editing *e, const char *const *specs, int n) {
     int rc = HS_OK;
-    for (; e->n < n && !rc; e->n++) {
-        rc = hs_edit_open(&e->edit[e->n], &e->dims, specs[e->n]);
-        if (rc) break;
-        rc = check_edit(e, e->n);
-        if (!rc) rc = take_need(e, e->n);
-        if (rc) hs_prefix(rc, "%s", specs[e->n]);
-    }
+    for (; e->n < n && !rc; e->n += !rc) rc = hs_edit_open(&e->edit[e->n], &e->dims, specs[e->n]);
+    if (!rc) rc = check_edits(e);
+    for (int i = 0; i < n && !rc; i++) rc = hs_prefix(take_need(e, i), "--do %s", specs[i]);
     for (int s = 0; s < e->n_set && !rc; s++) rc = fill_set(e, &e->sets[s]);
     return rc;
 }
