@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "cli/edits.h"
 #include "cli/out.h"
 #include "cli/memory.h"
 #include "cli/session.h"
@@ -15,6 +16,8 @@ struct options {
     hs_model_options model;
     hs_prompt_options prompt;
     hs_out_options out;
+    hs_do_options edits;
+    hs_db_options db;
     int64_t n, seed;
     double temperature;
 };
@@ -22,6 +25,8 @@ struct options {
 typedef struct work {
     const struct options *opt;
     hs_session session;
+    hs_do edits;
+    hs_hooks *hooks;
     hs_context *context;
     int32_t *token; // [opt->n] of the prompt under way
     double *weight; // [n_vocab]
@@ -55,7 +60,8 @@ static int follow(work *w, const hs_prompt *p, int64_t ord, int64_t *n) {
     hs_prng random = hs_prng_seed((uint64_t)w->opt->seed + (uint64_t)ord);
     hs_context_truncate(w->context, 0, 0);
     *n = 0;
-    int rc = evaluate(w, p->tokens, p->n_token);
+    int rc = hs_editing_aim(w->edits.editing, &(hs_editing_seq){ord, 0, w->edits.n}, 1);
+    if (!rc) rc = evaluate(w, p->tokens, p->n_token);
     while (!rc && *n < w->opt->n) {
         const float *logits = hs_context_logits(w->context);
         int32_t id = w->opt->temperature > 0 ? sample(w, logits, &random)
@@ -121,11 +127,15 @@ static int generate_all(work *w) {
 }
 
 static int open_context(work *w) {
+    const hs_dims dims = hs_dims_of(w->session.model);
     const int64_t n = hs_cli_longest(w->session.prompts);
     const hs_context_opts opts = {.kv_capacity = n + w->opt->n};
     int64_t n_vocab = hs_model_config(w->session.model)->n_vocab;
     int rc = hs_cli_room_check(w->session.model, &opts, n, HS_LOGITS_LAST);
     if (!rc) rc = hs_context_open(&w->context, w->session.model, &opts);
+    if (!rc) rc = hs_hooks_open(&w->hooks, &dims);
+    if (!rc) rc = hs_editing_hook(w->edits.editing, w->hooks, 0, w->edits.n);
+    if (!rc) hs_context_set_tap(w->context, hs_hooks_tap(w->hooks));
     if (!rc) rc = hs_alloc(&w->token, (size_t)w->opt->n, sizeof *w->token);
     return rc ? rc : hs_alloc(&w->weight, (size_t)n_vocab, sizeof *w->weight);
 }
@@ -145,11 +155,16 @@ static int run(const hs_call *call, const void *options) {
     if (!rc)
         rc = hs_cli_prompts_check(w.session.prompts, w.opt->n ? w.opt->n - 1 : 0,
                                   hs_cli_n_ctx(w.session.model)); // the last one is not run
+    if (!rc)
+        rc = hs_do_open(&w.edits, &w.opt->edits, &w.opt->prompt.span, &w.session,
+                        hs_cli_db_path(&w.opt->db));
     if (!rc) rc = open_context(&w);
     if (!rc) rc = generate_all(&w);
     free(w.token);
     free(w.weight);
     hs_context_close(w.context);
+    hs_hooks_close(w.hooks);
+    hs_do_close(&w.edits);
     hs_session_close(&w.session);
     return rc;
 }
@@ -169,15 +184,22 @@ const hs_cmd hs_cmd_generate = {
     .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
     .about = "Stops after N tokens or at an end-of-generation token, which is among the ids of "
              "--json but not in the text. Record what the heads do meanwhile with headscope record "
-             "--generate N.",
+             "--generate N. Under --do the rows of new tokens are edited as those of the prompt: "
+             "positions count from the prompt's start, and what refers to rows that the unedited "
+             "prompt does not have leaves them alone.",
     .examples =
         (const char *const[][2]){
             {"generate model.gguf -p \"The capital of France is\" -n 16", "the likeliest text"},
             {"generate model.gguf -f prompts.jsonl -n 24 --json", "ids and texts, for scripts"},
+            {"generate model.gguf -p \"The capital of France is\" --do ablate:L10H*",
+             "without the heads of layer 10"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"", hs_opts_do, offsetof(struct options, edits)},
                                       {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
                                       {"model", hs_opts_model, offsetof(struct options, model)},
+                                      {"runs that --do names", hs_opts_db_read,
+                                       offsetof(struct options, db)},
                                       {"output", hs_opts_json, offsetof(struct options, out)},
                                       {0}},
     .options_size = sizeof(struct options),

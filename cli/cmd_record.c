@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "analyses/observer.h"
+#include "cli/edits.h"
 #include "cli/memory.h"
 #include "cli/out.h"
 #include "cli/plan.h"
@@ -23,8 +24,9 @@ struct options {
     hs_prompt_options prompt;
     hs_db_options db;
     hs_out_options out;
+    hs_do_options edits;
     hs_opt_list observe;
-    const char *maps, *acts, *label;
+    const char *maps, *acts, *label, *baseline;
     int store; // enum hs_store
     int64_t generate, seed;
     bool resume;
@@ -35,6 +37,8 @@ typedef struct work {
     const struct options *opt;
     hs_session session;
     hs_plan plan;
+    hs_do edits;
+    int64_t baseline; // run that this one is compared with, 0: none
     hs_db *db;
     hs_rec *rec;
     hs_context *context;
@@ -125,9 +129,12 @@ static int record_prompt(work *w, int64_t ord) {
                           .model = w->session.model};
     hs_hooks *hooks = NULL;
     hs_observation *seen = NULL;
-    int rc = hs_rec_prompt(w->rec, ord, p);
+    // Unedited runs that edits need come before the prompt's transaction.
+    int rc = hs_editing_aim(w->edits.editing, &(hs_editing_seq){ord, 0, w->edits.n}, 1);
+    if (!rc) rc = hs_rec_prompt(w->rec, ord, p);
     if (rc) return rc;
     rc = hs_hooks_open(&hooks, &w->plan.dims);
+    if (!rc) rc = hs_editing_hook(w->edits.editing, hooks, 0, w->edits.n);
     if (!rc) rc = hs_observation_open(&seen, &w->plan.observe, &subject);
     if (!rc) rc = hs_observation_hook(seen, hooks);
     if (!rc) rc = hs_rec_hook(w->rec, hooks);
@@ -168,7 +175,7 @@ static int open_context(work *w) {
 static int open_recorder(work *w, bool *complete) {
     hs_buf argv = {0}, options = {0};
     hs_argv_json(&argv, w->call);
-    hs_plan_json(&options, &w->plan, w->session.model, w->session.prompts);
+    hs_plan_json(&options, &w->plan, w->session.model, w->session.prompts, &w->edits);
     int rc = hs_buf_rc(&argv);
     if (!rc) rc = hs_buf_rc(&options);
     hs_run_info info = {
@@ -181,6 +188,9 @@ static int open_recorder(work *w, bool *complete) {
         .n_ctx = hs_cli_n_ctx(w->session.model),
         .seed = (uint64_t)w->opt->seed,
         .precision = hs_precision_names[hs_model_precision(w->session.model)],
+        .edits = w->edits.spec,
+        .n_edit = w->edits.n,
+        .baseline = w->baseline,
     };
     if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
     if (!rc) rc = hs_rec_open(&w->rec, w->db, &info, w->opt->resume, &w->done, complete);
@@ -271,6 +281,15 @@ static int check_options(const struct options *opt) {
     return HS_OK;
 }
 
+static int find_baseline(work *w) {
+    hs_db *db = NULL;
+    int rc = hs_parse_int("--baseline", w->opt->baseline, 1, INT64_MAX, &w->baseline);
+    if (!rc) rc = hs_db_open(&db, hs_cli_db_path(&w->opt->db), HS_DB_READ);
+    if (!rc) rc = hs_db_run(db, w->baseline, &w->baseline);
+    hs_db_close(db);
+    return rc;
+}
+
 static int prepare(work *w) {
     const struct options *opt = w->opt;
     hs_plan_request ask = {.observe = opt->observe,
@@ -287,6 +306,10 @@ static int prepare(work *w) {
         rc = hs_cli_prompts_check(w->session.prompts, opt->generate,
                                   hs_cli_n_ctx(w->session.model));
     if (!rc) rc = hs_plan_open(&w->plan, &ask, w->session.model);
+    if (!rc)
+        rc = hs_do_open(&w->edits, &opt->edits, &opt->prompt.span, &w->session,
+                        hs_cli_db_path(&opt->db));
+    if (!rc && opt->baseline) rc = find_baseline(w);
     if (!rc) rc = hs_plan_room(&w->plan, w->call, w->session.prompts, hs_cli_db_path(&opt->db));
     if (rc) return rc;
     w->n_prompt = hs_prompts_count(w->session.prompts);
@@ -307,9 +330,11 @@ static int run(const hs_call *call, const void *options) {
         int64_t id = hs_rec_run(w.rec);
         if (!rc && complete) hs_note(call, "run %" PRId64 " is complete already", id);
         if (!rc && !complete) rc = record_all(&w);
+        hs_do_close(&w.edits); // no reader is in the way of the recorder's last steps
         rc = close_recorder(&w, rc);
         if (!rc) rc = report(&w, id, hs_now() - start);
     }
+    hs_do_close(&w.edits);
     hs_db_close(w.db);
     hs_context_close(w.context);
     hs_plan_close(&w.plan);
@@ -331,6 +356,8 @@ static const hs_opt own[] = {
     {"generate", 0, HS_OPT_INT, offsetof(struct options, generate), "N", NULL,
      "decode up to N tokens after each prompt (greedily) and record their rows too"},
     {"label", 0, HS_OPT_TEXT, offsetof(struct options, label), "TEXT", NULL, "a name for the run"},
+    {"baseline", 0, HS_OPT_TEXT, offsetof(struct options, baseline), "RUN", NULL,
+     "stored with the run: the one that it is compared with"},
     {"seed", 0, HS_OPT_INT, offsetof(struct options, seed), "N", "0", "stored with the run"},
     {"resume", 0, HS_OPT_FLAG, offsetof(struct options, resume), NULL, NULL,
      "go on with the newest run of the same model, prompts and options"},
@@ -342,10 +369,12 @@ const hs_cmd hs_cmd_record = {
     .group = "runs",
     .title = "runs a model over prompts and records its heads",
     .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
-    .about = "Summaries of every attention row and the metrics that follow from them are always "
-             "recorded; maps and activations when asked for. With --generate the rows of decoded "
-             "tokens count in all of them, metrics too. Each prompt is committed when it is "
-             "done: Ctrl-C or a crash loses at most the prompt in work, and --resume goes on.",
+    .about =
+        "Summaries of every attention row and the metrics that follow from them are always "
+        "recorded; maps and activations when asked for. With --generate the rows of decoded "
+        "tokens count in all of them, metrics too. Each prompt is committed when it is "
+        "done: Ctrl-C or a crash loses at most the prompt in work, and --resume goes on. Under "
+        "--do all of it is of the edited run, maps too.",
     .examples =
         (const char *const[][2]){
             {"record model.gguf -p \"When Mary and John went to the store\"",
@@ -355,8 +384,11 @@ const hs_cmd hs_cmd_record = {
              "two observers and the maps of layer 5"},
             {"record model.gguf -f prompts.jsonl -o run.db --resume",
              "go on after an interruption"},
+            {"record model.gguf -f prompts.jsonl -o run.db --do ablate:L5H1,mode=mean",
+             "the same run without what head 1 of layer 5 says"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"", hs_opts_do, offsetof(struct options, edits)},
                                       {"prompts", hs_opts_prompt, offsetof(struct options, prompt)},
                                       {"model", hs_opts_model, offsetof(struct options, model)},
                                       {"output", hs_opts_db_write, offsetof(struct options, db)},

@@ -97,7 +97,7 @@ static void key_int(hs_jw *w, const char *key, int64_t v) {
 }
 
 void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
-                  const hs_prompts *prompts) {
+                  const hs_prompts *prompts, const hs_do *edits) {
     static const char *const store[] = {"f32", "f16", "u8"};
     hs_jw w = {out, false};
     hs_jw_begin(&w, '{');
@@ -130,6 +130,7 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
         hs_buf_free(&args);
     }
     hs_jw_end(&w, ']');
+    hs_do_json(&w, edits);
     hs_jw_end(&w, '}');
 }
 

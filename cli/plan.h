@@ -4,6 +4,7 @@
 #define HS_CLI_PLAN_H
 
 #include "analyses/observer.h"
+#include "cli/edits.h"
 #include "cli/session.h"
 #include "db/record.h"
 
@@ -30,7 +31,7 @@ void hs_plan_close(hs_plan *plan); // in any state, zero included
 
 // What decides the results, as JSON: equal text means the same run, for --resume.
 void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
-                  const hs_prompts *prompts);
+                  const hs_prompts *prompts, const hs_do *edits);
 // The command line as a JSON array.
 void hs_argv_json(hs_buf *out, const hs_call *call);
 // Tells when maps and activations take much disk; HS_EIO when they cannot fit.
