@@ -15,7 +15,7 @@ unknown_far() { exits 2 xyzzy && says 'headscope help'; }
 t "an unknown command that resembles none" unknown_far
 unknown_option() { exits 2 info "$m" --jsn && says 'did you mean --json'; }
 t "an unknown option suggests the nearest" unknown_option
-later_option() { exits 2 record "$m" -f "$tmp/p.jsonl" --do ablate:L0H0 -o "$tmp/x.db" && [ ! -e "$tmp/x.db" ]; }
+later_option() { exits 2 record "$m" -f "$tmp/p.jsonl" --edit ablate:L0H0 -o "$tmp/x.db" && [ ! -e "$tmp/x.db" ]; }
 t "an option of no command is an error and writes nothing" later_option
 short_option() { exits 2 runs --do x && ! says 'did you mean' && exits 2 heatmap --cpi 9 && ! says 'did you mean'; }
 t "a short one that only resembles another does not" short_option
