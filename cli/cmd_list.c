@@ -7,14 +7,19 @@
 #include "analyses/prompt.h"
 #include "cli/help/explain.h"
 #include "cli/figures/figure.h"
+#include "hooks/intervention.h"
 
 struct options {
     hs_out_options out;
 };
 
-// Every list is rows of these; a lister leaves out what it has not.
+// Lists are rows of these, but for one that has more to say; a lister leaves out what it has not.
 static const hs_col columns[] = {{"name", "name", 0}, {"title", "what", 0}, {"detail", "", 0}};
-enum { N_COLUMN = 3 };
+static const hs_col edit_columns[] = {{"name", "name", 0},
+                                      {"title", "what", 0},
+                                      {"example", "example", 0},
+                                      {"reference", "reference", 0}};
+#define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
 
 static void row(hs_table *t, const char *name, const char *title, const char *detail) {
     hs_table_str(t, name);
@@ -125,16 +130,15 @@ static int list_figures(hs_table *t, const char *model) {
     return HS_OK;
 }
 
-// The generated registries of what has no commands of its own yet.
-#define HS_ENTRY(name) #name,
-static const char *const interventions[] = {
-#include "gen/interventions.inc"
-    NULL};
-#undef HS_ENTRY
-
 static int list_interventions(hs_table *t, const char *model) {
     (void)model;
-    for (int i = 0; interventions[i]; i++) row(t, interventions[i], NULL, NULL);
+    for (int i = 0; hs_interventions[i]; i++) {
+        const hs_intervention *v = hs_interventions[i];
+        hs_table_str(t, v->name);
+        hs_table_str(t, v->title);
+        hs_table_str(t, v->example);
+        hs_table_str(t, v->reference);
+    }
     return HS_OK;
 }
 
@@ -192,20 +196,22 @@ static int list_models(hs_table *t, const char *model) {
 static const struct what {
     const char *name;
     int (*list)(hs_table *t, const char *model);
+    const hs_col *columns;
+    int n_column;
 } whats[] = {
-    {"archs", list_archs},
-    {"backends", list_backends},
-    {"colormaps", list_colormaps},
-    {"datasets", list_datasets},
-    {"experiments", list_experiments},
-    {"figures", list_figures},
-    {"hooks", list_hooks},
-    {"interventions", list_interventions},
-    {"metrics", list_metrics},
-    {"models", list_models},
-    {"observers", list_observers},
-    {"queries", list_queries},
-    {NULL, NULL},
+    {"archs", list_archs, columns, N_OF(columns)},
+    {"backends", list_backends, columns, N_OF(columns)},
+    {"colormaps", list_colormaps, columns, N_OF(columns)},
+    {"datasets", list_datasets, columns, N_OF(columns)},
+    {"experiments", list_experiments, columns, N_OF(columns)},
+    {"figures", list_figures, columns, N_OF(columns)},
+    {"hooks", list_hooks, columns, N_OF(columns)},
+    {"interventions", list_interventions, edit_columns, N_OF(edit_columns)},
+    {"metrics", list_metrics, columns, N_OF(columns)},
+    {"models", list_models, columns, N_OF(columns)},
+    {"observers", list_observers, columns, N_OF(columns)},
+    {"queries", list_queries, columns, N_OF(columns)},
+    {0},
 };
 
 const char *hs_list_name(const void *ctx, int i) {
@@ -236,7 +242,7 @@ static int run(const hs_call *call, const void *options) {
     if (!w->name) return unknown(word);
     hs_table *t = NULL;
     int rc = hs_out_check(&opt->out);
-    if (!rc) rc = hs_table_open(&t, columns, N_COLUMN);
+    if (!rc) rc = hs_table_open(&t, w->columns, w->n_column);
     if (!rc) rc = w->list(t, call->n_arg > 1 ? call->arg[1] : NULL);
     if (!rc && opt->out.json) {
         hs_buf json = {0};
@@ -262,7 +268,7 @@ const hs_cmd hs_cmd_list = {
     .about = "WHAT is one of archs, backends, colormaps, datasets, experiments, figures, hooks, "
              "interventions, metrics, models, observers, queries. hooks takes a MODEL and then "
              "lists the points which that model has. headscope help NAME explains an observer, "
-             "data set or query.",
+             "intervention, data set or query.",
     .examples = (const char *const[][2]){{"list observers", "what --observe can watch"},
                                          {"list hooks model.gguf", "the hook points of a model"},
                                          {NULL}},

@@ -13,17 +13,18 @@
 #include "model/core/json.h"
 #include "model/core/mem.h"
 
-// Units have their heads in the target: their table ends before the last.
 const hs_param hs_edit_params[] = {
     {"pos", HS_PARAM_TEXT, "all", 0, 0, NULL, "positions",
      "rows that are edited: 3, -1, 3:10 or a span's name, joined by +"},
     {"prompts", HS_PARAM_TEXT, "all", 0, 0, NULL, "prompts",
      "prompts that are edited: numbers or ids, joined by +"},
+    {0},
+};
+const hs_param hs_edit_heads_param[] = {
     {"heads", HS_PARAM_TEXT, "all", 0, 0, NULL, "heads",
      "heads that are edited: L5H1, L5G0, L0-3H*, joined by +"},
     {0},
 };
-enum { COMMON = 3 };
 
 // ---- reading ------------------------------------------------------------------------------------
 
@@ -44,13 +45,17 @@ static int count_params(const hs_param *p) {
 }
 
 static int make_params(hs_edit *e) {
-    const int own = count_params(e->kind->params);
-    const int common = e->kind->target == HS_TARGET_UNITS ? COMMON - 1 : COMMON;
-    assert(own + common <= HS_ARGS_MAX);
-    int rc = hs_alloc(&e->params, (size_t)(own + common) + 1, sizeof *e->params);
+    const bool heads = e->kind->target != HS_TARGET_UNITS;
+    const hs_param *tables[] = {e->kind->params, hs_edit_params,
+                                heads ? hs_edit_heads_param : NULL};
+    int n = 0;
+    for (int t = 0; t < 3; t++) n += count_params(tables[t]);
+    assert(n <= HS_ARGS_MAX);
+    int rc = hs_alloc(&e->params, (size_t)n + 1, sizeof *e->params);
     if (rc) return rc;
-    if (own) memcpy(e->params, e->kind->params, (size_t)own * sizeof *e->params);
-    memcpy(e->params + own, hs_edit_params, (size_t)common * sizeof *e->params);
+    hs_param *to = e->params;
+    for (int t = 0; t < 3; t++)
+        for (const hs_param *p = tables[t]; p && p->name; p++) *to++ = *p;
     return HS_OK;
 }
 

@@ -89,7 +89,7 @@ typedef struct hs_intervention {
     enum hs_target target;
     unsigned units;              // UNITS: bits 1 << HS_UNIT_*
     const char *choices;         // WORD: "sink_recent|topk"
-    const hs_param *params;      // besides those of hs_edit_params; NULL: none
+    const hs_param *params;      // besides those that all have; NULL: none
     const hs_edit_place *places; // those of them that hold positions; NULL: none
 
     // Sets *state (NULL when it needs none), what it writes (`points`, zeroed [n_layer + 1], points
@@ -102,9 +102,9 @@ typedef struct hs_intervention {
     int (*rows)(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view);
     int (*tile)(void *state, const hs_edit_at *at, const hs_tile *tile);
 } hs_intervention;
-// The parameters that every kind has: pos, prompts, and with targets other than units heads, last.
-extern const hs_param hs_edit_params[];
-extern const hs_intervention *const hs_interventions[];                  // ended by NULL
+extern const hs_param hs_edit_params[];                 // pos, prompts: of every kind
+extern const hs_param hs_edit_heads_param[];            // heads: of those whose target is not units
+extern const hs_intervention *const hs_interventions[]; // ended by NULL
 const hs_intervention *hs_intervention_find(const char *name, size_t n); // NULL when there is none
 
 // ---- edits --------------------------------------------------------------------------------------

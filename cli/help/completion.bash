@@ -34,7 +34,7 @@ _headscope() {
         word=${line%%$'\t'*}
         [[ $word == "$before"* ]] && COMPREPLY+=("${word#"$before"}")
     done
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=:] ]] && compopt -o nospace 2>/dev/null
 
     case ${answer[0]-} in
     folders | files*)

@@ -14,7 +14,7 @@ _headscope() {
     for line in "${answer[@]:1}"; do
         word=${line%%$'\t'*}
         about=${line#*$'\t'}
-        if [[ $word == *= ]]; then
+        if [[ $word == *[=:] ]]; then
             open+=("$word")
             open_about+=("$word  $about")
         else

@@ -1,4 +1,5 @@
-// Pages about observers, experiments, data sets, queries, metrics, hook points and tables; see explain.h.
+// Pages about observers, experiments, interventions, data sets, queries, metrics, hook points and
+// tables; see explain.h.
 #include "cli/help/explain.h"
 
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "cli/figures/figure.h"
 #include "db/doc.h"
 #include "db/query.h"
+#include "hooks/intervention.h"
 #include "model/tap.h"
 
 void hs_doc_explain(hs_doc *d, const char *name, const char *about, const char *unit,
@@ -36,10 +38,23 @@ static void head(hs_doc *d, const char *kind, const char *name, const char *titl
 static void params(hs_doc *d, const char *spec, const hs_param *p) {
     if (!p || !p->name) return;
     hs_buf heading = {0};
-    hs_buf_printf(&heading, "parameters (%s:k=v,...)", spec);
+    hs_buf_printf(&heading, "parameters (%s)", spec);
     hs_doc_head(d, hs_buf_text(&heading));
     hs_buf_free(&heading);
-    for (; p->name; p++) hs_doc_explain(d, p->name, p->help, p->unit, p->fallback);
+    for (; p->name; p++) {
+        hs_buf text = {0};
+        hs_buf_printf(&text, "%s%s%s", p->choices ? p->choices : "", p->choices ? ": " : "",
+                      p->help);
+        hs_doc_explain(d, p->name, hs_buf_text(&text), p->unit, p->fallback);
+        hs_buf_free(&text);
+    }
+}
+
+static void params_of(hs_doc *d, const char *name, const hs_param *p) {
+    hs_buf spec = {0};
+    hs_buf_printf(&spec, "%s:k=v,...", name);
+    params(d, hs_buf_text(&spec), p);
+    hs_buf_free(&spec);
 }
 
 static void metrics(hs_doc *d, const char *heading, const hs_metric *m) {
@@ -48,7 +63,7 @@ static void metrics(hs_doc *d, const char *heading, const hs_metric *m) {
     for (; m->name; m++) hs_doc_explain(d, m->name, m->about, m->unit, NULL);
 }
 
-// ---- observers, data sets, queries ----------------------------------------------------------
+// ---- observers, experiments -----------------------------------------------------------------
 
 // What an analysis writes.
 static void results(hs_doc *d, const hs_analysis *a) {
@@ -68,7 +83,7 @@ void hs_page_observer(hs_doc *d, int i) {
     const hs_observer *o = hs_observers[i];
     const hs_analysis a = hs_analysis_of(o);
     head(d, "observer", o->name, o->title, o->about, o->reference);
-    params(d, o->name, o->params);
+    params_of(d, o->name, o->params);
     results(d, &a);
 }
 
@@ -78,10 +93,53 @@ void hs_page_experiment(hs_doc *d, int i) {
     results(d, &a);
 }
 
+// ---- interventions --------------------------------------------------------------------------
+
+static void targets(hs_doc *d, const hs_intervention *v) {
+    static const char *const unit[HS_N_UNIT][2] = {
+        [HS_UNIT_HEAD] = {"L5H1", "query heads; L5H* or L5 where layers are no target: all of one"},
+        [HS_UNIT_GROUP] = {"L5G0", "a KV head with the query heads that share it"},
+        [HS_UNIT_LAYER] = {"L5", "a layer, attention and MLP"},
+        [HS_UNIT_MLP] = {"L5M", "the MLP of a layer"},
+        [HS_UNIT_NEURON] = {"L5N7", "a neuron of an MLP"},
+    };
+    hs_doc_head(d, "targets, joined by +");
+    for (int k = 0; v->target == HS_TARGET_UNITS && k < HS_N_UNIT; k++)
+        if (v->units >> k & 1) hs_doc_explain(d, unit[k][0], unit[k][1], NULL, NULL);
+    if (v->target == HS_TARGET_POINTS)
+        hs_doc_explain(d, "z, blocks.3.attn.hook_z",
+                       "hook points, by name, short name or glob: headscope help hooks", NULL,
+                       NULL);
+    if (v->target == HS_TARGET_WORD) hs_doc_para(d, v->choices);
+}
+
+void hs_page_intervention(hs_doc *d, int i) {
+    const hs_intervention *v = hs_interventions[i];
+    hs_buf text = {0};
+    head(d, "intervention", v->name, v->title, v->about, v->reference);
+    hs_buf_printf(&text, "headscope eval model.gguf -p \"Mary had a little lamb\" --do %s",
+                  v->example);
+    hs_doc_code(d, hs_buf_text(&text));
+    targets(d, v);
+    hs_buf_clear(&text);
+    hs_buf_printf(&text, "%s:TARGET,k=v,...", v->name);
+    params(d, hs_buf_text(&text), v->params);
+    hs_doc_head(d, "parameters that interventions share");
+    const hs_param *const all[] = {hs_edit_params,
+                                   v->target == HS_TARGET_UNITS ? NULL : hs_edit_heads_param};
+    for (int t = 0; t < 2; t++)
+        for (const hs_param *p = all[t]; p && p->name; p++)
+            hs_doc_explain(d, p->name, p->help, NULL, p->fallback);
+    hs_doc_para(d, "headscope help interventions tells how specs are written.");
+    hs_buf_free(&text);
+}
+
+// ---- data sets, queries ---------------------------------------------------------------------
+
 void hs_page_dataset(hs_doc *d, int i) {
     const hs_dataset *s = hs_datasets[i];
     head(d, "data set", s->name, s->title, s->about, s->reference);
-    params(d, s->name, s->params);
+    params_of(d, s->name, s->params);
 }
 
 void hs_page_query(hs_doc *d, int i) {

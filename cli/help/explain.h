@@ -1,5 +1,6 @@
-// Pages about what commands work with: observers, experiments, data sets, queries, metrics, hook
-// points and tables of the database, each from its own table. `help` shows them, topics list them.
+// Pages about what commands work with: observers, experiments, interventions, data sets, queries,
+// metrics, hook points and tables of the database, each from its own table. `help` shows them,
+// topics list them.
 #ifndef HS_CLI_EXPLAIN_H
 #define HS_CLI_EXPLAIN_H
 
@@ -33,6 +34,7 @@ void hs_doc_columns(hs_doc *, int table);
 
 void hs_page_observer(hs_doc *, int i);
 void hs_page_experiment(hs_doc *, int i);
+void hs_page_intervention(hs_doc *, int i);
 void hs_page_dataset(hs_doc *, int i);
 void hs_page_query(hs_doc *, int i);
 void hs_page_metric(hs_doc *, int i);

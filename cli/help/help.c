@@ -9,6 +9,7 @@
 #include "cli/help/topics.h"
 #include "db/doc.h"
 #include "db/query.h"
+#include "hooks/intervention.h"
 #include "model/tap.h"
 
 enum { COLUMN = 26 };
@@ -136,6 +137,9 @@ static const char *observer_at(int i) {
 static const char *experiment_at(int i) {
     return hs_experiments[i] ? hs_experiments[i]->name : NULL;
 }
+static const char *intervention_at(int i) {
+    return hs_interventions[i] ? hs_interventions[i]->name : NULL;
+}
 static const char *dataset_at(int i) {
     return hs_datasets[i] ? hs_datasets[i]->name : NULL;
 }
@@ -163,6 +167,7 @@ const hs_kind hs_kinds[] = {
     {"topic", false, topic_at, page_topic},
     {"observer", false, observer_at, hs_page_observer},
     {"experiment", true, experiment_at, hs_page_experiment},
+    {"intervention", false, intervention_at, hs_page_intervention},
     {"dataset", false, dataset_at, hs_page_dataset},
     {"query", true, query_at, hs_page_query},
     {"metric", true, metric_at, hs_page_metric},
@@ -228,7 +233,8 @@ int hs_help_of(const char *kind, const char *word, FILE *to) {
         return hs_fail(
             HS_EARG,
             "help explains one thing: headscope help NAME, or KIND NAME with a kind of "
-            "command, topic, observer, experiment, dataset, query, metric, hook, figure, table");
+            "command, topic, observer, experiment, intervention, dataset, query, metric, hook, "
+            "figure, table");
     int i = index_in(k, word);
     if (i < 0) return no_help(k, word);
     hs_doc d = hs_doc_text(to);

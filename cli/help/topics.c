@@ -11,6 +11,7 @@
 #include "db/doc.h"
 #include "db/export.h"
 #include "db/query.h"
+#include "hooks/intervention.h"
 #include "model/model.h"
 #include "model/tap.h"
 #include "viz/fig.h"
@@ -45,6 +46,18 @@ static void hooks(hs_doc *d) {
     for (int i = 0; i < HS_N_STAT; i++)
         hs_doc_explain(d, hs_stat_infos[i].name, hs_stat_infos[i].about, hs_stat_infos[i].unit,
                        NULL);
+}
+
+static void interventions(hs_doc *d) {
+    hs_doc_head(d, "interventions");
+    for (int i = 0; hs_interventions[i]; i++) {
+        const hs_intervention *v = hs_interventions[i];
+        hs_buf text = {0};
+        hs_buf_printf(&text, "%s: %s", v->title, v->example);
+        hs_doc_explain(d, v->name, hs_buf_text(&text), NULL, NULL);
+        hs_buf_free(&text);
+    }
+    hs_doc_para(d, "headscope help NAME explains one, with its parameters.");
 }
 
 static void metrics(hs_doc *d) {
@@ -258,6 +271,26 @@ const hs_topic hs_topics[] = {
      "  headscope record model.gguf -p \"Hello\" --acts resid_post,logits\n"
      "  headscope export -o run.npz\n",
      hooks},
+    {"interventions", "edits of a run: --do",
+     "--do NAME:TARGET,k=v,... edits activations while the model runs; several act in order. What "
+     "is measured, recorded and decoded is then the edited run, and a recorded run keeps its "
+     "edits: --do @RUN takes those of run RUN. An edit that could have no effect is an error "
+     "before the model runs; what no edit is about stays as it is to the bit.\n"
+     "  headscope eval model.gguf -p \"Mary had a little lamb\" --do ablate:L5H1\n"
+     "  headscope record model.gguf -f texts.jsonl --do ablate:L5H1+L6G0,mode=mean\n"
+     "# targets\n"
+     "L5H1 :: a query head; ranges and all of a kind: L0-3H*. 5.1 is the same as L5H1\n"
+     "L5G0 :: a KV head with the query heads that share it\n"
+     "L5 :: a layer, attention and MLP; where only heads can be edited, all its heads\n"
+     "L5M :: the MLP of a layer\n"
+     "L5N7 :: a neuron of an MLP\n"
+     "z:3 :: a hook point, where points are edited: by name, short name or glob\n"
+     "Where the command line joins by commas elsewhere, + joins within a spec: L5H1+L6H0.\n"
+     "# which rows and prompts\n"
+     "pos= :: positions 3 and -1, ranges 3:10, and names of --span, joined by +\n"
+     "prompts= :: numbers or ids of prompts, joined by +\n"
+     "heads= :: heads, where the target names none\n",
+     interventions},
     {"metrics", "numbers a head: definitions and units",
      "A metric is one number for each head and prompt. headscope heads averages it over the "
      "prompts of a run (--prompt gives one); where it is not defined it is null, and the database "

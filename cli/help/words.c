@@ -8,6 +8,7 @@
 #include "cli/help/man.h"
 #include "cli/reader.h"
 #include "db/export.h"
+#include "hooks/intervention.h"
 #include "viz/fig.h"
 
 // ---- from the tables of this build ----------------------------------------------------------
@@ -261,6 +262,45 @@ static void stored_heads(hs_words *w) {
             add_head);
 }
 
+// ---- interventions --------------------------------------------------------------------------
+
+// Parameters of an intervention, its own and those that all have.
+static void edit_params(hs_words *w, const hs_intervention *v) {
+    const size_t stem = w->stem;
+    params(w, v->params);
+    w->stem = stem;
+    params(w, hs_edit_params);
+    w->stem = stem;
+    if (v->target != HS_TARGET_UNITS) params(w, hs_edit_heads_param);
+}
+
+// "NAME:TARGET,k=v,...", or "@RUN" for the edits of a recorded run.
+static void interventions(hs_words *w) {
+    const char *typed = w->line->word + w->stem;
+    if (*typed == '@') {
+        w->stem++;
+        runs(w);
+        return;
+    }
+    for (int i = 0; hs_interventions[i]; i++) {
+        const hs_intervention *v = hs_interventions[i];
+        char word[64];
+        if (is_spec(w, v->name) && strchr(typed, ',')) {
+            edit_params(w, v);
+        } else if (is_spec(w, v->name)) {
+            w->stem += strlen(v->name) + 1;
+            if (v->target == HS_TARGET_WORD) choices(w, v->choices);
+            if (v->target == HS_TARGET_POINTS) hooks(w);
+            if (v->target == HS_TARGET_UNITS) hs_words_add(w, "all", "every head");
+        } else {
+            snprintf(word, sizeof word, "%s:", v->name);
+            hs_words_add(w, word, v->title);
+            continue;
+        }
+        return;
+    }
+}
+
 // ---- the table ------------------------------------------------------------------------------
 
 static void models(hs_words *w) {
@@ -275,12 +315,25 @@ static const struct {
     const char *name;
     void (*add)(hs_words *);
 } kinds[] = {
-    {"COLORMAP", colormaps}, {"DATASET", datasets}, {"FOLDER", folder},
-    {"FORMAT", formats},     {"HEADS", heads},      {"HOOKS", hooks},
-    {"L5H1", stored_heads},  {"WHAT", lists},       {"METRIC", metrics},
-    {"MODEL", models},       {"WORD", names},       {"NAME=VALUE", query_params},
-    {"OBSERVER", observers}, {"PAGE", pages},       {"PROMPT", prompts},
-    {"QUERY", queries},      {"RUN", runs},         {"STAT", stats},
+    {"COLORMAP", colormaps},
+    {"DATASET", datasets},
+    {"FOLDER", folder},
+    {"FORMAT", formats},
+    {"HEADS", heads},
+    {"HOOKS", hooks},
+    {"INTERVENTION", interventions},
+    {"L5H1", stored_heads},
+    {"WHAT", lists},
+    {"METRIC", metrics},
+    {"MODEL", models},
+    {"WORD", names},
+    {"NAME=VALUE", query_params},
+    {"OBSERVER", observers},
+    {"PAGE", pages},
+    {"PROMPT", prompts},
+    {"QUERY", queries},
+    {"RUN", runs},
+    {"STAT", stats},
 };
 
 // "maps,acts,stats": any of them, joined by commas.
@@ -306,7 +359,7 @@ static void file(hs_words *w, const char *name, size_t n) {
 static void one(hs_words *w, const char *name, size_t n) {
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)n, name);
-    word[strcspn(word, "[")] = '\0'; // "OBSERVER[:k=v,...]"
+    word[strcspn(word, "[:")] = '\0'; // "OBSERVER[:k=v,...]", "INTERVENTION:TARGET[,k=v]..."
     const size_t stem = w->stem;
     if (strncmp(word, "FILE", 4) == 0)
         file(w, word, strlen(word));
