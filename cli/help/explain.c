@@ -97,7 +97,7 @@ void hs_page_experiment(hs_doc *d, int i) {
 
 static void targets(hs_doc *d, const hs_intervention *v) {
     static const char *const unit[HS_N_UNIT][2] = {
-        [HS_UNIT_HEAD] = {"L5H1", "query heads; L5H* or L5 where layers are no target: all of one"},
+        [HS_UNIT_HEAD] = {"L5H1", "query heads; L5H* all of a layer"},
         [HS_UNIT_GROUP] = {"L5G0", "a KV head with the query heads that share it"},
         [HS_UNIT_LAYER] = {"L5", "a layer, attention and MLP"},
         [HS_UNIT_MLP] = {"L5M", "the MLP of a layer"},
@@ -106,6 +106,8 @@ static void targets(hs_doc *d, const hs_intervention *v) {
     hs_doc_head(d, "targets, joined by +");
     for (int k = 0; v->target == HS_TARGET_UNITS && k < HS_N_UNIT; k++)
         if (v->units >> k & 1) hs_doc_explain(d, unit[k][0], unit[k][1], NULL, NULL);
+    if (v->target == HS_TARGET_UNITS && !(v->units >> HS_UNIT_LAYER & 1))
+        hs_doc_explain(d, "L5", "all heads of a layer", NULL, NULL);
     if (v->target == HS_TARGET_POINTS)
         hs_doc_explain(d, "z, blocks.3.attn.hook_z",
                        "hook points, by name, short name or glob: headscope help hooks", NULL,

@@ -51,6 +51,12 @@ t "observers after a comma" words words 'sinks,massive' record x --observe sinks
 t "an observer's parameters" words words 'massive:thr= massive:ratio=' record x --observe massive:
 t "the next parameter" words words 'massive:thr=50,ratio=' record x --observe massive:thr=50,r
 t "a parameter's choices" words words 'hidden_sinks:rule=a,alpha=3,rule=abs' record x --observe hidden_sinks:rule=a,alpha=3,rule=ab
+t "interventions" words words 'ablate:' record x --do ab
+t "an intervention's target" words words 'ablate:all' record x --do ablate:a
+t "an intervention's parameters" words words 'temper:L5,t=' record x --do temper:L5,t
+t "those that all of them have" words words 'scale:L5H1+L6,by=2,pos= scale:L5H1+L6,by=2,prompts=' record x --do scale:L5H1+L6,by=2,p
+t "choices of an intervention" words words 'ablate:L5H1,mode=bos' record x --do ablate:L5H1,mode=b
+t "edits of a run" words words '@1' record x --db run.db --do @
 t "data sets" among words repeat eval x --dataset ''
 t "a data set as a word" among words repeat dataset rep
 t "hooks" words words 'resid_pre resid_mid resid_post' record x --acts resid

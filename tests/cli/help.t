@@ -44,6 +44,12 @@ heads_query() { exits 0 help query heads && prints '^heads \(query\): ' && print
 t "one kind alone" heads_query
 metric() { exits 0 help sink_alpha0 && prints '^sink_alpha0 \(metric\): ' && prints 'by the observer rows'; }
 t "a metric" metric
+edit() { exits 0 help ablate && prints '^ablate \(intervention\): ' && prints '^  L5N7 ' && prints '^  mode  +zero.mean' && prints '^  pos ' && ! prints '^  heads '; }
+t "an intervention" edit
+edits() { exits 0 list interventions --csv && cut -d , -f 1 "$out" | sed 1d | tr -d '"\r' >"$tmp/names" && [ -s "$tmp/names" ] && exits 0 help interventions && while read -r n; do prints "^  $n( |\$)" || return 1; done <"$tmp/names"; }
+t "every intervention" edits
+listed_edits() { exits 0 list interventions --json && json 'all(i["example"].startswith(i["name"] + ":") and i["reference"] is not None for i in d["interventions"])'; }
+t "an example and a reference of each" listed_edits
 hook() { exits 0 help rot_k && prints 'n_kv_head' && prints 'blocks.L.attn.hook_rot_k'; }
 t "a hook point" hook
 table() { exits 0 help table run && prints '^  label +a name that the user gave. TEXT$' && exits 0 help v_head_mean && prints 'avg\(value\)'; }
