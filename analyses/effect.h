@@ -14,19 +14,19 @@ typedef struct hs_answer {
     int64_t end;
 } hs_answer;
 // HS_EFORMAT names the prompt for values of other types, ids outside the vocabulary, a text that
-// is not one token, and an END that it does not have.
+// is not one token, and an END that it does not have. tok may be NULL: a text is then HS_EARG.
 int hs_answer_of(hs_answer *out, const hs_prompt *prompt, const hs_tok *tok,
                  int64_t n_vocab) HS_MUST_USE;
 
-// One metric of a prompt. Sequence metrics are means over the T - 1 scored positions; answer
-// metrics are read at END.
+// One metric of a prompt. Sequence metrics are means over the T - 1 scored positions, NaN where
+// there is none; answer metrics are read at END.
 enum hs_effect {
     HS_EFFECT_NLL,        // nats a token
     HS_EFFECT_KL,         // KL(unedited || edited), nats a token
     HS_EFFECT_JSD,        // nats a token
     HS_EFFECT_LOGIT_DIFF, // logit[answer] - logit[wrong]
     HS_EFFECT_PROB,       // p[answer]
-    HS_EFFECT_ACCURACY,   // 1 when answer has the largest logit, else 0
+    HS_EFFECT_ACCURACY,   // 1 when answer has the largest logit, else 0; ties go to the lowest id
     HS_N_EFFECT,
 };
 typedef struct hs_effect_info {
@@ -34,33 +34,51 @@ typedef struct hs_effect_info {
     const char *unit, *about;
     bool answer, wrong; // needs
     bool against;       // needs the baseline's logits
+    int harm;           // sign of the change that a unit's loss brings when the unit mattered
 } hs_effect_info;
 extern const hs_effect_info hs_effects[HS_N_EFFECT];
 // "nll,kl" as bits 1 << HS_EFFECT_*. HS_ENOTFOUND lists the known names.
 int hs_effects_parse(unsigned *out, const char *names) HS_MUST_USE;
 
-// Measures one evaluation after the other: `begin`, evaluate with the hook set, `take`.
+// Measures one evaluation after the other: `begin`, evaluate with the hook set, then read values.
 typedef struct hs_meter hs_meter;
 typedef struct hs_meter_prompt {
     const hs_prompt *prompt;
     hs_answer answer;
 } hs_meter_prompt;
-// effects: bits; prompts: borrowed, those of one chunk of work. HS_EARG naming a prompt that lacks
-// an answer which an effect needs. Holds the baseline's scored logits when an effect needs them.
+// effects: bits; prompts: copied, those of one chunk of work; what they point to is borrowed.
+// HS_EARG naming a prompt that lacks an answer which an effect needs. Holds the baseline's scored
+// logits when an effect needs them: hs_meter_bytes of them for a prompt of n_token.
 int hs_meter_open(hs_meter **out, const hs_model *model, unsigned effects,
                   const hs_meter_prompt *prompt, int n_prompt) HS_MUST_USE;
 void hs_meter_close(hs_meter *);
+int64_t hs_meter_bytes(const hs_model *model, unsigned effects, int64_t n_token);
 int hs_meter_hook(hs_meter *, hs_hooks *hooks) HS_MUST_USE; // reads HS_LOGITS
-// The evaluation that follows: sequence s is prompt of[s] (rows from position `from` on of each),
-// and is it the unedited one that the others are compared with? Tells which rows of the batch must
-// meet the LM head, for hs_batch; borrowed until the next begin.
-int hs_meter_begin(hs_meter *, const int *of, int n_seq, int64_t from, bool baseline,
+// Rows of a prompt that matter: later ones change nothing that is measured. At least 1.
+int64_t hs_meter_rows(const hs_meter *, int prompt);
+
+// Sequence of an evaluation: rows [from, to) of a prompt of the meter's; rows before `from` are as
+// in its baseline, which must then have been measured before.
+typedef struct hs_meter_seq {
+    int prompt;
+    int64_t from, to; // to 0: the prompt's length
+} hs_meter_seq;
+// The evaluation that follows, and is it the unedited one that others are compared with (rows from
+// 0 on then)? Tells which rows of the batch must meet the LM head, for hs_batch's HS_LOGITS_ROWS;
+// borrowed until the next begin. With HS_LOGITS_ALL the other rows are ignored.
+int hs_meter_begin(hs_meter *, const hs_meter_seq *seq, int n_seq, bool baseline,
                    const int64_t **rows, int64_t *n_row) HS_MUST_USE;
 // Value of an effect on sequence s of the last evaluation; the raw value, not the change.
 double hs_meter_value(const hs_meter *, int seq, enum hs_effect effect);
+// A sequence effect at one scored position.
+double hs_meter_at(const hs_meter *, int seq, enum hs_effect effect, int64_t pos);
+// The same of a prompt's baseline.
+double hs_meter_base(const hs_meter *, int prompt, enum hs_effect effect);
 
 // Percentile bootstrap of a mean: resamples values with a seeded generator. n < 2 gives NaN ends.
-void hs_bootstrap(const double *value, int64_t n, int64_t rounds, uint64_t seed, double level,
-                  double *low, double *high);
+enum { HS_BOOTSTRAP_ROUNDS = 2000 };
+#define HS_BOOTSTRAP_LEVEL 0.95
+int hs_bootstrap(const double *value, int64_t n, int64_t rounds, uint64_t seed, double level,
+                 double *low, double *high) HS_MUST_USE;
 
 #endif
