@@ -13,7 +13,7 @@
 #include "analyses/experiment.h"
 
 // One op of a sweep, "zero", "mean", "resample", "uniform", "bos", or an intervention's spec with @
-// in place of its target ("temper:@,t=2").
+// where a unit goes ("temper:@,t=2").
 typedef struct hs_sweep_opts {
     const hs_model *model;
     const hs_prompts *prompts;
@@ -22,10 +22,17 @@ typedef struct hs_sweep_opts {
     const char *op;
     const char *op_args; // more parameters of the edits ("pos=-1"), NULL: none
     unsigned effects;    // bits
-    int64_t memory;      // bytes that a chunk of work may take, 0: the default
-    uint64_t seed;
+    int64_t memory; // bytes that a chunk of work may take, 0: the default; results do not depend
+    uint64_t seed;  // of resample's prompts, unless op_args has one, and of the race
     const hs_progress *progress;
+    const hs_span *span; // that edits may name
+    int n_span;
+    const hs_run_source *runs; // NULL: edits cannot refer to recorded runs
 } hs_sweep_opts;
+
+// The edit of one unit as --do takes it: "ablate:L5H1,mode=zero,pos=-1". HS_ENOTFOUND for an op
+// that is neither a mode of ablate nor a spec with @.
+int hs_sweep_spec(hs_buf *out, const hs_sweep_opts *, const hs_unit *unit) HS_MUST_USE;
 
 // Results of one prompt, borrowed for the call.
 typedef struct hs_sweep_result {
@@ -56,19 +63,31 @@ typedef struct hs_sweep_joint {
 int hs_sweep_joint_run(const hs_sweep_opts *, const hs_sweep_joint *, const int64_t *ord, int64_t n,
                        hs_sweep_fn fn, void *ctx) HS_MUST_USE;
 
-// Finds the k units of largest mean effect without measuring all on all prompts: a cheap screen,
-// then successive elimination with confidence bounds (Audibert et al. 2010; empirical Bernstein
-// bounds of Maurer and Pontil 2009). Exact measurements only for those that may still be among them.
+// Finds the k units of largest mean effect (of largest harm: logit_diff, prob and accuracy fall)
+// over the prompts given, without measuring all units on all prompts: prompts come in a random
+// order, in rounds that double their number; after each round, units that confidence bounds put
+// above or below the cut are decided, and, where the budget asks for it, those farthest from it
+// (successive rejects, Audibert et al. 2010; accepts and rejects, Bubeck et al. 2013).
+//
+// What is claimed: with probability 1 - delta all units called `settled` are on the side of the cut
+// where the full sweep over the same prompts has them, IF the differences that a unit makes from
+// prompt to prompt are like draws from a normal distribution. Bounds are Student's t intervals for
+// a mean of a finite population (drawn without replacement: of width 0 when all prompts are
+// measured), with a union bound over units and rounds. Distribution-free bounds (Hoeffding, Maurer
+// and Pontil's empirical Bernstein) need differences that are bounded, which those of a
+// log-likelihood are not. Nothing is claimed about units decided by the budget or by the screen.
 typedef struct hs_race_opts {
     int64_t k;
-    double delta;  // the top-k set is right with probability 1 - delta, under the bounds' terms
-    double budget; // at most this share of the full sweep's edits, 0: no limit
-    const double *screen; // [n_unit] estimates that order and prune, NULL: none
+    double delta;         // 0: 0.05
+    double budget;        // at most this share of the full sweep's edits, 0: no limit
+    const double *screen; // [n_unit] estimates of the change, in any one scale: with a budget they
+                          // say whom not to measure at all. NULL: none
 } hs_race_opts;
 typedef struct hs_race_unit {
-    double mean, low, high; // of the measurements made
-    int64_t n;              // prompts measured
-    bool in, settled;       // among the top k; decided by the bounds (else by the mean)
+    double mean, low, high; // change against the baseline, of the n prompts measured; NaN, and
+                            // infinite ends, where nothing is known
+    int64_t n;
+    bool in, settled; // among the top k; decided by the bounds (else by means or the screen)
 } hs_race_unit;
 typedef struct hs_race_report {
     int64_t edits, full; // unit-and-prompt evaluations made, and those of the full sweep
