@@ -1,5 +1,5 @@
 // Private to the CPU backend: the open device, its scratch, and the entries of the backend table
-// that live in linear.c and attn.c. Their contracts are the members' in model/backend.h.
+// that live in linear.c, attn.c and reduce.c. Their contracts are the members' in model/backend.h.
 #ifndef HS_CPU_DEV_H
 #define HS_CPU_DEV_H
 
@@ -52,6 +52,12 @@ int hs_cpu_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64
                   const void *v, int64_t ld_v);
 int hs_cpu_attention(hs_dev *, const hs_attn *);
 int64_t hs_cpu_kv_bytes(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
+
+int hs_cpu_log_sum_exp(hs_dev *, double *out, const float *x, int64_t ld, int64_t n_rows,
+                       int64_t n);
+int hs_cpu_divergence(hs_dev *, double *kl, double *jsd, const float *a, int64_t ld_a,
+                      const double *lse_a, const float *b, int64_t ld_b, const double *lse_b,
+                      int64_t n_rows, int64_t n);
 
 // Floats of a worker's scratch that calls within this extent ask for at most.
 int64_t hs_cpu_linear_scratch(const hs_dev *, const hs_extent *);

@@ -8,6 +8,7 @@
 #include "model/cpu/kern_ops.h"
 #include "model/cpu/kern_panel.h"
 #include "model/cpu/kern_probe.h"
+#include "model/cpu/kern_reduce.h"
 #include "model/cpu/kern_softmax.h"
 
 #define JOIN(a, b) a##b
@@ -41,5 +42,7 @@ const hs_kern TABLE(HS_ISA) = {
             [HS_ACT_GELU_TANH] = act_gelu_tanh,
             [HS_ACT_GELU_QUICK] = act_gelu_quick,
             [HS_ACT_RELU] = act_relu},
+    .sum_exp = sum_exp,
+    .diverge = diverge,
     .probe = {PROBE_FLOPS, probe_fma, probe_dot, probe_read},
 };

@@ -82,6 +82,13 @@ typedef struct hs_kern {
     void (*add)(float *y, const float *a, const float *b, int64_t n);
     hs_act_fn *act[HS_ACT_N];
 
+    // Sum of exp(x - *max); *max is the largest x, -inf without one.
+    double (*sum_exp)(const float *x, int64_t n, float *max);
+    // KL and JSD of the distributions of two rows of logits, whose log_sum_exp are finite. NULL:
+    // not wanted.
+    void (*diverge)(double *kl, double *jsd, const float *a, double lse_a, const float *b,
+                    double lse_b, int64_t n);
+
     // Ceilings of one core, for `bench`; see model/cpu/probe.h.
     struct {
         int64_t flops;                            // of a step of `fma`; `dot` has twice as many

@@ -1,5 +1,5 @@
 // Private to the reference backend: the open device, stored rows, and the entries of the table
-// that live in linear.c, attn.c and back.c. Their contracts are the members' in model/backend.h.
+// that live in linear.c, attn.c, reduce.c and back.c. Their contracts are the members' in model/backend.h.
 #ifndef HS_REF_REF_H
 #define HS_REF_REF_H
 
@@ -43,6 +43,12 @@ int hs_ref_norm_back(hs_dev *, void *dx, const void *dy, const void *normalized,
 int hs_ref_act_back(hs_dev *, void *dpre, void *dlinear, const void *dy, const void *pre,
                     const void *linear, int64_t n, enum hs_act kind);
 int hs_ref_attention_back(hs_dev *, const hs_attn_back *);
+
+int hs_ref_log_sum_exp(hs_dev *, double *out, const float *x, int64_t ld, int64_t n_rows,
+                       int64_t n);
+int hs_ref_divergence(hs_dev *, double *kl, double *jsd, const float *a, int64_t ld_a,
+                      const double *lse_a, const float *b, int64_t ld_b, const double *lse_b,
+                      int64_t n_rows, int64_t n);
 
 // Numbers of a worker's scratch that calls within this extent ask for at most.
 int64_t hs_ref_linear_scratch(const hs_extent *);
