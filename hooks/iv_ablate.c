@@ -81,6 +81,7 @@ static int replacement(const struct ablate *a, const hs_edit_at *at, const hs_si
                        int64_t pos, int64_t width, float **out) {
     *out = NULL;
     if (a->mode == ZERO) return HS_OK;
+    if (at->ref->n_row < 1) return hs_fail(HS_ERANGE, "what it is to be replaced by has no rows");
     int rc = hs_edit_scratch(at, width, out);
     if (rc) return rc;
     const int64_t row = a->mode == RESAMPLE ? pos % at->ref->n_row : pos;
