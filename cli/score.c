@@ -1,5 +1,5 @@
 // Losses of tokens; see score.h. Prompts go through the engine in ragged batches, and rows of logits
-// are reduced in double as soon as they are there.
+// are reduced as soon as they are there.
 //
 // Under edits a batch holds each prompt twice, unedited and edited, side by side. Both go through
 // the layers together; then the LM head is asked for the same few rows of both at a time, so that no
@@ -28,52 +28,46 @@ typedef struct work {
     float *logits; // [2][CHUNK_ROWS][n_vocab]: unedited, edited
 } work;
 
-// ---- numbers of a row -----------------------------------------------------------------------
+// ---- numbers of rows ------------------------------------------------------------------------
 
-static double log_sum_exp(const float *logits, int64_t n) {
-    double max = logits[0], sum = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (logits[i] > max) max = logits[i];
-    for (int64_t i = 0; i < n; i++) sum += exp(logits[i] - max);
-    return max + log(sum);
+// Losses of n rows, whose log-sum-exp goes to lse unless that is NULL.
+static int losses(const work *w, double *nll, double *lse, const float *logits, int64_t ld,
+                  const int32_t *next, int64_t n) {
+    const hs_model *m = w->session->model;
+    double *sum = lse ? lse : nll;
+    int rc = hs_model_backend(m)->log_sum_exp(hs_model_dev(m), sum, logits, ld, n, w->n_vocab);
+    for (int64_t r = 0; r < n && !rc; r++) nll[r] = sum[r] - (double)logits[r * ld + next[r]];
+    return rc;
 }
 
-static double divergence(const float *p, double lse_p, const float *q, double lse_q, int64_t n) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double ln_p = p[i] - lse_p;
-        sum += exp(ln_p) * (ln_p - (q[i] - lse_q));
-    }
-    return sum;
-}
-
-static void reduce_pair(const work *w, int64_t r) {
-    const float *base = w->logits + r * w->n_vocab, *edited = base + CHUNK_ROWS * w->n_vocab;
-    const int32_t next = w->s->prompt[w->prompt]->tokens[w->pos + r + 1];
-    const double lse_base = log_sum_exp(base, w->n_vocab);
-    const double lse_edited = log_sum_exp(edited, w->n_vocab);
-    w->s->base_nll[w->prompt][w->pos + r] = lse_base - base[next];
-    w->s->nll[w->prompt][w->pos + r] = lse_edited - edited[next];
-    w->s->kl[w->prompt][w->pos + r] = divergence(base, lse_base, edited, lse_edited, w->n_vocab);
+// The rows of both copies.
+static int reduce_pairs(const work *w) {
+    const hs_model *m = w->session->model;
+    const hs_scores *s = w->s;
+    const float *base = w->logits, *edited = base + CHUNK_ROWS * w->n_vocab;
+    const int32_t *next = s->prompt[w->prompt]->tokens + w->pos + 1;
+    const int64_t i = w->prompt, v = w->n_vocab;
+    double lse[2][CHUNK_ROWS];
+    int rc = losses(w, s->base_nll[i] + w->pos, lse[0], base, v, next, w->n);
+    if (!rc) rc = losses(w, s->nll[i] + w->pos, lse[1], edited, v, next, w->n);
+    if (rc) return rc;
+    return hs_model_backend(m)->divergence(hs_model_dev(m), s->kl[i] + w->pos, NULL, base, v,
+                                           lse[0], edited, v, lse[1], w->n, v);
 }
 
 // ---- hooks ----------------------------------------------------------------------------------
 
 static int on_logits(void *ctx, const hs_site *site, const hs_view *view) {
     work *w = ctx;
-    const hs_prompt *p = w->s->prompt[w->first + site->seq / w->copies];
-    for (int64_t r = 0; r < site->n_row; r++) {
-        const int64_t pos = site->row0 + r;
-        const float *row = (const float *)view->data + r * view->stride[0];
-        if (pos + 1 >= p->n_token) break;
-        if (w->copies == 1) {
-            w->s->nll[w->first + site->seq][pos] = log_sum_exp(row, w->n_vocab) -
-                                                   row[p->tokens[pos + 1]];
-            continue;
-        }
-        const int64_t to = site->seq % 2 * CHUNK_ROWS + pos - w->pos;
-        memcpy(w->logits + to * w->n_vocab, row, (size_t)w->n_vocab * sizeof *row);
-    }
+    const int64_t i = w->first + site->seq / w->copies, ld = view->stride[0], v = w->n_vocab;
+    const int64_t left = w->s->prompt[i]->n_token - 1 - site->row0;
+    const int64_t n = left < site->n_row ? left : site->n_row;
+    const float *logits = view->data;
+    if (w->copies == 1)
+        return losses(w, w->s->nll[i] + site->row0, NULL, logits, ld,
+                      w->s->prompt[i]->tokens + site->row0 + 1, n);
+    float *to = w->logits + (site->seq % 2 * CHUNK_ROWS + site->row0 - w->pos) * v;
+    for (int64_t r = 0; r < n; r++) memcpy(to + r * v, logits + r * ld, (size_t)v * sizeof *to);
     return HS_OK;
 }
 
@@ -87,14 +81,15 @@ static int on_layer_done(void *ctx, int layer) {
 // ---- batches --------------------------------------------------------------------------------
 
 // The LM head for every scored row of both copies of each prompt. The residual is in the context.
-static int run_heads(work *w, hs_context *context, hs_batch *batch) {
+static int run_heads(work *w, hs_context *context, const hs_batch *layers) {
     int64_t row[2 * CHUNK_ROWS], row0 = 0; // row0: of the prompt's unedited copy
+    hs_batch batch = *layers;
     int rc = HS_OK;
-    batch->layer_from = batch->layer_to = hs_model_config(w->session->model)->n_layer;
-    batch->logits = HS_LOGITS_ROWS;
-    batch->logit_row = row;
-    for (int i = 0; i < batch->n_seq && !rc; row0 += 2 * batch->seq[i].n, i += 2) {
-        const int64_t n_token = batch->seq[i].n;
+    batch.layer_from = batch.layer_to = hs_model_config(w->session->model)->n_layer;
+    batch.logits = HS_LOGITS_ROWS;
+    batch.logit_row = row;
+    for (int i = 0; i < batch.n_seq && !rc; row0 += 2 * batch.seq[i].n, i += 2) {
+        const int64_t n_token = batch.seq[i].n;
         w->prompt = w->first + i / 2;
         for (w->pos = 0; w->pos < n_token - 1 && !rc; w->pos += w->n) {
             const int64_t left = n_token - 1 - w->pos;
@@ -103,10 +98,10 @@ static int run_heads(work *w, hs_context *context, hs_batch *batch) {
                 row[r] = row0 + w->pos + r;
                 row[w->n + r] = row[r] + n_token;
             }
-            batch->n_logit_row = 2 * w->n;
-            batch->resid = hs_context_resid(context);
-            rc = hs_context_eval(context, batch);
-            for (int64_t r = 0; r < w->n && !rc; r++) reduce_pair(w, r);
+            batch.n_logit_row = 2 * w->n;
+            batch.resid = hs_context_resid(context);
+            rc = hs_context_eval(context, &batch);
+            if (!rc) rc = reduce_pairs(w);
             if (!rc)
                 rc = hs_progress_step(&w->session->bar.progress, "scoring tokens",
                                       w->done + w->rows, w->total);
