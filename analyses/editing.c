@@ -202,7 +202,7 @@ static int fill_set(const hs_editing *e, struct set_mean *set) {
     if (!rc) rc = add_named(prompts, set->name);
     if (!rc) rc = run_mean(e, set, prompts);
     hs_prompts_close(prompts);
-    return rc == HS_ESTOP ? rc : hs_prefix(rc, "mean over %s", set->name);
+    return rc == HS_ESTOP ? rc : hs_prefix(rc, "reference=%s", set->name);
 }
 
 static int join_set(hs_editing *e, int i) {
