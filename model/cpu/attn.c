@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/core/hash.h"
 #include "model/cpu/kv.h"
 
 enum {
@@ -193,15 +194,33 @@ static int score_hooks(const struct attn_job *j, const struct tile *t, int want)
     return rc;
 }
 
+// A row's pattern in one number, by which rows that hooks changed are told from those left alone.
+static uint64_t row_mark(const struct attn_job *j, const struct tile *t, int64_t r) {
+    return hs_fnv(HS_FNV_SEED, t->s + r * j->ld, (size_t)(t->pos + r + 1) * sizeof *t->s);
+}
+
+// Write hooks at the pattern. Rows that they left alone keep their summaries to the bit; the marks
+// lie where the largest scores were, which are spent.
+static int edit_pattern(const struct attn_job *j, const struct tile *t) {
+    const int64_t width = j->dev->kern->width;
+    for (int64_t r = 0; t->stats && r < t->n; r++) {
+        const uint64_t mark = row_mark(j, t, r);
+        memcpy(t->most + r * width, &mark, sizeof mark);
+    }
+    int rc = show(j, t, HS_PATTERN, true);
+    for (int64_t r = 0; t->stats && !rc && r < t->n; r++) {
+        const uint64_t mark = row_mark(j, t, r);
+        if (memcmp(t->most + r * width, &mark, sizeof mark) != 0)
+            summarize(t->s + r * j->ld, t->pos + r + 1, t->stats + r, t->stats_ld);
+    }
+    return rc;
+}
+
 static int pattern_hooks(const struct attn_job *j, const struct tile *t, int want) {
     int rc = HS_OK;
     fill_masked(j, t, 0);
-    if (want & HS_TILE_WRITE_PATTERN) {
-        if ((rc = show(j, t, HS_PATTERN, true))) return rc;
-        for (int64_t r = 0; t->stats && r < t->n; r++)
-            summarize(t->s + r * j->ld, t->pos + r + 1, t->stats + r, t->stats_ld);
-    }
-    if (want & HS_TILE_READ_PATTERN) rc = show(j, t, HS_PATTERN, false);
+    if (want & HS_TILE_WRITE_PATTERN) rc = edit_pattern(j, t);
+    if (!rc && want & HS_TILE_READ_PATTERN) rc = show(j, t, HS_PATTERN, false);
     return rc;
 }
 

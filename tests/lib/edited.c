@@ -42,28 +42,52 @@ static int open_all(hs_edit **edit, const hs_dims *dims, const edited *e) {
     return n;
 }
 
+// Rows [from, from + n) of all sequences; the middle one is of `seed`.
+static void eval_rows(hs_context *x, const edited *e, uint64_t seed, int64_t from, int64_t n) {
+    int32_t ids[CAP_SEQS][LAW_N_CTX];
+    hs_seq seq[CAP_SEQS];
+    const int n_seq = 2 * e->around + 1;
+    assert_true(n_seq <= CAP_SEQS);
+    for (int s = 0; s < n_seq; s++) {
+        law_tokens(ids[s], LAW_N_CTX, s == e->around ? seed : seed + 1 + (uint64_t)s);
+        seq[s] = (hs_seq){.tokens = ids[s] + from, .n = n, .slot = s};
+    }
+    law_eval(x, &(hs_batch){.seq = seq, .n_seq = n_seq, .logits = HS_LOGITS_ALL});
+}
+
+static void eval_all(const hs_model *m, const edited *e, const hs_tap *tap, uint64_t seed,
+                     int64_t n) {
+    hs_context_opts opts = e->opts;
+    const int64_t step = e->step ? e->step : n;
+    if (e->step) {
+        opts.kv_capacity = LAW_N_CTX;
+        opts.n_slot = 2 * e->around + 1;
+    }
+    hs_context *x = law_context(m, opts, tap);
+    for (int64_t at = 0; at < n; at += step)
+        eval_rows(x, e, seed, at, n - at < step ? n - at : step);
+    hs_context_close(x);
+}
+
 void edited_run(cap *c, const hs_model *m, const edited *e, uint64_t seed, int64_t n) {
     const hs_dims dims = hs_dims_of(m);
-    int32_t ids[LAW_N_CTX];
     hs_edit *edit[EDITED_SPECS];
     hs_ref refs[EDITED_SPECS];
+    hs_edit_seq seq[CAP_SEQS] = {0};
     hs_edits *edits;
     hs_hooks *hooks;
-    law_tokens(ids, LAW_N_CTX, seed);
     cap_open(c, m, LAW_N_CTX);
     must(hs_edits_open(&edits, &dims));
     must(hs_hooks_open(&hooks, &dims));
     const int n_edit = open_all(edit, &dims, e);
     for (int i = 0; i < n_edit; i++) refs[i] = e->ref ? *e->ref : (hs_ref){0};
-    const hs_edit_seq seq = {edit, refs, n_edit, {0, "p", n, e->span, e->n_span}};
-    for (int i = 0; i < n_edit; i++) must(hs_edit_check(edit[i], &seq.prompt));
+    seq[e->around] = (hs_edit_seq){edit, refs, n_edit, {0, "p", n, e->span, e->n_span}};
+    for (int i = 0; i < n_edit; i++) must(hs_edit_check(edit[i], &seq[e->around].prompt));
     must(hs_edits_hook(edits, hooks, edit, n_edit));
     watch(hooks, c, &dims, e->points);
     hs_hooks_tile_rows(hooks, e->tile_rows);
-    must(hs_edits_aim(edits, &seq, 1));
-    hs_context *x = law_context(m, e->opts, hs_hooks_tap(hooks));
-    law_eval_one(x, ids, n, HS_LOGITS_ALL);
-    hs_context_close(x);
+    must(hs_edits_aim(edits, seq, 2 * e->around + 1));
+    eval_all(m, e, hs_hooks_tap(hooks), seed, n);
     hs_hooks_close(hooks);
     hs_edits_close(edits);
     for (int i = 0; i < n_edit; i++) hs_edit_close(edit[i]);

@@ -15,9 +15,12 @@ typedef struct edited {
     hs_context_opts opts;
     int64_t tile_rows;
     uint64_t points; // that are captured; 0: all
+    int around;      // unedited sequences before the edited one, and as many after it
+    int64_t step;    // rows an evaluation, over kept keys; 0: all at once
 } edited;
 
-// law_run under the edits: the first n tokens of a seed, all logits.
+// law_run under the edits: the first n tokens of a seed, all logits. It is sequence e->around; the
+// others are of the seeds that follow.
 void edited_run(cap *c, const hs_model *m, const edited *e, uint64_t seed, int64_t n);
 // The code of opening the spec, and of checking it against a prompt of n tokens; 0 when it is fine.
 int edited_try(const hs_model *m, const char *spec, int64_t n);
