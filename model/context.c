@@ -12,7 +12,7 @@
 #include "model/elem.h"
 #include "model/model_internal.h"
 
-enum { ROW_BLOCK = 256, ROW_BLOCK_MAX = 1 << 16 };
+enum { ROW_BLOCK_MAX = 1 << 16 };
 
 // ---- sizes --------------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ static int64_t block_items(const int64_t width[HS_N_BUF], int64_t rows) {
 static int resolve_opts(const hs_context_opts *in, hs_context_opts *o) {
     *o = in ? *in : (hs_context_opts){0};
     if (!o->n_slot) o->n_slot = 1;
-    if (!o->row_block) o->row_block = ROW_BLOCK;
+    if (!o->row_block) o->row_block = HS_ROW_BLOCK;
     if (o->kv_capacity < 0 || o->kv_capacity > INT32_MAX || o->n_slot < 0)
         return hs_fail(HS_EARG, "a context of %d slots of %lld positions", o->n_slot,
                        (long long)o->kv_capacity);
@@ -54,9 +54,8 @@ static int resolve_opts(const hs_context_opts *in, hs_context_opts *o) {
     return HS_OK;
 }
 
-// What a run of n_row rows at positions below n_key asks of the backend at most.
-static hs_extent extent_of(const hs_config *c, const hs_context_opts *o, int64_t n_row,
-                           int64_t n_key, int64_t tile_rows) {
+hs_extent hs_context_extent(const hs_config *c, const hs_context_opts *o, int64_t n_row,
+                            int64_t n_key, int64_t tile_rows) {
     const int64_t q = c->n_head * c->d_head, ff = c->mlp == HS_MLP_NONE ? 0 : c->d_ff;
     const int64_t width = c->d_model > q ? c->d_model : q;
     return (hs_extent){.n_row = n_row < o->row_block ? n_row : o->row_block,
@@ -79,7 +78,7 @@ hs_memory hs_context_memory(const hs_model *m, const hs_context_opts *opts, int6
     const int64_t stores = o.kv_capacity ? c->n_layer * o.n_slot : 1;
     const int64_t fit = HS_WIDE_MOST / c->n_vocab, room = fit < o.row_block ? fit : o.row_block;
     const int64_t wide = room < 1 ? 1 : room < n_tokens ? room : n_tokens;
-    const hs_extent e = extent_of(c, &o, n_tokens, capacity, 0);
+    const hs_extent e = hs_context_extent(c, &o, n_tokens, capacity, 0);
     hs_memory need = {
         .rows = n_tokens * (c->d_model * (item + copy) + c->rope_dim * item),
         .keys = stores * m->be->kv_bytes(m->dev, c->n_kv_head, c->d_head, capacity),
@@ -231,8 +230,8 @@ static int reserve_scratch(const hs_context *x, const hs_need_room *need) {
         if (end > n_key) n_key = end;
         if (s->slot && most > n_key) n_key = most;
     }
-    const hs_extent e = extent_of(&x->model->cfg, &x->opts, need->rows, n_key,
-                                  x->tap ? x->tap->tile_rows : 0);
+    const hs_extent e = hs_context_extent(&x->model->cfg, &x->opts, need->rows, n_key,
+                                          x->tap ? x->tap->tile_rows : 0);
     return x->model->be->reserve(x->model->dev, &e);
 }
 

@@ -60,6 +60,7 @@ static int flush(const hs_pass *r, struct gather *g) {
                           &rows);
     if (!rc) rc = head(r, logits, rows, g->n);
     if (!rc) rc = hs_pass_fire(&block, HS_LOGITS, logits);
+    if (!rc && r->x->keep.logits) rc = r->x->keep.logits(r->x->keep.ctx, &block);
     g->n_done += g->n;
     g->n = 0;
     g->n_piece = 0;

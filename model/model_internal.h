@@ -1,4 +1,4 @@
-// What model.c, bind.c, context.c, batch.c and the forward pass share. Nobody else includes this.
+// What model.c, bind.c, context.c, batch.c, the forward and the backward pass share. Nobody else includes this.
 #ifndef HS_MODEL_MODEL_INTERNAL_H
 #define HS_MODEL_MODEL_INTERNAL_H
 
@@ -97,9 +97,22 @@ typedef struct hs_piece {
     int64_t pos;    // position of the first
 } hs_piece;
 
+struct hs_pass; // pass.h
+// What the backward pass wants of an evaluation: copies of what a layer goes on with at some of its
+// points, numbers of the backend's type, rows of the whole batch; and blocks of logits.
+typedef struct hs_keep {
+    uint64_t points; // bits
+    void *rows[HS_N_POINT];
+    int64_t step; // numbers between two layers' copies; 0: each layer's in place of the last one's
+    // After a block of logits was shown: they are in the wide buffer, its rows are the pieces'.
+    int (*logits)(void *ctx, const struct hs_pass *block);
+    void *ctx;
+} hs_keep;
+
 struct hs_context {
     const hs_model *model;
     const hs_tap *tap;
+    hs_keep keep;
     hs_context_opts opts; // resolved
     int dtype;            // the backend's: of what is void * here
     int64_t width[HS_N_BUF];
@@ -139,6 +152,9 @@ typedef struct hs_need_room {
 // Both leave the context usable when they fail. `reserve` reads x->seq[0 .. n_seq).
 int hs_context_reserve_seqs(hs_context *x, int64_t n) HS_MUST_USE;
 int hs_context_reserve(hs_context *x, const hs_need_room *need) HS_MUST_USE;
+// What a run of n_row rows at positions below n_key asks of the backend at most.
+hs_extent hs_context_extent(const hs_config *c, const hs_context_opts *resolved, int64_t n_row,
+                            int64_t n_key, int64_t tile_rows);
 // n numbers of the backend's as f32: p itself when that is what it holds, else a copy that lives
 // until the next call.
 int hs_context_show(hs_context *x, void *p, int64_t n, float **out) HS_MUST_USE;
@@ -149,6 +165,8 @@ void hs_context_hand_out(hs_context *x, int64_t n_rows, int64_t n_logits);
 int hs_batch_take(hs_context *x, const hs_batch *b, int64_t *n_rows) HS_MUST_USE;
 // The slots take in what was evaluated.
 void hs_batch_keep(hs_context *x, const hs_batch *b);
+
+enum { HS_ROW_BLOCK = 256 }; // rows worked on at once, unless the context says so
 
 // Numbers that a wide buffer holds at most, unless one row is wider.
 enum { HS_WIDE_MOST = 1 << 22 };

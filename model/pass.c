@@ -53,11 +53,19 @@ static int give_rows(const hs_pass *r, enum hs_point p, void *data, int64_t lo, 
     return HS_OK;
 }
 
+static void keep_rows(const hs_pass *r, enum hs_point p, const void *data, int64_t lo, int64_t hi) {
+    const hs_keep *k = &r->x->keep;
+    int64_t a, b;
+    const int64_t ld = row_shape(r->c, p, &a, &b) == 3 ? a * b : a;
+    copy(r, at(r, k->rows[p], r->layer * k->step + (r->row0 + lo) * ld), data, (hi - lo) * ld);
+}
+
 int hs_pass_fire_rows(const hs_pass *r, enum hs_point p, void *data, int64_t lo, int64_t hi) {
     int rc = HS_OK;
-    if (!watched(r, p)) return HS_OK;
+    if (!((r->read | r->write | r->x->keep.points) & HS_BIT(p))) return HS_OK;
     if (r->write & HS_BIT(p)) rc = give_rows(r, p, data, lo, hi, true);
     if (!rc && r->read & HS_BIT(p)) rc = give_rows(r, p, data, lo, hi, false);
+    if (!rc && r->x->keep.points & HS_BIT(p)) keep_rows(r, p, data, lo, hi);
     return rc;
 }
 

@@ -61,7 +61,8 @@ void hs_pass_enter(hs_pass *r, int64_t layer);
 void hs_pass_first(hs_pass *r);
 bool hs_pass_next(hs_pass *r);
 
-// Asks the tap about a point, whose data the block's rows are: write hooks first, then read hooks.
+// Asks the tap about a point, whose data the block's rows are: write hooks first, then read hooks,
+// then whoever keeps copies.
 // _rows: rows [lo, hi) of the block, which begin at `data`.
 int hs_pass_fire(const hs_pass *r, enum hs_point p, void *data) HS_MUST_USE;
 int hs_pass_fire_rows(const hs_pass *r, enum hs_point p, void *data, int64_t lo,

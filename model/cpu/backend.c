@@ -65,6 +65,7 @@ static void cpu_close(hs_dev *dev) {
     for (int i = 0; dev->scratch && i < dev->n_worker; i++) hs_cpu_block_free(&dev->scratch[i]);
     free(dev->scratch);
     hs_cpu_block_free(&dev->pairs);
+    hs_cpu_block_free(&dev->parts);
     hs_pool_close(dev->pool);
     free(dev);
 }
@@ -232,20 +233,27 @@ static int cpu_add(hs_dev *dev, void *y, const void *a, const void *b, int64_t n
 // ---- work memory --------------------------------------------------------------------------------
 
 static int64_t worker_scratch(const hs_dev *dev, const hs_extent *e) {
-    const int64_t linear = hs_cpu_linear_scratch(dev, e);
-    const int64_t attention = hs_cpu_attention_scratch(dev, e);
-    return linear > attention ? linear : attention;
+    const int64_t need[] = {hs_cpu_linear_scratch(dev, e), hs_cpu_attention_scratch(dev, e),
+                            e->back_rows ? hs_cpu_linear_back_scratch(dev) : 0,
+                            hs_cpu_attention_back_scratch(dev, e)};
+    int64_t most = 0;
+    for (size_t i = 0; i < sizeof need / sizeof *need; i++)
+        if (need[i] > most) most = need[i];
+    return most;
 }
 
 static int64_t cpu_scratch_bytes(const hs_dev *dev, const hs_extent *e) {
     return dev->n_worker * hs_cpu_need_bytes(worker_scratch(dev, e)) +
-           hs_cpu_need_bytes(hs_cpu_linear_pairs(dev, e));
+           hs_cpu_need_bytes(hs_cpu_linear_pairs(dev, e)) +
+           hs_cpu_need_bytes(hs_cpu_attention_back_parts(e));
 }
 
 static int cpu_reserve(hs_dev *dev, const hs_extent *e) {
-    const int64_t pairs = hs_cpu_linear_pairs(dev, e);
+    const int64_t pairs = hs_cpu_linear_pairs(dev, e), parts = hs_cpu_attention_back_parts(e);
     int rc = hs_cpu_scratch(dev, worker_scratch(dev, e));
-    return rc || !pairs ? rc : hs_cpu_block_need(&dev->pairs, pairs);
+    if (!rc && pairs) rc = hs_cpu_block_need(&dev->pairs, pairs);
+    if (!rc && parts) rc = hs_cpu_block_need(&dev->parts, parts);
+    return rc;
 }
 
 const hs_backend hs_backend_cpu = {
@@ -272,6 +280,10 @@ const hs_backend hs_backend_cpu = {
     .kv_put = hs_cpu_kv_put,
     .attention = hs_cpu_attention,
     .kv_bytes = hs_cpu_kv_bytes,
+    .linear_back = hs_cpu_linear_back,
+    .norm_back = hs_cpu_norm_back,
+    .act_back = hs_cpu_act_back,
+    .attention_back = hs_cpu_attention_back,
     .scratch_bytes = cpu_scratch_bytes,
     .reserve = cpu_reserve,
 };

@@ -1,5 +1,5 @@
 // Private to the CPU backend: the open device, its scratch, and the entries of the backend table
-// that live in linear.c, attn.c and reduce.c. Their contracts are the members' in model/backend.h.
+// that live in other files. Their contracts are the members' in model/backend.h.
 #ifndef HS_CPU_DEV_H
 #define HS_CPU_DEV_H
 
@@ -21,6 +21,7 @@ struct hs_dev {
     int n_worker;
     hs_cpu_block *scratch; // [n_worker]
     hs_cpu_block pairs;    // rows rounded to bf16, on their way into a product
+    hs_cpu_block parts;    // of dk and dv by query head, before heads that share them are added
 };
 
 // rows * cols zeroed floats straight from the kernel. HS_ENOMEM leaves *out empty.
@@ -59,9 +60,20 @@ int hs_cpu_divergence(hs_dev *, double *kl, double *jsd, const float *a, int64_t
                       const double *lse_a, const float *b, int64_t ld_b, const double *lse_b,
                       int64_t n_rows, int64_t n);
 
+int hs_cpu_linear_back(hs_dev *, void *dx, int64_t ld_dx, const hs_product_back *p, int n_product,
+                       int64_t n_rows);
+int hs_cpu_norm_back(hs_dev *, void *dx, const void *dy, const void *normalized, const void *scale,
+                     int64_t n_rows, int64_t d, const float *w, enum hs_norm kind);
+int hs_cpu_act_back(hs_dev *, void *dpre, void *dlinear, const void *dy, const void *pre,
+                    const void *linear, int64_t n, enum hs_act kind);
+int hs_cpu_attention_back(hs_dev *, const hs_attn_back *);
+
 // Floats of a worker's scratch that calls within this extent ask for at most.
 int64_t hs_cpu_linear_scratch(const hs_dev *, const hs_extent *);
 int64_t hs_cpu_attention_scratch(const hs_dev *, const hs_extent *);
+int64_t hs_cpu_linear_back_scratch(const hs_dev *);
+int64_t hs_cpu_attention_back_scratch(const hs_dev *, const hs_extent *);
+int64_t hs_cpu_attention_back_parts(const hs_extent *);         // floats of dev->parts
 int64_t hs_cpu_linear_pairs(const hs_dev *, const hs_extent *); // floats of dev->pairs
 
 #endif

@@ -4,6 +4,7 @@
 #include "model/cpu/vec.h"
 
 #include "model/cpu/kern_attn.h"
+#include "model/cpu/kern_back.h"
 #include "model/cpu/kern_gemm.h"
 #include "model/cpu/kern_ops.h"
 #include "model/cpu/kern_panel.h"
@@ -22,6 +23,7 @@ const hs_kern TABLE(HS_ISA) = {
     .mr = GEMM_MR,
     .nr = GEMM_NV * W,
     .gemm = gemm,
+    .gemm_turned = gemm_turned,
     .gemm_pairs = gemm_pairs,
     .pairs = pairs,
     .panel = {[HS_PANEL_F16] = panel_f16,
@@ -33,6 +35,7 @@ const hs_kern TABLE(HS_ISA) = {
     .largest = largest,
     .softmax = softmax,
     .mix = mix,
+    .softmax_back = softmax_back,
     .norm_scale = {[HS_NORM_RMS] = norm_rms, [HS_NORM_LAYER] = norm_layer},
     .norm_gain = norm_gain,
     .rope = rope,
@@ -42,6 +45,12 @@ const hs_kern TABLE(HS_ISA) = {
             [HS_ACT_GELU_TANH] = act_gelu_tanh,
             [HS_ACT_GELU_QUICK] = act_gelu_quick,
             [HS_ACT_RELU] = act_relu},
+    .norm_back = norm_back,
+    .act_back = {[HS_ACT_SILU] = silu_back,
+                 [HS_ACT_GELU] = gelu_back,
+                 [HS_ACT_GELU_TANH] = gelu_tanh_back,
+                 [HS_ACT_GELU_QUICK] = gelu_quick_back,
+                 [HS_ACT_RELU] = relu_back},
     .sum_exp = sum_exp,
     .diverge = diverge,
     .probe = {PROBE_FLOPS, probe_fma, probe_dot, probe_read},

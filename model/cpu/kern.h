@@ -13,6 +13,8 @@
 #include "model/tap.h"
 
 typedef void hs_act_fn(float *y, const float *pre, const float *linear, int64_t n);
+typedef void hs_act_back_fn(float *dpre, float *dlinear, const float *dy, const float *pre,
+                            const float *linear, int64_t n);
 
 // How the numbers of a packed weight are stored; see kern_panel.h.
 enum hs_panel_format {
@@ -47,7 +49,10 @@ typedef struct hs_kern {
     // width. Every element is one chain of multiply-adds in order of k from 0 on.
     void (*gemm)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b, int64_t ld_b,
                  int64_t m, int64_t n, int64_t k, bool add);
-    // The same for numbers rounded to bf16, two in a word of a and b: k counts the pairs. Sums are
+    // The same of A^T: A is stored as [k, m].
+    void (*gemm_turned)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
+                        int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
+    // As gemm for numbers rounded to bf16, two in a word of a and b: k counts the pairs. Sums are
     // f32, a pair at a time.
     void (*gemm_pairs)(float *c, int64_t ld_c, const float *a, int64_t ld_a, const float *b,
                        int64_t ld_b, int64_t m, int64_t n, int64_t k, bool add);
@@ -74,6 +79,11 @@ typedef struct hs_kern {
     void (*mix)(float *z, int64_t ld_z, const float *p, int64_t ld_p, const float *value,
                 int64_t ld_v, int64_t m, int64_t n_col, int64_t seen, int64_t n, bool add);
 
+    // Softmax differentiated: of the pattern p and the gradients dp of its numbers, dp becomes those
+    // of the scores times `scale`. Both are filled up with 0 to n.
+    void (*softmax_back)(float *p, float *dp, int64_t ld, int64_t m, int64_t seen, int64_t n,
+                         float scale);
+
     // See the members of the same names in model/backend.h, here for one row.
     float (*norm_scale[HS_NORM_LAYER + 1])(float *normalized, const float *x, int64_t d,
                                            double eps);
@@ -81,6 +91,10 @@ typedef struct hs_kern {
     void (*rope)(float *x, int64_t n_head, int64_t d_head, int64_t rope_dim, const float *cos_sin);
     void (*add)(float *y, const float *a, const float *b, int64_t n);
     hs_act_fn *act[HS_ACT_N];
+    // dx += gradient of a norm; centred: the mean was taken off.
+    void (*norm_back)(float *dx, const float *dy, const float *normalized, float scale, int64_t d,
+                      const float *w, bool centred);
+    hs_act_back_fn *act_back[HS_ACT_N];
 
     // Sum of exp(x - *max); *max is the largest x, -inf without one.
     double (*sum_exp)(const float *x, int64_t n, float *max);

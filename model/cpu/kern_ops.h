@@ -110,16 +110,20 @@ HS_INLINE vf gelu_tanh(vf x) {
     return sigmoid_times(x, x * t);
 }
 
-// x Phi(x) = max(x, 0) - |x| g(|x|), g(a) = erfc(a / sqrt 2) / 2 = exp(-a P(a)) / 2. P was fitted
-// on [0, 13] with Remez' method so that a g(a) is right within 6e-9; beyond, g is 0 in f32.
-HS_INLINE vf gelu(vf x) {
+// g(|x|), g(a) = erfc(a / sqrt 2) / 2 = exp(-a P(a)) / 2. P was fitted on [0, 13] with Remez' method
+// so that a g(a) is right within 6e-9; beyond, g is 0 in f32.
+HS_INLINE vf gelu_tail(vf x) {
     static const float coef[] = {
         1.007016276e-8f, -3.966140399e-7f, 6.120444561e-6f, -4.745965928e-5f, 1.821940006e-4f,
         1.48735316e-5f,  -4.827490303e-3f, 3.63561469e-2f,  3.183055971e-1f,  7.97884854e-1f,
     };
-    vf abs = v_max(-x, x), a = v_min(v_set(13), abs), p = v_set(coef[0]);
+    vf a = v_min(v_set(13), v_max(-x, x)), p = v_set(coef[0]);
     for (int i = 1; i < (int)(sizeof coef / sizeof *coef); i++) p = v_fma(p, a, v_set(coef[i]));
-    return relu(x) - a * v_set(0.5f) * v_exp(-a * p);
+    return v_set(0.5f) * v_exp(-a * p);
+}
+// x Phi(x) = max(x, 0) - |x| g(|x|).
+HS_INLINE vf gelu(vf x) {
+    return relu(x) - v_min(v_set(13), v_max(-x, x)) * gelu_tail(x);
 }
 
 HS_INLINE void act_step(vf f(vf), float *y, const float *pre, const float *linear, int64_t n) {
