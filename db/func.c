@@ -3,7 +3,7 @@
 //   att_at(map, query, key)   one number; for a key that the row does not see 0, or -inf of scores
 //   att_series(data)          JSON array of a series blob, of row_series or series
 //   att_nth(data, i)          number i of a series blob, NULL past its ends
-// those of alike.c and the tables of each.c. NULL gives NULL. They read through the checked readers,
+// those of alike.c and interval.c, and the tables of each.c. NULL gives NULL. They read through the checked readers,
 // so a hostile blob is an SQL error. They are direct-only: what a stranger's views say cannot call
 // them.
 #include <inttypes.h>
@@ -181,6 +181,7 @@ int hs_att_open(hs_db *db) {
                                        functions[i].fn, NULL, NULL, NULL))
             rc = hs_sql_fail(db, "adding a function");
     if (!rc) rc = hs_att_alike_open(db);
+    if (!rc) rc = hs_att_interval_open(db);
     return rc ? rc : hs_att_each_open(db);
 }
 

@@ -129,7 +129,7 @@ twin() { exits 0 query "select att_cosine(3, 3), att_gap(3, 3), att_at(3.0, 2, 1
 t "a map is like itself" twin
 sizes() { exits 2 query "select att_cosine(a.id, b.id) from map a, map b where a.n_q < b.n_q" && says 'of one size'; }
 t "maps of two sizes" sizes
-told() { exits 0 query --help && for f in att_row att_at att_series att_nth att_keys att_each att_cosine att_gap att_alike; do prints "$f" || return 1; done; }
+told() { exits 0 query --help && for f in att_row att_at att_series att_nth att_keys att_each att_cosine att_gap att_alike att_interval; do prints "$f" || return 1; done; }
 t "--help tells the functions" told
 
 # ---- limits

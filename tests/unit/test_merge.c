@@ -1,111 +1,32 @@
 // Merging shards: the merged file is the unsharded one in every table; what does not belong together
-// is refused. A made-up sweep stands in for the engine: its numbers depend on prompt and unit only.
+// is refused.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyses/experiment.h"
 #include "db/merge.h"
 #include "tests/lib/dbfix.h"
+#include "tests/lib/sweeprun.h"
 
-// ---- a sweep --------------------------------------------------------------------------------
-
-typedef struct sweep {
-    const char *options[3]; // of each run, ended by NULL
-    int n_prompt, shard, n_shard;
-    int stop_after; // prompts of the last run; 0: all
-    bool resume;
-} sweep;
-
-static const sweep two_ops = {{"{\"prompts\":\"aa\",\"op\":\"zero\",\"n_prompt\":7}",
-                               "{\"prompts\":\"aa\",\"op\":\"mean\",\"n_prompt\":7}"},
-                              .n_prompt = 7};
-
-static int emit_unit(const hs_emit *emit, int ord, int layer, int head) {
-    const double base = 3 + 0.25 * ord, value = base + sin(1 + ord + 10 * layer + 3 * head);
-    const hs_value row[] = {
-        {.type = HS_VAL_TEXT, .s = "head"},
-        {.type = HS_VAL_INT, .i = layer},
-        {.type = HS_VAL_INT, .i = head},
-        {.type = HS_VAL_TEXT, .s = "nll"},
-        {.type = HS_VAL_NUM, .f = head == 2 && ord == 3 ? (double)NAN : value},
-        {.type = HS_VAL_NUM, .f = base},
-    };
-    int rc = emit->metric(emit->ctx, layer, head, "delta_nll", value - base, NULL);
-    return rc ? rc : emit->row(emit->ctx, "unit", row);
-}
-
-static int sweep_prompt(hs_rec *rec, int ord) {
-    static const hs_metric own[] = {{"delta_nll", "nats/token", "change", HS_DIVERGING},
-                                    {"delta_ppl", "", "change of exp(nll)", HS_DIVERGING},
-                                    {0}};
-    const int32_t tokens[] = {ord, 1, 2, 3, 4};
-    char id[16];
-    hs_analysis as = hs_analysis_of_experiment(hs_experiments[0]);
-    hs_emit emit;
-    as.metrics = own;
-    snprintf(id, sizeof id, "p%d", ord);
-    const hs_prompt p = {.id = id, .tokens = tokens, .n_token = 3 + ord % 3, .extra = "{\"a\":1}"};
-    int rc = hs_rec_prompt(rec, ord, &p);
-    if (!rc) rc = hs_rec_emit_as(rec, &as, "{\"op\":\"zero\"}", &emit);
-    for (int l = 0; l < 2; l++)
-        for (int h = 0; h < 3 && !rc; h++) rc = emit_unit(&emit, ord, l, h);
-    const double series[] = {ord, 0.5};
-    if (!rc) rc = emit.series(emit.ctx, 1, -1, "made_up", series, 2);
-    if (!rc) rc = hs_rec_emit_as(rec, &as, "{\"op\":\"zero\",\"again\":1}", &emit);
-    if (!rc) rc = emit_unit(&emit, ord + 1, 1, 0);
-    if (!rc) rc = hs_rec_prompt_end(rec);
-    return rc;
-}
-
-static int sweep_run(hs_db *db, const sweep *s, const char *options, int stop) {
-    hs_run_info info = dbrun_info();
-    const hs_model_facts facts = dbrun_facts();
-    hs_rec *rec;
-    int64_t done;
-    bool complete;
-    const int step = s->n_shard ? s->n_shard : 1;
-    info.options_json = options;
-    info.shard = s->shard;
-    info.n_shard = s->n_shard;
-    int rc = hs_rec_start(&rec, db, &facts, &info, s->resume, &done, &complete);
-    if (rc) return rc;
-    if (!complete) rc = hs_rec_keep(rec, NULL, NULL, HS_STORE_F32);
-    int n = (int)done;
-    for (int ord = s->shard + n * step;
-         ord < s->n_prompt && !rc && !complete && (!stop || n != stop); ord += step, n++)
-        rc = sweep_prompt(rec, ord);
-    int closed = hs_rec_close(rec, stop ? "interrupted" : "complete");
-    return rc ? rc : closed;
-}
-
-// Writes the runs of a sweep into a database.
-static void add(const char *path, const sweep *s) {
-    hs_db *db;
-    int rc = HS_OK;
-    dbfix_must(hs_db_open(&db, path, HS_DB_CREATE));
-    for (int i = 0; s->options[i] && !rc; i++)
-        rc = sweep_run(db, s, s->options[i], s->options[i + 1] ? 0 : s->stop_after);
-    dbfix_must(rc);
-    hs_db_close(db);
-}
+static const sweeprun two_ops = {{"{\"prompts\":\"aa\",\"op\":\"zero\",\"n_prompt\":7}",
+                                  "{\"prompts\":\"aa\",\"op\":\"mean\",\"n_prompt\":7}"},
+                                 .n_prompt = 7};
 
 // A new scratch database.
-static void swept(char path[256], const char *name, const sweep *s) {
+static void swept(char path[256], const char *name, const sweeprun *s) {
     dbrun_path(path, 256, name);
-    add(path, s);
+    sweeprun_add(path, s);
 }
 
-static sweep shard_of(sweep s, int shard, int n) {
+static sweeprun shard_of(sweeprun s, int shard, int n) {
     s.shard = shard;
     s.n_shard = n;
     return s;
@@ -143,7 +64,7 @@ static void test_equal(void **state) {
         const char *in[7];
         dbrun_path(out, sizeof out, "merge-out");
         for (int i = 0; i < n; i++) {
-            const sweep s = shard_of(two_ops, i, n);
+            const sweeprun s = shard_of(two_ops, i, n);
             snprintf(name, sizeof name, "merge-%d", i);
             swept(part[i], name, &s);
             in[n - 1 - i] = part[i]; // in any order
@@ -171,23 +92,23 @@ static void test_resumed(void **state) {
     swept(whole, "merge-whole", &two_ops);
     dbrun_path(out, sizeof out, "merge-out");
     for (int stop = 1; stop < 4; stop++) {
-        sweep s = shard_of(two_ops, 1, 2);
+        sweeprun s = shard_of(two_ops, 1, 2);
         const char *in[] = {a, b};
         s.stop_after = stop;
         swept(b, "merge-1", &s);
         s.stop_after = 0;
         s.resume = true;
-        add(b, &s);
+        sweeprun_add(b, &s);
         assert_int_equal(number(b, "select count(*) from prompt"), 6);
         s = shard_of(two_ops, 0, 2);
         s.stop_after = stop;
         dbfix_must(dbrun_record((dbrun_path(a, sizeof a, "merge-0"), a),
                                 &(dbrun){.n_prompt = 2, .n_token = 5}, NULL));
         dbfix_must(hs_db_open(&db, a, HS_DB_CREATE));
-        dbfix_must(sweep_run(db, &s, s.options[0], 1));
+        dbfix_must(sweeprun_one(db, &s, s.options[0], 1));
         hs_db_close(db);
         s.stop_after = 0;
-        add(a, &s);
+        sweeprun_add(a, &s);
         dbfix_must(hs_merge(out, in, 2, &report, NULL));
         assert_same(whole, out);
         assert_int_equal(report.left_out, 1);
@@ -225,7 +146,7 @@ static void test_refused(void **state) {
     char a[256], b[256], c[256], out[256];
     const char *in[] = {a, b, c};
     hs_merge_report report;
-    sweep s = shard_of(two_ops, 0, 2);
+    sweeprun s = shard_of(two_ops, 0, 2);
     (void)state;
     swept(a, "merge-0", &s);
     refused(HS_ENOTFOUND, "shard 1 of 2 is missing", in, 1);
@@ -251,7 +172,7 @@ static void test_refused(void **state) {
     }
     s = shard_of(two_ops, 1, 2);
     swept(b, "merge-1", &s);
-    add(b, &s);
+    sweeprun_add(b, &s);
     refused(HS_E, "comes twice, as runs 1 and 3", in, 2);
     dbrun_remove(b);
     swept(b, "merge-1", &s);
@@ -287,7 +208,7 @@ static void test_stopped(void **state) {
     const char *in[] = {a};
     hs_merge_report report;
     struct stat st;
-    const sweep s = shard_of(two_ops, 0, 1);
+    const sweeprun s = shard_of(two_ops, 0, 1);
     (void)state;
     swept(a, "merge-0", &s);
     dbrun_path(out, sizeof out, "merge-out");

@@ -1,0 +1,25 @@
+-- title: The pruning curve of a sweep: a metric as more and more units are edited together
+-- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, accuracy or an own expression
+-- needs: sweep
+-- Means over the prompts; of random orders the mean over the draws, and their range.
+WITH look AS (
+  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
+  FROM prompt AS p
+  JOIN analysis_run AS r ON r.prompt_id = p.id
+  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep'
+  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+  GROUP BY p.id
+),
+drawn AS (
+  SELECT c.metric, c.ranking, c.draw, c.removed, avg(c.value) AS value, count(c.value) AS n
+  FROM look AS l
+  CROSS JOIN sweep_curve AS c ON c.prompt_id = l.prompt_id
+    AND c.analysis_run_id = l.analysis_run_id
+  WHERE :metric IN ('all', c.metric)
+  GROUP BY c.metric, c.ranking, c.draw, c.removed
+)
+SELECT metric, ranking, removed, avg(value) AS value, min(value) AS low, max(value) AS high,
+  count(*) AS draws, min(n) AS n
+FROM drawn
+GROUP BY metric, ranking, removed
+ORDER BY metric, ranking, removed

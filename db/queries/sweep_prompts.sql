@@ -1,0 +1,22 @@
+-- title: A sweep prompt by prompt: the metric without and with each unit edited
+-- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, accuracy or an own expression
+-- param: layer = -1 : only the units of this layer; -1: all
+-- needs: sweep
+WITH look AS (
+  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
+  FROM prompt AS p
+  JOIN analysis_run AS r ON r.prompt_id = p.id
+  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep'
+  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+  GROUP BY p.id
+)
+SELECT l.ord AS prompt, l.label AS id,
+  CASE kind WHEN 'head' THEN 'L' || layer || 'H' || idx WHEN 'group' THEN 'L' || layer || 'G' || idx
+    WHEN 'mlp' THEN 'L' || layer || 'M' WHEN 'layer' THEN 'L' || layer
+    ELSE 'L' || layer || 'N' || idx END AS unit,
+  metric, base, value, value - base AS change, kind, layer, idx
+FROM look AS l
+CROSS JOIN sweep_unit AS u ON u.prompt_id = l.prompt_id
+  AND u.analysis_run_id = l.analysis_run_id
+WHERE :metric IN ('all', metric) AND :layer IN (-1, layer)
+ORDER BY prompt, metric, layer, idx
