@@ -53,8 +53,14 @@ int hs_db_dims(hs_db *db, int64_t run, hs_dims *out) {
                      hs_db_path(db));
     if (!rc) {
         const char *points = (const char *)sqlite3_column_text(s, 7);
-        *out = (hs_dims){(int)n[0], (int)n[1], (int)n[2], n[3],
-                         n[4],      n[5],      n[6],      hs_points_of_text(points ? points : "")};
+        *out = (hs_dims){.n_layer = (int)n[0],
+                         .n_head = (int)n[1],
+                         .n_kv_head = (int)n[2],
+                         .d_model = n[3],
+                         .d_head = n[4],
+                         .d_ff = n[5],
+                         .n_vocab = n[6],
+                         .points = hs_points_of_text(points ? points : "")};
     }
     sqlite3_finalize(s);
     return rc;

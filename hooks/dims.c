@@ -11,6 +11,8 @@ hs_dims hs_dims_of(const hs_model *model) {
         .d_head = c->d_head,
         .d_ff = c->d_ff,
         .n_vocab = c->n_vocab,
+        .attn_scale = c->attn_scale,
+        .scale_by_layer = c->scale_by_layer,
     };
     for (int p = 0; p < HS_N_POINT; p++)
         if (hs_model_has_point(model, (enum hs_point)p, NULL)) d.points |= HS_BIT(p);

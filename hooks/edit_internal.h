@@ -36,4 +36,13 @@ int hs_edit_where_resolve(hs_edit_where *out, const hs_edit *, const hs_edit_pro
 void hs_edit_where_free(hs_edit_where *);
 bool hs_edit_where_row(const hs_edit_where *, int64_t pos);
 
+// One edit aimed at one sequence.
+struct hs_aimed {
+    hs_edits *edits;
+    const hs_edit_seq *seq; // borrowed until the next aim
+    int index;              // in its list
+    hs_edit_where where;
+    struct hs_edit_kept *kept; // NULL: nothing yet
+};
+
 #endif

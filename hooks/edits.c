@@ -21,11 +21,14 @@ struct worker {
     int n;
 };
 
-// One edit aimed at one sequence.
-struct hs_aimed {
-    hs_edits *edits;
-    hs_edit_where where;
-    int index; // in the sequence's list
+// What edit `index` of a list keeps of a prompt.
+struct hs_edit_kept {
+    hs_edit *const *edit;
+    int n, index;
+    int64_t ord;
+    float *at;
+    int64_t len;
+    bool wanted; // by the aim at hand
 };
 
 struct hs_edits {
@@ -34,7 +37,9 @@ struct hs_edits {
     int n_seq;
     int64_t *first; // [n_seq] where a sequence's edits begin in `aimed`
     struct hs_aimed *aimed;
-    int64_t n_aimed, n_made; // in use now, and ever
+    int64_t n_aimed, n_made;    // in use now, and ever
+    struct hs_edit_kept **kept; // [n_kept]
+    int64_t n_kept;
     struct worker worker[MOST_WORKERS];
 };
 
@@ -48,8 +53,25 @@ int hs_edits_open(hs_edits **out, const hs_dims *dims) {
     return HS_OK;
 }
 
+// Drops what no edit of the aim at hand keeps, or all.
+static void drop_kept(hs_edits *e, bool all) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < e->n_kept; i++) {
+        struct hs_edit_kept *k = e->kept[i];
+        if (k->wanted && !all) {
+            e->kept[n++] = k;
+            continue;
+        }
+        free(k->at);
+        free(k);
+    }
+    e->n_kept = n;
+}
+
 void hs_edits_close(hs_edits *e) {
     if (!e) return;
+    drop_kept(e, true);
+    free(e->kept);
     for (int64_t i = 0; i < e->n_made; i++) hs_edit_where_free(&e->aimed[i].where);
     for (int w = 0; w < MOST_WORKERS; w++) {
         for (int i = 0; i < e->worker[w].n; i++) free(e->worker[w].block[i].at);
@@ -74,21 +96,38 @@ static int make_room(hs_edits *e, const hs_edit_seq *seq, int n_seq) {
     return HS_OK;
 }
 
+// What edit i of the sequence kept before; NULL for nothing.
+static struct hs_edit_kept *find_kept(const hs_edits *e, const hs_edit_seq *seq, int i) {
+    for (int64_t k = 0; k < e->n_kept; k++) {
+        struct hs_edit_kept *kept = e->kept[k];
+        if (kept->edit != seq->edit || kept->n != seq->n || kept->index != i ||
+            kept->ord != seq->prompt.ord)
+            continue;
+        kept->wanted = true;
+        return kept;
+    }
+    return NULL;
+}
+
 int hs_edits_aim(hs_edits *e, const hs_edit_seq *seq, int n_seq) {
     e->n_seq = 0; // a failed aim leaves nothing that acts
     e->n_aimed = 0;
+    for (int64_t k = 0; k < e->n_kept; k++) e->kept[k]->wanted = false;
     int rc = make_room(e, seq, n_seq);
     for (int s = 0; s < n_seq && !rc; s++) {
         e->first[s] = e->n_aimed;
         for (int i = 0; i < seq[s].n && !rc; i++) {
             struct hs_aimed *a = &e->aimed[e->n_aimed++];
             a->edits = e;
+            a->seq = &seq[s];
             a->index = i;
+            a->kept = find_kept(e, &seq[s], i);
             rc = hs_prefix(hs_edit_where_resolve(&a->where, seq[s].edit[i], &seq[s].prompt),
                            "--do %s", seq[s].edit[i]->spec);
         }
     }
     if (rc) return rc;
+    drop_kept(e, false);
     e->seq = seq;
     e->n_seq = n_seq;
     return HS_OK;
@@ -113,15 +152,22 @@ static bool aim_at(const hs_edits *e, int s, int i, int set, enum hs_point point
     return true;
 }
 
+// In the first round edits write, in the second they look.
+static bool has_turn(const hs_edit *edit, enum hs_point point, int round) {
+    return ((edit->kind->looks & HS_BIT(point)) != 0) == (round == 1);
+}
+
 static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
     const hs_edits *e = ctx;
     const int set = site->layer < 0 ? e->dims.n_layer : site->layer;
     int rc = HS_OK;
     hs_edit_at at;
-    for (int i = 0; site->seq < e->n_seq && i < e->seq[site->seq].n && !rc; i++)
-        if (aim_at(e, site->seq, i, set, site->point, 0, &at))
-            rc = hs_prefix(at.edit->kind->rows(at.edit->state, &at, site, view), "--do %s",
-                           at.edit->spec);
+    for (int round = 0; site->seq < e->n_seq && round < 2; round++)
+        for (int i = 0; i < e->seq[site->seq].n && !rc; i++)
+            if (aim_at(e, site->seq, i, set, site->point, 0, &at) &&
+                has_turn(at.edit, site->point, round))
+                rc = hs_prefix(at.edit->kind->rows(at.edit->state, &at, site, view), "--do %s",
+                               at.edit->spec);
     return rc;
 }
 
@@ -129,11 +175,12 @@ static int on_tile(void *ctx, const hs_tile *tile, int worker) {
     const hs_edits *e = ctx;
     int rc = HS_OK;
     hs_edit_at at;
-    for (int i = 0; tile->seq < e->n_seq && i < e->seq[tile->seq].n && !rc; i++)
-        if (aim_at(e, tile->seq, i, tile->layer, tile->point, worker, &at) &&
-            hs_edit_head(&at, tile->layer, tile->head))
-            rc = hs_prefix(at.edit->kind->tile(at.edit->state, &at, tile), "--do %s",
-                           at.edit->spec);
+    for (int round = 0; tile->seq < e->n_seq && round < 2; round++)
+        for (int i = 0; i < e->seq[tile->seq].n && !rc; i++)
+            if (aim_at(e, tile->seq, i, tile->layer, tile->point, worker, &at) &&
+                has_turn(at.edit, tile->point, round) && hs_edit_head(&at, tile->layer, tile->head))
+                rc = hs_prefix(at.edit->kind->tile(at.edit->state, &at, tile), "--do %s",
+                               at.edit->spec);
     return rc;
 }
 
@@ -201,4 +248,41 @@ int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) {
     }
     *out = b->at;
     return HS_OK;
+}
+
+static int make_kept(struct hs_aimed *aimed) {
+    hs_edits *e = aimed->edits;
+    const hs_edit_seq *seq = aimed->seq;
+    int rc = hs_grow(&e->kept, (size_t)e->n_kept + 1, sizeof *e->kept);
+    if (!rc) rc = hs_alloc(&aimed->kept, 1, sizeof *aimed->kept);
+    if (rc) return rc;
+    *aimed->kept = (struct hs_edit_kept){.edit = seq->edit,
+                                         .n = seq->n,
+                                         .index = aimed->index,
+                                         .ord = seq->prompt.ord,
+                                         .wanted = true};
+    e->kept[e->n_kept++] = aimed->kept;
+    return HS_OK;
+}
+
+int hs_edit_keep(const hs_edit_at *at, int64_t n, float **out) {
+    hs_edits *e = at->aimed->edits;
+    struct hs_aimed *aimed = &e->aimed[at->aimed - e->aimed];
+    *out = NULL;
+    int rc = aimed->kept ? HS_OK : make_kept(aimed);
+    if (rc) return rc;
+    struct hs_edit_kept *k = aimed->kept;
+    if (k->len < n) {
+        rc = hs_grow(&k->at, (size_t)n, sizeof *k->at);
+        if (rc) return rc;
+        memset(k->at + k->len, 0, (size_t)(n - k->len) * sizeof *k->at);
+        k->len = n;
+    }
+    *out = k->at;
+    return HS_OK;
+}
+
+const float *hs_edit_kept(const hs_edit_at *at, int64_t n) {
+    const struct hs_edit_kept *k = at->aimed->kept;
+    return k && k->len >= n ? k->at : NULL;
 }

@@ -316,6 +316,11 @@ int hs_edit_check(const hs_edit *e, const hs_edit_prompt *p) {
     int rc = hs_edit_where_resolve(&w, e, p);
     if (!rc && w.about && first_row(&w, p->n_token) == p->n_token)
         rc = hs_fail(HS_ERANGE, "no position is in all of the ranges that it gives");
+    if (!rc && w.about && e->kind->check) {
+        const struct hs_aimed aimed = {.where = w};
+        rc = e->kind->check(e->state,
+                            &(hs_edit_at){.edit = e, .n_token = p->n_token, .aimed = &aimed});
+    }
     hs_edit_where_free(&w);
     return hs_prefix(rc, "--do %s, prompt %lld", e->spec, (long long)p->ord);
 }

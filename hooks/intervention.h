@@ -101,6 +101,12 @@ typedef struct hs_intervention {
     // false are to be left alone, to the bit.
     int (*rows)(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view);
     int (*tile)(void *state, const hs_edit_at *at, const hs_tile *tile);
+
+    // HS_BIT of points that the kind only looks at: there it comes after every edit that writes.
+    uint64_t looks;
+    // Before a run: HS_ERANGE when the edit cannot have effect on this prompt, some row of which it
+    // is about. `at` has no reference and no scratch. NULL: it always can.
+    int (*check)(void *state, const hs_edit_at *at);
 } hs_intervention;
 extern const hs_param hs_edit_params[];                 // pos, prompts: of every kind
 extern const hs_param hs_edit_heads_param[];            // heads: of those whose target is not units
@@ -168,5 +174,11 @@ bool hs_edit_head(const hs_edit_at *at, int layer, int head);
 // Scratch of a worker for this edit, at least n floats (none is set), contents kept between a
 // tile's scores and its pattern.
 int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
+// Numbers that the edit keeps of the sequence: from one call to the next and, as long as each aim
+// has the same edits on the same prompt, from one evaluation to the next. hs_edit_keep: at least n
+// of them, new ones 0, for rows callbacks only. hs_edit_kept: the first n; NULL when there are
+// fewer.
+int hs_edit_keep(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
+const float *hs_edit_kept(const hs_edit_at *at, int64_t n);
 
 #endif

@@ -11,6 +11,9 @@ typedef struct hs_dims {
     int n_layer, n_head, n_kv_head;
     int64_t d_model, d_head, d_ff, n_vocab;
     uint64_t points; // HS_BIT of every point the model has
+    // What scores are multiplied by, and whether it is divided by layer + 1; 0 as stored with a run.
+    double attn_scale;
+    bool scale_by_layer;
 } hs_dims;
 hs_dims hs_dims_of(const hs_model *model);
 
