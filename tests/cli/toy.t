@@ -24,9 +24,9 @@ t "uniform attention made uniform is itself" loss ablate:L1H1,mode=uniform 'delt
 t "a real edit moves the distribution" loss ablate:L1H0 'kl > 1'
 
 # Gate gradients: (loss(1 + e) - loss(1 - e)) / 2e.
+gate() { exits 0 eval "$ind2" -f "$tmp/twice.jsonl" --precision f64 --per-token --json --do "scale:$1,by=$2"; }
 slope() {
-    exits 0 eval "$ind2" -f "$tmp/twice.jsonl" --per-token --json --do "scale:$1,by=1.002" && cp "$out" "$tmp/up.json" &&
-        exits 0 eval "$ind2" -f "$tmp/twice.jsonl" --per-token --json --do "scale:$1,by=0.998" &&
+    gate "$1" 1.002 && cp "$out" "$tmp/up.json" && gate "$1" 0.998 &&
         json "near((sum(json.load(open('$tmp/up.json'))['prompts'][0]['token_nll'][9:16]) -
                     sum(d['prompts'][0]['token_nll'][9:16])) / 7 / .004, $2, 1e-6)"
 }
