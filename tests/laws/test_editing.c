@@ -119,6 +119,9 @@ static void batches_do_not_matter(void **state) {
         {"ablate:L1H*,mode=mean,reference=prompt"},
         {"ablate:L1H0,mode=resample,seed=3"},
         {"ablate:L0H1,mode=resample,from=a"},
+        {"patch:z+pattern,from=prompt:a"},
+        {"patch:v+attn_scores:1,from=prompt:3,heads=L1G0"},
+        {"scale:L0H*,by=3", "freeze:attn_out:0+pattern:1,prompts=0+2", "ablate:L1,mode=resample"},
         {"ablate:L0H0,mode=mean", "ablate:L1H1,mode=resample", "scale:L1H0,by=2",
          "ablate:L0H1,mode=uniform"},
     };
@@ -144,6 +147,62 @@ static void batches_do_not_matter(void **state) {
         }
         free_logits(&plain);
         hs_prompts_close(p);
+        hs_model_close(m);
+    }
+}
+
+static bool leaves_logits(const hs_model *m, const char *const *spec, int n) {
+    hs_prompts *p = some_prompts();
+    logits plain = run_specs(m, p, NULL, 0, N_PROMPT, 0);
+    logits with = run_specs(m, p, spec, n, N_PROMPT, all);
+    const bool same = count_same(&plain, &with) == N_PROMPT;
+    free_logits(&plain);
+    free_logits(&with);
+    hs_prompts_close(p);
+    return same;
+}
+
+// A prompt that is patched with itself, at every point there is, one by one and all together; frozen
+// in the same way.
+static void patched_with_itself_is_itself(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        const hs_dims dims = hs_dims_of(m);
+        char every[512] = "", spec[2 * N_PROMPT][600];
+        for (int p = 0; p < HS_N_POINT; p++) {
+            const char *name = hs_point_infos[p].alias;
+            if (!(dims.points & HS_BIT(p)) || !hs_point_infos[p].writable) continue;
+            snprintf(every + strlen(every), sizeof every - strlen(every), "%s%s", *every ? "+" : "",
+                     name);
+            snprintf(spec[0], sizeof spec[0], "freeze:%s", name);
+            snprintf(spec[1], sizeof spec[1], "patch:%s,from=prompt:b,prompts=b", name);
+            if (!leaves_logits(m, (const char *const[]){spec[0], spec[1]}, 2))
+                fail_msg("model %d: %s changed logits", i, name);
+        }
+        for (int k = 0; k < N_PROMPT; k++)
+            snprintf(spec[k], sizeof spec[k], "patch:%s,from=prompt:%d,prompts=%d", every, k, k);
+        snprintf(spec[N_PROMPT], sizeof spec[N_PROMPT], "freeze:%s", every);
+        const char *const specs[] = {spec[0], spec[1], spec[2], spec[3], spec[4]};
+        if (!leaves_logits(m, specs, N_PROMPT + 1)) fail_msg("model %d: %s", i, every);
+        hs_model_close(m);
+    }
+}
+
+// What is frozen behind an edit hides it, in front of it does not; to the bit in f32, which is what
+// references hold.
+static void freezing_hides_what_lies_before(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_SPEC; i++) {
+        hs_model *m = law_model(i);
+        assert_true(leaves_logits(
+            m, (const char *const[]){"ablate:L0", "freeze:blocks.0.hook_resid_post"}, 2));
+        assert_true(
+            leaves_logits(m, (const char *const[]){"temper:L1H*,t=3", "freeze:pattern:1"}, 2));
+        assert_false(leaves_logits(
+            m, (const char *const[]){"ablate:L1", "freeze:blocks.0.hook_resid_post"}, 2));
+        assert_false(
+            leaves_logits(m, (const char *const[]){"freeze:pattern:1", "ablate:L1H0,mode=bos"}, 2));
         hs_model_close(m);
     }
 }
@@ -242,6 +301,8 @@ static void resampling_takes_others(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_do_not_matter),
+        cmocka_unit_test(patched_with_itself_is_itself),
+        cmocka_unit_test(freezing_hides_what_lies_before),
         cmocka_unit_test(means_do_not_depend_on_batches),
         cmocka_unit_test(resampling_goes_by_the_seed),
         cmocka_unit_test(resampling_takes_others),
