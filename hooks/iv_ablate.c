@@ -88,13 +88,18 @@ static int replacement(const struct ablate *a, const hs_edit_at *at, const hs_si
     return at->ref->rows(at->ref->ctx, site->point, site->layer, row, 1, *out);
 }
 
+// Decoded rows, and longer prompts than those that a mean by position was taken over.
+static bool is_past_mean(const struct ablate *a, const hs_edit_at *at, int64_t pos) {
+    return a->mode == MEAN && pos >= at->ref->n_row;
+}
+
 static int ablate_rows(void *state, const hs_edit_at *at, const hs_site *site,
                        const hs_view *view) {
     const struct ablate *a = state;
     int64_t n_cell;
     const hs_unit_cell *cell = hs_unit_cells_at(&a->cells, site->point, site->layer, &n_cell);
     for (int64_t r = 0; r < site->n_row; r++) {
-        if (!hs_edit_row(at, site->row0 + r)) continue;
+        if (!hs_edit_row(at, site->row0 + r) || is_past_mean(a, at, site->row0 + r)) continue;
         float *row = (float *)view->data + r * view->stride[0], *from;
         int rc = replacement(a, at, site, site->row0 + r, view->stride[0], &from);
         if (rc) return rc;
