@@ -20,7 +20,7 @@
 #include "model/core/mem.h"
 
 // Rows that an evaluation is good for: several row blocks of the engine, so that few are part full.
-enum { SLAB_ROWS = 4096, BASE_ROWS = 8192 };
+enum { SLAB_ROWS = 2048, BASE_ROWS = 4096 };
 
 struct prompt {
     int64_t ord;
