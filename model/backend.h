@@ -153,7 +153,7 @@ typedef struct hs_backend {
     // Writes keys and values ([n, ld], head g at column g * d_head) at positions at .. at+n-1.
     int (*kv_put)(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
                   const void *v, int64_t ld_v);
-    int (*attention)(hs_dev *, const hs_attn *);
+    int (*attention)(hs_dev *, const hs_attn *, int n); // of n sequences
     // Bytes that kv_open would take.
     int64_t (*kv_bytes)(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
 

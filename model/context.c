@@ -108,6 +108,7 @@ static int open_buffers(hs_context *x) {
                       sizeof *x->stats);
     if (!rc) rc = hs_alloc(&x->pos, (size_t)rows, sizeof *x->pos);
     if (!rc) rc = hs_alloc(&x->piece, (size_t)rows, sizeof *x->piece);
+    if (!rc) rc = hs_alloc(&x->attn, (size_t)rows, sizeof *x->attn);
     if (!rc) rc = hs_alloc(&x->head_piece, (size_t)rows, sizeof *x->head_piece);
     if (!rc && x->opts.kv_capacity)
         rc = hs_alloc(&x->slot, (size_t)x->opts.n_slot, sizeof *x->slot);
@@ -143,8 +144,9 @@ void hs_context_close(hs_context *x) {
         if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
     if (x->resid_f32 != x->resid) free(x->resid_f32);
     if (x->logits_f32 != x->logits) free(x->logits_f32);
-    void *const blocks[] = {x->buf[0], x->stats, x->pos,     x->piece,  x->head_piece, x->slot,
-                            x->seq,    x->resid, x->cos_sin, x->logits, x->wide,       x->shown};
+    void *const blocks[] = {x->buf[0],     x->stats, x->pos,  x->piece, x->attn,
+                            x->head_piece, x->slot,  x->seq,  x->resid, x->cos_sin,
+                            x->logits,     x->wide,  x->shown};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(x);
 }

@@ -41,24 +41,28 @@ static float *stats_of(const hs_pass *r, const hs_piece *p) {
     return r->x->stats + p->row * r->c->n_head * HS_N_STAT;
 }
 
-static int attend_piece(const hs_pass *r, const hs_piece *p) {
+static int put_keys(const hs_pass *r, const hs_piece *p) {
+    const hs_run_seq *s = &r->x->seq[p->seq];
+    const int64_t ld = r->x->width[HS_BUF_K];
+    return r->be->kv_put(r->dev, own_kv(r, s), p->pos - s->n_prefix, p->n,
+                         at(r, buffer(r, HS_BUF_K), p->row * ld), ld,
+                         at(r, buffer(r, HS_BUF_V), p->row * ld), ld);
+}
+
+static hs_attn attention_of(const hs_pass *r, const hs_piece *p) {
     const hs_config *c = r->c;
     const hs_run_seq *s = &r->x->seq[p->seq];
-    const int64_t w_q = r->x->width[HS_BUF_Q], w_kv = r->x->width[HS_BUF_K];
+    const int64_t ld = r->x->width[HS_BUF_Q];
     const bool tiles = watched(r, HS_SCORES) || watched(r, HS_PATTERN);
     const bool stats = tiles || watched(r, HS_ROW_STATS);
     const double by_layer = c->scale_by_layer ? r->layer + 1 : 1;
-    int rc = r->be->kv_put(r->dev, own_kv(r, s), p->pos - s->n_prefix, p->n,
-                           at(r, buffer(r, HS_BUF_K), p->row * w_kv), w_kv,
-                           at(r, buffer(r, HS_BUF_V), p->row * w_kv), w_kv);
-    if (rc) return rc;
     // clang-format off
-    const hs_attn attn = {
+    return (hs_attn){
         .layer = r->layer, .seq = p->seq,
         .n_head = c->n_head, .n_kv_head = c->n_kv_head, .d_head = c->d_head,
         .scale = c->attn_scale / by_layer,
-        .q = at(r, buffer(r, HS_BUF_Q), p->row * w_q), .ld_q = w_q,
-        .z = at(r, buffer(r, HS_BUF_Z), p->row * w_q), .ld_z = w_q,
+        .q = at(r, buffer(r, HS_BUF_Q), p->row * ld), .ld_q = ld,
+        .z = at(r, buffer(r, HS_BUF_Z), p->row * ld), .ld_z = ld,
         .pos0 = p->pos, .n_q = p->n,
         .prefix = s->prefix ? s->prefix->kv[r->layer] : NULL, .own = own_kv(r, s),
         .n_prefix = s->n_prefix,
@@ -67,7 +71,15 @@ static int attend_piece(const hs_pass *r, const hs_piece *p) {
         .tile_want = tiles ? r->tap->tile_want + (int64_t)r->layer * c->n_head : NULL,
     };
     // clang-format on
-    return r->be->attention(r->dev, &attn);
+}
+
+static int attend(const hs_pass *r) {
+    int rc = HS_OK;
+    for (int i = 0; i < r->n_piece && !rc; i++) {
+        rc = put_keys(r, &r->piece[i]);
+        r->x->attn[i] = attention_of(r, &r->piece[i]);
+    }
+    return rc ? rc : r->be->attention(r->dev, r->x->attn, r->n_piece);
 }
 
 static int give_stats(const hs_pass *r, const hs_piece *p) {
@@ -114,7 +126,7 @@ static int attention(const hs_pass *r) {
     if (!rc) rc = hs_pass_fire(r, HS_V, buffer(r, HS_BUF_V));
     if (!rc) rc = rotate(r, HS_BUF_Q, HS_ROT_Q, c->n_head);
     if (!rc) rc = rotate(r, HS_BUF_K, HS_ROT_K, c->n_kv_head);
-    for (int i = 0; i < r->n_piece && !rc; i++) rc = attend_piece(r, &r->piece[i]);
+    if (!rc) rc = attend(r);
     for (int i = 0; i < r->n_piece && !rc && r->read & HS_BIT(HS_ROW_STATS); i++)
         rc = give_stats(r, &r->piece[i]);
     if (!rc) rc = hs_pass_fire(r, HS_Z, buffer(r, HS_BUF_Z));

@@ -120,6 +120,7 @@ struct hs_context {
     float *stats;         // [row_block][n_head * HS_N_STAT]
     int32_t *pos;         // [row_block]
     hs_piece *piece;      // [row_block]
+    hs_attn *attn;        // [row_block]: of pieces
     hs_piece *head_piece; // [row_block]: of rows on their way to the head
     hs_slot *slot;        // [n_slot], NULL when nothing is kept
 

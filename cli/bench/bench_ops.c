@@ -25,7 +25,7 @@ typedef struct attending {
 static int attend(void *arg, double *seconds) {
     const attending *a = arg;
     (void)seconds;
-    return a->be->attention(a->dev, &a->attn);
+    return a->be->attention(a->dev, &a->attn, 1);
 }
 
 int hs_bench_attend(hs_bench *b, int64_t n, double seconds[2]) {

@@ -12,7 +12,7 @@
 // Each row reads its own visible keys only (even 0 times a later key's infinity would show), in
 // order of key. So a row's bits are the same in any tile, alone, or over a split store.
 //
-// Tasks are tiles. A watched head's tiles show themselves in order of rows: whoever comes early
+// Tasks are tiles, of several sequences together when there are. A watched head's tiles show themselves in order of rows: whoever comes early
 // waits for its turn. Several heads go side by side, so that hardly anybody has to.
 #include <math.h>
 #include <sched.h>
@@ -30,6 +30,7 @@ enum {
     ENOUGH_TASKS = 16,     // else tiles get lower too
     KEY_CHUNK = 1024,      // value rows that pass all rows of a tile before the next ones
     SIDE_MAX = 64,         // heads side by side
+    TOGETHER = 32,         // sequences whose tiles go to the threads together
     TURN_FAILED = -1,
 };
 
@@ -62,6 +63,7 @@ struct attn_job {
     // heads at the same place in their blocks come one after the other.
     int64_t side;
     bool ordered;                // somebody wants to see them so
+    int64_t first_task, n_task;  // of those of all sequences together
     atomic_llong turn[SIDE_MAX]; // at each place: the tile to be shown next, or TURN_FAILED
 };
 
@@ -251,7 +253,7 @@ static int64_t score_row(int64_t n_key, int64_t nr) {
 // Rows of a tile at most.
 static int64_t tile_height(int64_t n_q, int64_t n_key, int64_t asked) {
     const int64_t rows = max64(TILE_ROWS_MIN, min64(TILE_ROWS, TILE_FLOATS / n_key));
-    return min64(asked > 0 ? asked : rows, n_q);
+    return max64(1, min64(asked > 0 ? asked : rows, n_q));
 }
 
 // Worker scratch of a tile: scores, largest scores, z, summaries.
@@ -273,15 +275,17 @@ int64_t hs_cpu_attention_scratch(const hs_dev *dev, const hs_extent *e) {
     return most;
 }
 
-static void choose_grid(struct attn_job *j, int64_t n_key) {
+static void choose_grid(struct attn_job *j, int64_t n_key, int together) {
     const hs_attn *a = j->a;
     const int64_t group = a->n_head / a->n_kv_head, asked = a->tap ? a->tap->tile_rows : 0;
     j->heads = a->n_q == 1 ? min64(group, TILE_ROWS_MIN) : 1;
     while (group % j->heads) j->heads--;
     j->rows = tile_height(a->n_q, n_key, asked);
-    while (!asked && j->rows > TILE_ROWS_MIN && a->n_head * div_up(a->n_q, j->rows) < ENOUGH_TASKS)
+    while (!asked && j->rows > TILE_ROWS_MIN &&
+           a->n_head * div_up(a->n_q, j->rows) * together < ENOUGH_TASKS)
         j->rows /= 2;
     j->n_tile = div_up(a->n_q, j->rows);
+    j->n_task = a->n_head / j->heads * j->n_tile;
     j->ld = score_row(n_key, j->dev->kern->nr);
     j->pad = a->own->d_pad;
     j->ordered = a->tap && a->tile_want && j->n_tile > 1;
@@ -289,8 +293,7 @@ static void choose_grid(struct attn_job *j, int64_t n_key) {
     for (int64_t i = 0; i < j->side; i++) atomic_init(&j->turn[i], 0);
 }
 
-static int attn_task(void *arg, int64_t task, int worker) {
-    struct attn_job *j = arg;
+static int run_tile(struct attn_job *j, int64_t task, int worker) {
     const hs_attn *a = j->a;
     const int64_t block = task / (j->side * j->n_tile), in_block = task % (j->side * j->n_tile);
     const int64_t n_cell = a->n_head / j->heads, side = min64(j->side, n_cell - block * j->side);
@@ -328,8 +331,8 @@ static int attn_task(void *arg, int64_t task, int worker) {
 static int check(const hs_attn *a) {
     const hs_kv *kvs[2] = {a->n_prefix > 0 ? a->prefix : NULL, a->own};
     int64_t need[2] = {a->n_prefix, a->pos0 + a->n_q - a->n_prefix};
-    if (a->n_kv_head < 1 || a->n_head % a->n_kv_head || a->pos0 < a->n_prefix || !a->own ||
-        (a->n_prefix > 0 && !a->prefix))
+    if (a->n_q < 0 || a->n_kv_head < 1 || a->n_head % a->n_kv_head || a->pos0 < a->n_prefix ||
+        !a->own || (a->n_prefix > 0 && !a->prefix))
         return hs_fail(HS_EARG, "attention: heads, positions and prefix do not fit together");
     for (int i = 0; i < 2; i++)
         if (kvs[i] && (kvs[i]->n_head != a->n_kv_head || kvs[i]->d_head != a->d_head ||
@@ -338,18 +341,36 @@ static int check(const hs_attn *a) {
     return HS_OK;
 }
 
-int hs_cpu_attention(hs_dev *dev, const hs_attn *a) {
-    if (a->n_q < 1) return HS_OK;
-    int rc = check(a);
-    if (rc) return rc;
-    const int64_t n_key = a->pos0 + a->n_q;
-    struct attn_job j = {
-        .dev = dev,
-        .a = a,
-        .seg = {{a->prefix, 0, a->n_prefix}, {a->own, a->n_prefix, n_key - a->n_prefix}}};
-    choose_grid(&j, n_key);
-    rc = hs_cpu_scratch(dev, tile_floats(dev->kern, j.heads * j.rows, j.ld, j.pad));
-    if (rc) return rc;
-    return hs_cpu_run(dev, a->n_head / j.heads * j.n_tile, attn_task, &j,
-                      a->n_head * a->n_q * n_key * a->d_head);
+static int attn_task(void *arg, int64_t task, int worker) {
+    struct attn_job *j = arg;
+    while (task >= j->first_task + j->n_task) j++;
+    return run_tile(j, task - j->first_task, worker);
+}
+
+static int attend_together(hs_dev *dev, const hs_attn *a, int n) {
+    struct attn_job job[TOGETHER];
+    int64_t n_task = 0, scratch = 0, work = 0;
+    for (int i = 0; i < n; i++, a++) {
+        const int64_t n_key = a->pos0 + a->n_q;
+        struct attn_job *j = &job[i];
+        j->dev = dev;
+        j->a = a;
+        j->seg[0] = (struct segment){a->prefix, 0, a->n_prefix};
+        j->seg[1] = (struct segment){a->own, a->n_prefix, n_key - a->n_prefix};
+        choose_grid(j, n_key, n);
+        j->first_task = n_task;
+        n_task += j->n_task;
+        scratch = max64(scratch, tile_floats(dev->kern, j->heads * j->rows, j->ld, j->pad));
+        work += a->n_head * a->n_q * n_key * a->d_head;
+    }
+    int rc = hs_cpu_scratch(dev, scratch);
+    return rc ? rc : hs_cpu_run(dev, n_task, attn_task, job, work);
+}
+
+int hs_cpu_attention(hs_dev *dev, const hs_attn *a, int n) {
+    int rc = HS_OK;
+    for (int i = 0; i < n && !rc; i++) rc = check(&a[i]);
+    for (int i = 0; i < n && !rc; i += TOGETHER)
+        rc = attend_together(dev, a + i, (int)min64(n - i, TOGETHER));
+    return rc;
 }

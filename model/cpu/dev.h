@@ -51,7 +51,7 @@ int hs_cpu_kv_open(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int
 void hs_cpu_kv_close(hs_kv *);
 int hs_cpu_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
                   const void *v, int64_t ld_v);
-int hs_cpu_attention(hs_dev *, const hs_attn *);
+int hs_cpu_attention(hs_dev *, const hs_attn *, int n);
 int64_t hs_cpu_kv_bytes(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
 
 int hs_cpu_log_sum_exp(hs_dev *, double *out, const float *x, int64_t ld, int64_t n_rows,

@@ -240,8 +240,8 @@ static int head_task(void *arg, int64_t head, int worker) {
 static int check(const hs_attn *a) {
     const hs_kv *kvs[2] = {a->n_prefix > 0 ? a->prefix : NULL, a->own};
     const int64_t need[2] = {a->n_prefix, a->pos0 + a->n_q - a->n_prefix};
-    if (a->n_kv_head < 1 || a->n_head % a->n_kv_head || a->pos0 < a->n_prefix || !a->own ||
-        (a->n_prefix > 0 && !a->prefix))
+    if (a->n_q < 0 || a->n_kv_head < 1 || a->n_head % a->n_kv_head || a->pos0 < a->n_prefix ||
+        !a->own || (a->n_prefix > 0 && !a->prefix))
         return hs_fail(HS_EARG, "attention: heads, positions and prefix do not fit together");
     for (int i = 0; i < 2; i++)
         if (kvs[i] && (kvs[i]->n_head != a->n_kv_head || kvs[i]->d_head != a->d_head ||
@@ -264,10 +264,15 @@ int64_t hs_ref_attention_scratch(const hs_extent *e) {
     return tile_numbers(tile_height(e->n_row, e->tile_rows), e->n_key);
 }
 
-int hs_ref_attention(hs_dev *dev, const hs_attn *a) {
-    if (a->n_q < 1) return HS_OK;
+static int attend(hs_dev *dev, const hs_attn *a) {
     struct job j = {dev, a, tile_height(a->n_q, a->tap ? a->tap->tile_rows : 0)};
     int rc = check(a);
     if (!rc) rc = hs_ref_scratch(dev, tile_numbers(j.rows, a->pos0 + a->n_q));
     return rc ? rc : hs_pool_run(dev->pool, a->n_head, head_task, &j);
+}
+
+int hs_ref_attention(hs_dev *dev, const hs_attn *a, int n) {
+    int rc = HS_OK;
+    for (int i = 0; i < n && !rc; i++) rc = attend(dev, &a[i]);
+    return rc;
 }

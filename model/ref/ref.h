@@ -33,7 +33,7 @@ int hs_ref_kv_open(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int
 void hs_ref_kv_close(hs_kv *);
 int hs_ref_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64_t ld_k,
                   const void *v, int64_t ld_v);
-int hs_ref_attention(hs_dev *, const hs_attn *);
+int hs_ref_attention(hs_dev *, const hs_attn *, int n);
 int64_t hs_ref_kv_bytes(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
 
 int hs_ref_linear_back(hs_dev *, void *dx, int64_t ld_dx, const hs_product_back *p, int n_product,

@@ -173,7 +173,7 @@ static void attend(const char *isa, const struct way *way, struct result *to) {
                  .stats = way->stats ? stats : NULL,
                  .tap = way->tile_rows < 0 ? NULL : &tap,
                  .tile_want = want};
-    assert_int_equal(be->attention(dev, &a), 0);
+    assert_int_equal(be->attention(dev, &a, 1), 0);
     for (int64_t i = 0; way->stats && i < HEADS * HS_N_STAT; i++)
         memcpy(to->stats + i * KEYS + way->row0, stats + i * way->n,
                (size_t)way->n * sizeof *stats);
@@ -230,6 +230,79 @@ static void attention_stands_alone(const char *isa) {
 static void test_attention_stands_alone(void **state) {
     (void)state;
     on_each_isa(attention_stands_alone);
+}
+
+// Sequences of one call: more than the backend takes together, of different lengths, half of them
+// watched, in order of rows for each head.
+enum { SEQS = 45 };
+struct watch {
+    int64_t next[SEQS][HEADS]; // row that must come next
+    int fail;                  // sequence whose second tile fails, -1: none
+};
+
+static int in_order(void *ctx, const hs_tile *t, bool write, int worker) {
+    struct watch *w = ctx;
+    (void)worker;
+    assert_true(write && t->point == HS_PATTERN);
+    assert_int_equal(w->next[t->seq][t->head], t->row0);
+    w->next[t->seq][t->head] = t->row0 + t->n_row;
+    return t->seq == w->fail && t->row0 >= 7 ? hs_fail(HS_ESTOP, "enough") : HS_OK;
+}
+
+static void attention_together(const char *isa) {
+    hs_dev *dev = open_dev(isa, 3);
+    float *q = normal_floats(1, KEYS * QW), *k = normal_floats(2, KEYS * KW),
+          *v = normal_floats(3, KEYS * KW), *z = calloc(SEQS * KEYS * QW, sizeof *z);
+    struct result *alone = calloc(1, sizeof *alone);
+    struct watch w = {.fail = -1};
+    uint8_t want[HEADS];
+    hs_tap tap = {.ctx = &w, .tile = in_order, .tile_rows = 7};
+    hs_attn a[SEQS];
+    hs_kv *own[SEQS];
+    assert_true(z && alone);
+    memset(want, HS_TILE_WRITE_PATTERN, sizeof want);
+    for (int s = 0; s < SEQS; s++) {
+        const int64_t n = s % 5 ? 1 + s % 3 : 10 + 2 * s, row0 = s % 4 ? 0 : 30;
+        assert_int_equal(be->kv_open(dev, &own[s], KV, D, CAP), 0);
+        assert_int_equal(be->kv_put(dev, own[s], 0, row0 + n, k, KW, v, KW), 0);
+        a[s] = (hs_attn){.seq = s,
+                         .n_head = HEADS,
+                         .n_kv_head = KV,
+                         .d_head = D,
+                         .scale = 0.3f,
+                         .q = q + row0 * QW,
+                         .ld_q = QW,
+                         .z = z + s * KEYS * QW,
+                         .ld_z = QW,
+                         .pos0 = row0,
+                         .n_q = n,
+                         .own = own[s],
+                         .tap = s % 2 ? &tap : NULL,
+                         .tile_want = want};
+        for (int h = 0; h < HEADS; h++) w.next[s][h] = row0;
+    }
+    assert_int_equal(be->attention(dev, a, SEQS), 0);
+    for (int s = 0; s < SEQS; s++) {
+        const int64_t row0 = a[s].pos0, n = a[s].n_q;
+        attend(isa, &(struct way){row0, n, 0, 1, false, -1, 0}, alone);
+        same(alone->z + row0 * QW, z + s * KEYS * QW, n * QW);
+        for (int h = 0; s % 2 && h < HEADS; h++) {
+            assert_int_equal(w.next[s][h], row0 + n);
+            w.next[s][h] = row0;
+        }
+    }
+    w.fail = 15;
+    assert_int_equal(be->attention(dev, a, SEQS), HS_ESTOP);
+    assert_int_equal(be->attention(dev, a, 0), HS_OK);
+    a[SEQS - 1].n_kv_head = 3;
+    assert_int_equal(be->attention(dev, a, SEQS), HS_EARG);
+    for (int s = 0; s < SEQS; s++) be->kv_close(own[s]);
+    be->close(dev);
+    free(q), free(k), free(v), free(z), free(alone);
+}
+static void test_attention_together(void **state) {
+    (void)state;
+    on_each_isa(attention_together);
 }
 
 // ---- laws of the numbers ------------------------------------------------------------------------
@@ -292,8 +365,11 @@ static void test_instruction_sets_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_stand_alone),       cmocka_unit_test(test_columns_stand_alone),
-        cmocka_unit_test(test_attention_stands_alone), cmocka_unit_test(test_pattern_laws),
+        cmocka_unit_test(test_rows_stand_alone),
+        cmocka_unit_test(test_columns_stand_alone),
+        cmocka_unit_test(test_attention_stands_alone),
+        cmocka_unit_test(test_attention_together),
+        cmocka_unit_test(test_pattern_laws),
         cmocka_unit_test(test_instruction_sets_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

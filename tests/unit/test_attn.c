@@ -72,22 +72,24 @@ static int solve(const char *isa, const struct problem *p, const struct way *way
         const int64_t n = at + way->step < p->n ? way->step : p->n - at;
         assert_int_equal(
             be->kv_put(dev, own, at - way->prefix, n, k + at * kw, kw, v + at * kw, kw), 0);
-        rc = be->attention(dev, &(hs_attn){.n_head = p->heads,
-                                           .n_kv_head = p->kv_heads,
-                                           .d_head = p->d,
-                                           .scale = 1 / sqrt((double)p->d),
-                                           .q = q + at * qw,
-                                           .ld_q = qw,
-                                           .z = to->z + at * qw,
-                                           .ld_z = qw,
-                                           .pos0 = at,
-                                           .n_q = n,
-                                           .prefix = pre,
-                                           .own = own,
-                                           .n_prefix = way->prefix,
-                                           .stats = stats,
-                                           .tap = way->want ? &tap : NULL,
-                                           .tile_want = want});
+        rc = be->attention(dev,
+                           &(hs_attn){.n_head = p->heads,
+                                      .n_kv_head = p->kv_heads,
+                                      .d_head = p->d,
+                                      .scale = 1 / sqrt((double)p->d),
+                                      .q = q + at * qw,
+                                      .ld_q = qw,
+                                      .z = to->z + at * qw,
+                                      .ld_z = qw,
+                                      .pos0 = at,
+                                      .n_q = n,
+                                      .prefix = pre,
+                                      .own = own,
+                                      .n_prefix = way->prefix,
+                                      .stats = stats,
+                                      .tap = way->want ? &tap : NULL,
+                                      .tile_want = want},
+                           1);
         for (int64_t i = 0; i < p->heads * HS_N_STAT; i++)
             memcpy(to->stats + i * p->n + at, stats + i * n, (size_t)n * sizeof *stats);
     }
@@ -273,7 +275,7 @@ static void nan_rows(const char *isa) {
                                .ld_z = 1,
                                .n_q = N,
                                .own = kv};
-            assert_int_equal(be->attention(dev, &a), 0);
+            assert_int_equal(be->attention(dev, &a, 1), 0);
             for (int i = 0; i < N; i++) assert_true(isnan(z[i]) == (i >= at));
         }
     be->kv_close(kv);

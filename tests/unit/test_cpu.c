@@ -555,7 +555,7 @@ static void attention(hs_dev *dev) {
                               .n = spans[j][1],
                               .prefix = spans[j][2]};
             trial_open(&t, dev, (uint64_t)(i * 100 + j));
-            assert_int_equal(be->attention(dev, &t.a), 0);
+            assert_int_equal(be->attention(dev, &t.a, 1), 0);
             double p[2048], lse;
             for (int64_t head = 0; head < t.heads; head++)
                 for (int64_t row = 0; row < t.n; row++) {
@@ -589,7 +589,7 @@ static void exponential(hs_dev *dev) {
                      .pos0 = 1,
                      .n_q = 1,
                      .own = kv};
-        assert_int_equal(be->attention(dev, &a), 0);
+        assert_int_equal(be->attention(dev, &a, 1), 0);
         double e = exp((double)x), want = e / (1 + e);
         if (x < -87.68f)
             assert_true(z == 0);
@@ -658,7 +658,7 @@ static void run_edited(hs_dev *dev, int64_t tile_rows, enum hs_point at,
     hs_tap tap = {.ctx = &w, .tile = watch_tile, .tile_rows = tile_rows};
     t.a.tap = &tap;
     t.a.tile_want = want;
-    assert_int_equal(be->attention(dev, &t.a), 0);
+    assert_int_equal(be->attention(dev, &t.a, 1), 0);
     assert_int_equal(w.bad, 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(w.next[i / 2][i % 2], t.n);
@@ -727,7 +727,7 @@ static void failing_hook(hs_dev *dev) {
         uint8_t want[4] = {0, 15, 0, 0};
         t.a.tap = &tap;
         t.a.tile_want = want;
-        assert_int_equal(be->attention(dev, &t.a), HS_ESTOP);
+        assert_int_equal(be->attention(dev, &t.a, 1), HS_ESTOP);
         assert_string_equal(hs_errmsg(), "stopped by a hook");
         free(w.seen);
     }
@@ -745,7 +745,7 @@ static void poison(hs_dev *dev) {
     float bad[16] = {NAN, INFINITY, 1}, ok[16] = {0};
     assert_int_equal(be->kv_put(dev, t.own, 20, 1, bad, 16, bad, 16), 0);
     assert_int_equal(be->kv_put(dev, t.own, 30, 1, ok, 16, bad, 16), 0);
-    assert_int_equal(be->attention(dev, &t.a), 0);
+    assert_int_equal(be->attention(dev, &t.a, 1), 0);
     for (int64_t r = 0; r < t.n; r++)
         for (int64_t c = 0; c < 32; c++) assert_true(isnan(t.z[r * 32 + c]) == (r >= 20));
     for (int64_t h = 0; h < 2; h++)
@@ -780,7 +780,7 @@ static void ties(hs_dev *dev) {
                  .n_q = N,
                  .own = kv,
                  .stats = stats};
-    assert_int_equal(be->attention(dev, &a), 0);
+    assert_int_equal(be->attention(dev, &a, 1), 0);
     for (int r = 0; r < N; r++) assert_true(stats[HS_STAT_ARGMAX * N + r] == (r < 37 ? 0 : 37));
     be->kv_close(kv);
 }
@@ -821,13 +821,13 @@ static void test_wrong_arguments(void **state) {
                  .pos0 = 10,
                  .n_q = 1,
                  .own = kv};
-    assert_int_equal(be->attention(dev, &a), HS_EARG); // more keys than there is room for
+    assert_int_equal(be->attention(dev, &a, 1), HS_EARG); // more keys than there is room for
     a.pos0 = 2, a.n_prefix = 3;
-    assert_int_equal(be->attention(dev, &a), HS_EARG);
+    assert_int_equal(be->attention(dev, &a, 1), HS_EARG);
     a.n_prefix = 0, a.n_kv_head = 2;
-    assert_int_equal(be->attention(dev, &a), HS_EARG);
+    assert_int_equal(be->attention(dev, &a, 1), HS_EARG);
     a.n_kv_head = 1, a.n_q = 0;
-    assert_int_equal(be->attention(dev, &a), 0);
+    assert_int_equal(be->attention(dev, &a, 1), 0);
     be->kv_close(kv);
     assert_int_equal(be->kv_open(dev, &kv, 1 << 20, 1 << 20, INT64_C(1) << 40), HS_ENOMEM);
     assert_null(kv);

@@ -426,7 +426,7 @@ static void attend(const hs_backend *be, hs_dev *dev, const struct shape *s, str
                        .stats = to->stats,
                        .tap = &tap,
                        .tile_want = want};
-    assert_int_equal(be->attention(dev, &a), 0);
+    assert_int_equal(be->attention(dev, &a, 1), 0);
     for (int64_t i = 0; i < s->n_q * qw; i++) to->z[i] = hs_elem_get(dtype, z, i);
     be->kv_close(pre);
     be->kv_close(own);
@@ -500,7 +500,7 @@ static void test_attention_by_hand(void **state) {
                        .n_q = 2,
                        .stats = *stats,
                        .own = kv};
-    assert_int_equal(ref->attention(dev, &a), 0);
+    assert_int_equal(ref->attention(dev, &a, 1), 0);
     near(z[0], 10, 0, "z");
     near(z[1], 17.5, 1e-14, "z");
     const double want[HS_N_STAT] = {[HS_STAT_ENTROPY] = 0.56233514461880833,
@@ -516,7 +516,7 @@ static void test_attention_by_hand(void **state) {
     assert_true(stats[HS_STAT_PREV][0] == 0 && stats[HS_STAT_SELF][0] == 1);
     k[1] = 0; // of equals the first is the largest
     assert_int_equal(ref->kv_put(dev, kv, 0, 2, k, 1, v, 1), 0);
-    assert_int_equal(ref->attention(dev, &a), 0);
+    assert_int_equal(ref->attention(dev, &a, 1), 0);
     assert_true(stats[HS_STAT_ARGMAX][1] == 0 && stats[HS_STAT_MAX][1] == 0.5f && z[1] == 15);
     ref->kv_close(kv);
     ref->close(dev);
@@ -565,21 +565,21 @@ static void test_refusals(void **state) {
                  .pos0 = 1,
                  .n_q = 2,
                  .own = kv};
-    assert_int_equal(ref->attention(dev, &a), 0);
+    assert_int_equal(ref->attention(dev, &a, 1), 0);
     const hs_tap tap = {.tile = refuse_tile};
     const uint8_t want[2] = {HS_TILE_READ_SCORES, HS_TILE_WRITE_PATTERN};
     a.tap = &tap;
     a.tile_want = want;
-    assert_int_equal(ref->attention(dev, &a), HS_ESTOP);
+    assert_int_equal(ref->attention(dev, &a, 1), HS_ESTOP);
     a.tap = NULL;
     a.pos0 = 2;
-    assert_int_equal(ref->attention(dev, &a), HS_EARG);
+    assert_int_equal(ref->attention(dev, &a, 1), HS_EARG);
     a.pos0 = 0;
     a.n_prefix = 1;
-    assert_int_equal(ref->attention(dev, &a), HS_EARG);
+    assert_int_equal(ref->attention(dev, &a, 1), HS_EARG);
     a.n_prefix = 0;
     a.n_head = 3;
-    assert_int_equal(ref->attention(dev, &a), HS_EARG);
+    assert_int_equal(ref->attention(dev, &a, 1), HS_EARG);
     ref->kv_close(kv);
     ref->kv_close(NULL);
     ref->unpack(NULL);
