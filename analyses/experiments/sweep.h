@@ -70,12 +70,13 @@ int hs_sweep_joint_run(const hs_sweep_opts *, const hs_sweep_joint *, const int6
 // (successive rejects, Audibert et al. 2010; accepts and rejects, Bubeck et al. 2013).
 //
 // What is claimed: with probability 1 - delta all units called `settled` are on the side of the cut
-// where the full sweep over the same prompts has them, IF the differences that a unit makes from
-// prompt to prompt are like draws from a normal distribution. Bounds are Student's t intervals for
-// a mean of a finite population (drawn without replacement: of width 0 when all prompts are
-// measured), with a union bound over units and rounds. Distribution-free bounds (Hoeffding, Maurer
-// and Pontil's empirical Bernstein) need differences that are bounded, which those of a
-// log-likelihood are not. Nothing is claimed about units decided by the budget or by the screen.
+// where a full sweep over the same prompts, of the units that the screen let through, has them, IF
+// the differences that a unit makes from prompt to prompt are like draws from a normal
+// distribution. Bounds are Student's t intervals for the mean of a finite population (drawn without
+// replacement: of width 0 once all prompts are measured), with a union bound over units and rounds.
+// Distribution-free bounds (Hoeffding, empirical Bernstein) need differences that are bounded, which
+// those of a log-likelihood are not. Nothing is claimed about units decided by the budget or by the
+// screen.
 typedef struct hs_race_opts {
     int64_t k;
     double delta;         // 0: 0.05
@@ -94,6 +95,8 @@ typedef struct hs_race_report {
     bool certain;        // every unit settled
     double delta;
 } hs_race_report;
+// HS_EARG for k, delta or a budget out of range, one too small to measure each unit once, and a
+// prompt on which the effect is undefined. HS_ESTOP passes through.
 int hs_sweep_race(const hs_sweep_opts *, enum hs_effect effect, const hs_race_opts *race,
                   const int64_t *ord, int64_t n, hs_race_unit *out,
                   hs_race_report *report) HS_MUST_USE;

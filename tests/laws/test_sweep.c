@@ -412,6 +412,88 @@ static void the_toy_model(void **state) {
     close_work(&w);
 }
 
+// ---- the race -----------------------------------------------------------------------------------
+
+// Without a limit, everything that is close is measured to the end: the full sweep's units.
+static void a_race_ends_as_the_sweep_does(void **state) {
+    (void)state;
+    enum { K = 3, MOST = 12 };
+    static const enum hs_effect effects[] = {HS_EFFECT_NLL, HS_EFFECT_JSD, HS_EFFECT_LOGIT_DIFF};
+    for (int m = 0; m < LAW_N_SPEC; m++)
+        for (int k = 0; k < 3; k++) {
+            const enum hs_effect e = effects[k];
+            struct work w;
+            hs_race_unit unit[MOST];
+            hs_race_report report;
+            double mean[MOST] = {0};
+            open_work(&w, law_model(m), "all");
+            struct results r = swept(&w);
+            if (hs_sweep_race(&w.opts, e, &(hs_race_opts){.k = K}, all_prompts, N_PROMPT, unit,
+                              &report))
+                fail_msg("%s", hs_errmsg());
+            assert_true(w.units.n == MOST && report.edits <= report.full);
+            for (int u = 0; u < MOST; u++)
+                for (int i = 0; i < N_PROMPT; i++)
+                    mean[u] += (r.value[i][u * HS_N_EFFECT + e] - r.base[i][e]) / N_PROMPT;
+            for (int u = 0; u < MOST; u++) {
+                int above = 0;
+                for (int v = 0; v < MOST; v++)
+                    above += hs_effects[e].harm * (mean[v] - mean[u]) > 0;
+                assert_int_equal(unit[u].in, above < K);
+                if (unit[u].n == N_PROMPT) assert_true(fabs(unit[u].mean - mean[u]) < 1e-12);
+            }
+            free_results(&r);
+            close_work(&w);
+        }
+}
+
+static int one_token(void *ctx, const hs_sweep_result *r) {
+    assert_true(isnan(r->base[HS_EFFECT_NLL]) && isnan(r->value[HS_EFFECT_NLL]));
+    assert_true(!isnan(r->base[HS_EFFECT_PROB]));
+    ++*(int *)ctx;
+    return HS_OK;
+}
+
+// Nothing is scored on one token: no number, and no race.
+static void one_token_has_no_loss(void **state) {
+    (void)state;
+    const int32_t id = 7;
+    const int64_t ord = 0;
+    struct work w;
+    hs_race_unit unit[12];
+    hs_race_report report;
+    int n = 0;
+    open_work(&w, law_model(0), "all");
+    hs_prompts_close(w.prompts);
+    assert_int_equal(hs_prompts_open(&w.prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
+    assert_int_equal(hs_prompts_add_tokens(w.prompts, "short", &id, 1, 0, 0, NULL), HS_OK);
+    w.opts.prompts = w.prompts;
+    w.answer[0].end = 0;
+    if (hs_sweep(&w.opts, &ord, 1, one_token, &n)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(n, 1);
+    assert_int_equal(
+        hs_sweep_race(&w.opts, HS_EFFECT_NLL, &(hs_race_opts){.k = 3}, &ord, 1, unit, &report),
+        HS_EARG);
+    assert_non_null(strstr(hs_errmsg(), "nll is undefined on prompt 'short'"));
+    close_work(&w);
+}
+
+static int stop(void *ctx, const hs_sweep_result *r) {
+    (void)r;
+    ++*(int *)ctx;
+    return HS_ESTOP;
+}
+
+static void whoever_takes_results_may_stop(void **state) {
+    (void)state;
+    struct work w;
+    int n = 0;
+    open_work(&w, law_model(0), "all");
+    assert_int_equal(hs_sweep(&w.opts, all_prompts, N_PROMPT, stop, &n), HS_ESTOP);
+    assert_int_equal(n, 1);
+    close_work(&w);
+}
+
 // ---- refusals -----------------------------------------------------------------------------------
 
 static void refuses(struct work *w, const char *op, const char *args, int rc, const char *says) {
@@ -444,6 +526,9 @@ int main(void) {
         cmocka_unit_test(ablating_nothing_is_the_baseline),
         cmocka_unit_test(joint_sets_are_lists_of_edits),
         cmocka_unit_test(the_toy_model),
+        cmocka_unit_test(a_race_ends_as_the_sweep_does),
+        cmocka_unit_test(one_token_has_no_loss),
+        cmocka_unit_test(whoever_takes_results_may_stop),
         cmocka_unit_test(bad_sweeps_say_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
