@@ -133,7 +133,7 @@ static void steer_parts(const struct steer *s, const struct parts *p, int64_t fr
             square += (double)v[i * step + k] * (double)v[i * step + k];
         }
     const double by = s->project ? (square > 0 ? -s->scale * dot / square : 0) : s->scale;
-    for (int64_t i = from; by != 0 && i < to; i++)
+    for (int64_t i = from; i < to; i++)
         for (int64_t k = 0; is_on(p, i) && k < w; k++) {
             const double add = by * (double)v[i * step + k];
             if (add != 0) y[i * w + k] = (float)((double)y[i * w + k] + add);

@@ -54,12 +54,17 @@ static const char *spelled(const char *spec) {
     return text;
 }
 
-static bool same_logits(const cap *a, const cap *b) {
+// Of sequence 0 of a and sequence s of b.
+static bool same_logits_of(const cap *a, const cap *b, int s) {
     const int l = (int)a->cfg->n_layer;
-    const cap_tensor *ta = &a->at[0][l][HS_LOGITS], *tb = &b->at[0][l][HS_LOGITS];
+    const cap_tensor *ta = &a->at[0][l][HS_LOGITS], *tb = &b->at[s][l][HS_LOGITS];
     assert_non_null(ta->data);
     assert_non_null(tb->data);
     return !memcmp(ta->data, tb->data, (size_t)(LAW_T * ta->width) * sizeof *ta->data);
+}
+
+static bool same_logits(const cap *a, const cap *b) {
+    return same_logits_of(a, b, 0);
 }
 
 // ---- 6 and 7: identities, and edits that are none ------------------------------------------------
@@ -313,13 +318,13 @@ static void a_row_without_keys(void **state) {
 }
 
 // A mask counts for norm in whatever order they are given: scores come before what is made of them.
-static void norm_comes_after_masks(void **state) {
+static void norm_comes_last(void **state) {
     (void)state;
     static const char *const norms[] = {"norm:sigmoid", "norm:softplus", "norm:softpick",
                                         "norm:sink",    "norm:relu",     "norm:clipped"};
     hs_model *m = law_model(0);
+    cap a, b;
     for (size_t k = 0; k < sizeof norms / sizeof *norms; k++) {
-        cap a, b;
         edited_run(&a, m, &(edited){.spec = {"mask:sink_recent,s=1,w=2", norms[k]}}, 1, LAW_T);
         edited_run(&b, m, &(edited){.spec = {norms[k], "mask:sink_recent,s=1,w=2"}}, 1, LAW_T);
         assert_true(same_logits(&a, &b));
@@ -329,6 +334,17 @@ static void norm_comes_after_masks(void **state) {
         cap_close(&a);
         cap_close(&b);
     }
+    // So do edits of what cosines are of.
+    cap other;
+    law_run(&other, m, (hs_context_opts){0}, 2, LAW_T);
+    const hs_ref ref = edited_ref(&other, LAW_T);
+    const char *const patch = "patch:rot_q+rot_k,from=prompt:1";
+    edited_run(&a, m, &(edited){.spec = {patch, "norm:softplus"}, .ref = &ref}, 1, LAW_T);
+    edited_run(&b, m, &(edited){.spec = {"norm:softplus", patch}, .ref = &ref}, 1, LAW_T);
+    assert_true(same_logits(&a, &b));
+    cap_close(&a);
+    cap_close(&b);
+    cap_close(&other);
     hs_model_close(m);
 }
 
@@ -336,17 +352,19 @@ static void norm_comes_after_masks(void **state) {
 
 static void check_cuts(const hs_model *m, const char *spec, const hs_ref *ref) {
     static const struct {
-        int64_t capacity, step, tile, block;
-    } cuts[] = {{LAW_N_CTX, 1, 0, 0}, {LAW_N_CTX, 5, 3, 0}, {0, 0, 7, 16}, {0, 0, 1, 0}};
+        int64_t step, tile, block;
+        int around;
+    } cuts[] = {{1, 0, 0, 0}, {5, 3, 0, 1}, {0, 7, 16, 2}, {0, 1, 0, 0}};
     edited e = {.spec = {spelled(spec)}, .ref = ref, .points = HS_BIT(HS_LOGITS)};
     cap whole, cut;
     edited_run(&whole, m, &e, 1, LAW_T);
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        e.opts = (hs_context_opts){.kv_capacity = cuts[i].capacity, .row_block = cuts[i].block};
+        e.opts = (hs_context_opts){.row_block = cuts[i].block};
         e.step = cuts[i].step;
         e.tile_rows = cuts[i].tile;
+        e.around = cuts[i].around;
         edited_run(&cut, m, &e, 1, LAW_T);
-        if (!same_logits(&whole, &cut)) fail_msg("%s: cut %zu differs", spec, i);
+        if (!same_logits_of(&whole, &cut, cuts[i].around)) fail_msg("%s: cut %zu differs", spec, i);
         cap_close(&cut);
     }
     cap_close(&whole);
@@ -376,7 +394,7 @@ int main(void) {
         cmocka_unit_test(frozen_attention_carries_nothing),
         cmocka_unit_test(sums_of_rows),
         cmocka_unit_test(a_row_without_keys),
-        cmocka_unit_test(norm_comes_after_masks),
+        cmocka_unit_test(norm_comes_last),
         cmocka_unit_test(cuts_change_nothing),
     };
     return cmocka_run_group_tests(tests, write_vectors, remove_vectors);

@@ -169,6 +169,10 @@ static void knocked_at_places(const double *s, int i, double *want) {
         want[j] = (i == 3 || i == 4) && i >= 4 && j == 3 ? -INFINITY : s[j];
 }
 
+static void knocked_self(const double *s, int i, double *want) {
+    for (int j = 0; j <= i; j++) want[j] = i == 5 && j == 5 ? -INFINITY : s[j];
+}
+
 static void knock(void **state) {
     (void)state;
     check_head("knock:L1H2,from=4:9+-1,to=:3+6", 1, 2, false, knocked);
@@ -176,6 +180,7 @@ static void knock(void **state) {
     check_head("knock:L1H2,from=4:9+-1,to=:3+6", 1, 1, false, as_it_was);
     check_head("knock:L1H2,from=4:9+-1,to=:3+6", 0, 2, false, as_it_was);
     check_head("knock:L0,from=name,to=3,pos=4:", 0, 3, false, knocked_at_places);
+    check_head("knock:L0H0,from=5,to=5", 0, 0, false, knocked_self);
     refused("knock:L0H0,from=0:3,to=3:5", HS_ERANGE, "which all come later");
     refused("knock:L0H0,from=0:6,to=5:8,pos=:5", HS_ERANGE, "which all come later");
     refused("knock:L0H0,from=13", HS_ERANGE, "13");
@@ -378,6 +383,9 @@ static void norms_at_the_edges(void **state) {
     // No exponential overflows.
     check_row("norm:softmax1", 2, (const float[]){2000, 2000}, (const double[]){0.5, 0.5});
     check_row("norm:sink,s=3000", 2, (const float[]){2000, 2000}, (const double[]){0, 0});
+    check_row("norm:sink,s=-2000", 2, (const float[]){-2000, -2000},
+              (const double[]){1 / 3., 1 / 3.});
+    check_row("norm:softpick", 2, (const float[]){1e-9f, 2e-9f}, (const double[]){1 / 3., 2 / 3.});
     check_row("norm:softpick", 2, (const float[]){2000, -2000}, (const double[]){1, 0});
     check_row("norm:sigmoid,b=0", 2, (const float[]){2000, -2000}, (const double[]){1, 0});
 }
@@ -508,6 +516,10 @@ static void softplus_of_zero_vectors(void **state) {
     show(&r, &m, HS_SCORES, m.s, 0, 2, HS_OK);
     show(&r, &m, HS_PATTERN, m.a, 0, 2, HS_OK);
     assert_true(m.a[0] == 1 && m.a[LD] == 0.5f && m.a[LD + 1] == 0.5f);
+    m.s[0] = m.s[LD] = -INFINITY; // masked
+    show(&r, &m, HS_SCORES, m.s, 0, 2, HS_OK);
+    show(&r, &m, HS_PATTERN, m.a, 0, 2, HS_OK);
+    assert_true(m.a[0] == 0 && m.a[LD] == 0 && m.a[LD + 1] == 1);
     close_rig(&r);
 }
 
@@ -779,6 +791,7 @@ static void steer(void **state) {
     check_steer("steer:q,vec=$/heads.npy,pos=6+8,mode=project", HS_Q, 0, 0, 1, all);
     check_steer("steer:q,vec=$/heads.npy,pos=6+8,heads=L0H2", HS_Q, 0, 1, 0, own_2);
     check_steer("steer:q,vec=$/heads.npy,pos=6+8,heads=L0H2,mode=project", HS_Q, 0, 0, 1, own_2);
+    check_steer("steer:z,vec=$/zero.npy,pos=6+8", HS_Z, 0, 1, 0, none);
     check_steer("steer:q,vec=$/heads.npy,pos=6+8,scale=0", HS_Q, 0, 0, 0, none);
     check_steer("steer:q,vec=$/heads.npy,pos=6+8,scale=0,mode=project", HS_Q, 0, 0, 0, none);
 }
