@@ -385,7 +385,8 @@ static void norms_at_the_edges(void **state) {
     check_row("norm:sink,s=3000", 2, (const float[]){2000, 2000}, (const double[]){0, 0});
     check_row("norm:sink,s=-2000", 2, (const float[]){-2000, -2000},
               (const double[]){1 / 3., 1 / 3.});
-    check_row("norm:softpick", 2, (const float[]){1e-9f, 2e-9f}, (const double[]){1 / 3., 2 / 3.});
+    check_row("norm:softpick", 2, (const float[]){1e-12f, 2e-12f},
+              (const double[]){1 / 3., 2 / 3.});
     check_row("norm:softpick", 2, (const float[]){2000, -2000}, (const double[]){1, 0});
     check_row("norm:sigmoid,b=0", 2, (const float[]){2000, -2000}, (const double[]){1, 0});
 }
