@@ -126,7 +126,24 @@ static int64_t taken_from(const hs_editing *e, int i, int64_t ord) {
     return (ord + 1 + (int64_t)hs_prng_below(&random, (uint64_t)n - 1)) % n;
 }
 
-// Every edited prompt needs a source with a row for the first position that is edited.
+// Every edited prompt needs a source with a row for the first position that is edited, or for all.
+static int check_rows(const hs_editing *e, int i, const hs_prompt *from, int64_t ord) {
+    const hs_edit_prompt p = prompt_of(e, ord);
+    const int64_t first = hs_edit_first(e->edit[i], &p), end = hs_edit_end(e->edit[i], &p);
+    if (first >= p.n_token) return HS_OK;
+    if (first >= from->n_token)
+        return hs_fail(HS_ERANGE,
+                       "prompt '%s' is edited from position %lld on, and '%s' has only %lld: "
+                       "choose other positions, or another prompt",
+                       p.id, (long long)first, from->id, (long long)from->n_token);
+    if (need_of(e, i)->all_rows && end > from->n_token)
+        return hs_fail(HS_ERANGE,
+                       "prompt '%s' is edited up to position %lld, and '%s' has only %lld: choose "
+                       "positions with pos=, prompts with prompts=, or another prompt",
+                       p.id, (long long)end - 1, from->id, (long long)from->n_token);
+    return HS_OK;
+}
+
 static int check_source(hs_editing *e, int i) {
     const hs_prompts *prompts = e->opts.prompts;
     const char *name = need_of(e, i)->name;
@@ -136,16 +153,8 @@ static int check_source(hs_editing *e, int i) {
     if (drawn && hs_prompts_count(prompts) < 2)
         return hs_fail(HS_EARG, "there is no other prompt to take values from: give two at least");
     if (!drawn) rc = find_prompt(e, name, &e->wants[i].from);
-    for (int64_t ord = 0; !drawn && !rc && ord < hs_prompts_count(prompts); ord++) {
-        const hs_edit_prompt p = prompt_of(e, ord);
-        const int64_t first = hs_edit_first(e->edit[i], &p);
-        const hs_prompt *from = hs_prompts_at(prompts, e->wants[i].from);
-        if (first < p.n_token && first >= from->n_token)
-            rc = hs_fail(HS_ERANGE,
-                         "prompt '%s' is edited from position %lld on, and '%s' has only %lld: "
-                         "choose other positions, or another prompt",
-                         p.id, (long long)first, from->id, (long long)from->n_token);
-    }
+    for (int64_t ord = 0; !drawn && !rc && ord < hs_prompts_count(prompts); ord++)
+        rc = check_rows(e, i, hs_prompts_at(prompts, e->wants[i].from), ord);
     return rc;
 }
 

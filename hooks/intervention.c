@@ -333,6 +333,15 @@ int64_t hs_edit_first(const hs_edit *e, const hs_edit_prompt *p) {
     return first;
 }
 
+int64_t hs_edit_end(const hs_edit *e, const hs_edit_prompt *p) {
+    hs_edit_where w = {0};
+    int64_t end = p->n_token;
+    if (!hs_edit_where_resolve(&w, e, p))
+        while (end > 0 && !(w.about && hs_edit_where_row(&w, end - 1))) end--;
+    hs_edit_where_free(&w);
+    return end;
+}
+
 int hs_edit_check_all(const hs_edit *e, const hs_edit_prompt *prompt, int64_t n) {
     const char *text = hs_args_text(&e->args, "prompts");
     int rc = HS_OK;

@@ -32,6 +32,7 @@ typedef struct hs_ref_need {
     const hs_heads *heads;  // of maps; NULL: all
     bool by_position;       // MEAN: a mean a position; else one over all positions
     uint64_t seed;          // of "random"
+    bool all_rows;          // PROMPT: it must have every row that is edited; else the first will do
 } hs_ref_need;
 
 // What it is given. Calls may come from several threads at once.
@@ -143,6 +144,8 @@ int hs_edit_check_all(const hs_edit *, const hs_edit_prompt *prompt, int64_t n) 
 // The first row of a checked prompt that the edit is about: what lies before is as without it.
 // n_token when the edit is not about this prompt.
 int64_t hs_edit_first(const hs_edit *, const hs_edit_prompt *);
+// One more than the last of them; 0 when there is none.
+int64_t hs_edit_end(const hs_edit *, const hs_edit_prompt *);
 
 // ---- edits of a batch ---------------------------------------------------------------------------
 

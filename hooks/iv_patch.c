@@ -16,6 +16,9 @@ static int open_patch(void **state, const hs_edit_setup *setup, uint64_t *points
     const bool is_prompt = !strncmp(from, prompt, n);
     need->from = is_prompt ? HS_REF_PROMPT : HS_REF_RUN;
     need->name = is_prompt ? from + n : from;
+    need->all_rows = true;
+    if (is_prompt && !strcmp(need->name, "random"))
+        return hs_fail(HS_EARG, "patch takes values of one prompt: give its id or number");
     if (!*need->name)
         return hs_fail(HS_EARG, "say where values come from: from=RUN, from=FILE.db:RUN or "
                                 "from=prompt:ID");

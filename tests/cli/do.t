@@ -123,7 +123,7 @@ people() {
 }
 t "a table for people, and rows for programs" people
 threads() {
-    for spec in ablate:L0H0,mode=mean patch:pattern,from=prompt:c norm:relu; do
+    for spec in ablate:L0H0,mode=mean patch:pattern,from=prompt:c,pos=:8 norm:relu; do
         score --do $spec --threads 1 && cp "$out" "$tmp/one" && score --do $spec --threads 3 && cmp -s "$out" "$tmp/one" || return 1
     done
 }

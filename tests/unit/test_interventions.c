@@ -385,8 +385,7 @@ static void norms_at_the_edges(void **state) {
     check_row("norm:sink,s=3000", 2, (const float[]){2000, 2000}, (const double[]){0, 0});
     check_row("norm:sink,s=-2000", 2, (const float[]){-2000, -2000},
               (const double[]){1 / 3., 1 / 3.});
-    check_row("norm:softpick", 2, (const float[]){1e-12f, 2e-12f},
-              (const double[]){1 / 3., 2 / 3.});
+    check_row("norm:softpick", 2, (const float[]){3e-16f, 9e-16f}, (const double[]){0.25, 0.75});
     check_row("norm:softpick", 2, (const float[]){2000, -2000}, (const double[]){1, 0});
     check_row("norm:sigmoid,b=0", 2, (const float[]){2000, -2000}, (const double[]){1, 0});
 }
@@ -668,6 +667,7 @@ static void what_copies_need(void **state) {
     }
     refused("patch:z", HS_EARG, "from=RUN");
     refused("patch:z,from=prompt:", HS_EARG, "prompt:ID");
+    refused("patch:z,from=prompt:random", HS_EARG, "one prompt");
     refused("patch:row_stats,from=3", HS_EARG, "row_stats");
     refused("patch:v,heads=L0H1,from=3", HS_EARG, "L0G0");
     refused("freeze:nothing", HS_ENOTFOUND, "nothing");
