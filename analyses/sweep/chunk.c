@@ -424,7 +424,7 @@ int hs_walk_chunk(hs_walk *w, const int64_t *ord, int n, hs_sweep_fn fn, void *c
             w->done += (int64_t)n * (to - from);
             continue;
         }
-        while (c.keeps && low >= c.from + c.n_keep && !rc) rc = walk_on(&c);
+        while (c.keeps && low > c.from + c.n_keep && !rc) rc = walk_on(&c);
         if (!rc) rc = run_layer(&c, low, from, to);
     }
     for (int i = 0; i < n && !rc; i++) {

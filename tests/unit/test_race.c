@@ -199,6 +199,21 @@ static void everything_measured_is_exact(void **state) {
     close_table(&t);
 }
 
+// Changes that are nearly always the same, as accuracies are, settle nothing before the end.
+static void equal_values_have_no_spread(void **state) {
+    (void)state;
+    struct table t;
+    hs_race_unit out[8];
+    hs_race_report report;
+    open_table(&t, 8, 32);
+    for (int u = 0; u < 8; u++)
+        for (int p = 0; p < 32; p++) t.x[u * 32 + p] = u == 2 ? 1. / 32 : u > 3 && p % 13 == u;
+    race(&t, &(hs_race_opts){.k = 4}, 1, out, &report);
+    for (int u = 0; u < 8; u++) assert_int_equal(out[u].in, u > 3);
+    assert_true(report.certain);
+    close_table(&t);
+}
+
 // What falls when a unit is lost counts downwards.
 static void harm_may_be_a_fall(void **state) {
     (void)state;
@@ -297,9 +312,13 @@ static void quantiles_are_those_of_the_tables(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_fifth_of_the_cost_finds_the_units), cmocka_unit_test(claims_hold),
-        cmocka_unit_test(everything_measured_is_exact),        cmocka_unit_test(harm_may_be_a_fall),
-        cmocka_unit_test(a_screen_is_no_measurement),          cmocka_unit_test(bad_races_say_why),
+        cmocka_unit_test(a_fifth_of_the_cost_finds_the_units),
+        cmocka_unit_test(claims_hold),
+        cmocka_unit_test(everything_measured_is_exact),
+        cmocka_unit_test(equal_values_have_no_spread),
+        cmocka_unit_test(harm_may_be_a_fall),
+        cmocka_unit_test(a_screen_is_no_measurement),
+        cmocka_unit_test(bad_races_say_why),
         cmocka_unit_test(quantiles_are_those_of_the_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
