@@ -147,6 +147,10 @@ typedef struct hs_backend {
                       const double *lse_a, const float *b, int64_t ld_b, const double *lse_b,
                       int64_t n_rows, int64_t n);
 
+    // x[r, k] = by exp(x[r, k] - lse[r]): rows of logits to their softmax in place, for by = 1.
+    int (*softmax)(hs_dev *, float *x, int64_t ld, const double *lse, int64_t n_rows, int64_t n,
+                   float by);
+
     // Storage for up to `capacity` keys of n_kv_head heads.
     int (*kv_open)(hs_dev *, hs_kv **out, int64_t n_kv_head, int64_t d_head, int64_t capacity);
     void (*kv_close)(hs_kv *);

@@ -1,4 +1,4 @@
-// Gradients of norms and activations: rows and runs of numbers dealt to the threads.
+// Gradients of log-sum-exps, norms and activations: rows and runs of numbers dealt to the threads.
 #include "model/cpu/dev.h"
 
 enum { BLOCK = 1 << 14 }; // numbers of a task
@@ -37,6 +37,27 @@ static int act_task(void *arg, int64_t task, int worker) {
 static int run(struct back_job *j, hs_task task) {
     j->per_task = j->d < BLOCK ? BLOCK / j->d : 1;
     return hs_cpu_run(j->dev, (j->n + j->per_task - 1) / j->per_task, task, j, j->n * j->d);
+}
+
+struct softmax_job {
+    hs_dev *dev;
+    float *x;
+    int64_t ld, n;
+    const double *lse;
+    float by;
+};
+
+static int softmax_task(void *arg, int64_t r, int worker) {
+    (void)worker;
+    const struct softmax_job *j = arg;
+    j->dev->kern->shares(j->x + r * j->ld, j->n, j->lse[r], j->by);
+    return HS_OK;
+}
+
+int hs_cpu_softmax(hs_dev *dev, float *x, int64_t ld, const double *lse, int64_t n_rows, int64_t n,
+                   float by) {
+    struct softmax_job job = {dev, x, ld, n, lse, by};
+    return hs_cpu_run(dev, n_rows, softmax_task, &job, n_rows * n);
 }
 
 int hs_cpu_norm_back(hs_dev *dev, void *dx, const void *dy, const void *normalized,

@@ -280,6 +280,7 @@ const hs_backend hs_backend_cpu = {
     .kv_put = hs_cpu_kv_put,
     .attention = hs_cpu_attention,
     .kv_bytes = hs_cpu_kv_bytes,
+    .softmax = hs_cpu_softmax,
     .linear_back = hs_cpu_linear_back,
     .norm_back = hs_cpu_norm_back,
     .act_back = hs_cpu_act_back,

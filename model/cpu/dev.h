@@ -60,6 +60,8 @@ int hs_cpu_divergence(hs_dev *, double *kl, double *jsd, const float *a, int64_t
                       const double *lse_a, const float *b, int64_t ld_b, const double *lse_b,
                       int64_t n_rows, int64_t n);
 
+int hs_cpu_softmax(hs_dev *, float *x, int64_t ld, const double *lse, int64_t n_rows, int64_t n,
+                   float by);
 int hs_cpu_linear_back(hs_dev *, void *dx, int64_t ld_dx, const hs_product_back *p, int n_product,
                        int64_t n_rows);
 int hs_cpu_norm_back(hs_dev *, void *dx, const void *dy, const void *normalized, const void *scale,

@@ -45,6 +45,7 @@ const hs_kern TABLE(HS_ISA) = {
             [HS_ACT_GELU_TANH] = act_gelu_tanh,
             [HS_ACT_GELU_QUICK] = act_gelu_quick,
             [HS_ACT_RELU] = act_relu},
+    .shares = shares,
     .norm_back = norm_back,
     .act_back = {[HS_ACT_SILU] = silu_back,
                  [HS_ACT_GELU] = gelu_back,

@@ -91,6 +91,8 @@ typedef struct hs_kern {
     void (*rope)(float *x, int64_t n_head, int64_t d_head, int64_t rope_dim, const float *cos_sin);
     void (*add)(float *y, const float *a, const float *b, int64_t n);
     hs_act_fn *act[HS_ACT_N];
+    // x = by exp(x - lse), for x that are at most about lse.
+    void (*shares)(float *x, int64_t n, double lse, float by);
     // dx += gradient of a norm; centred: the mean was taken off.
     void (*norm_back)(float *dx, const float *dy, const float *normalized, float scale, int64_t d,
                       const float *w, bool centred);

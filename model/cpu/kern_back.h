@@ -1,4 +1,4 @@
-// Gradients of row and element-wise operations: softmax, normalisation, activations. The formulas
+// Gradients of row and element-wise operations: softmax, log-sum-exp, normalisation, activations. The formulas
 // are in model/ref/back.c; lanes and sums go as in the kernels that are differentiated.
 #ifndef HS_CPU_KERN_BACK_H
 #define HS_CPU_KERN_BACK_H
@@ -24,6 +24,15 @@ static void softmax_back(float *p, float *dp, int64_t ld, int64_t m, int64_t see
             v_store(dp + i, v_load(p + i) * (v_load(dp + i) - mean) * by);
         for (; i < end; i++) dp[i] = p[i] * (dp[i] - mean[0]) * scale;
         for (; i < n; i++) p[i] = dp[i] = 0;
+    }
+}
+
+// The log-sum-exp in two parts, so that the difference keeps its digits.
+static void shares(float *x, int64_t n, double lse, float by) {
+    const vf high = v_set((float)lse), low = v_set((float)(lse - (double)(float)lse));
+    for (int64_t i = 0; i < n; i += W) {
+        const int64_t lanes = n - i < W ? n - i : W;
+        v_put(x + i, v_set(by) * v_exp(v_get(x + i, lanes, high) - high - low), lanes);
     }
 }
 

@@ -53,6 +53,30 @@ int hs_ref_linear_back(hs_dev *dev, void *dx, int64_t ld_dx, const hs_product_ba
     return rc ? rc : hs_pool_run(dev->pool, (n_rows + ROWS - 1) / ROWS, linear_task, &job);
 }
 
+// ---- rows of logits -----------------------------------------------------------------------------
+
+struct softmax_job {
+    float *x;
+    int64_t ld, n;
+    const double *lse;
+    float by;
+};
+
+static int softmax_task(void *arg, int64_t r, int worker) {
+    (void)worker;
+    const struct softmax_job *j = arg;
+    float *x = j->x + r * j->ld;
+    for (int64_t k = 0; k < j->n; k++)
+        x[k] = (float)((double)j->by * exp((double)x[k] - j->lse[r]));
+    return HS_OK;
+}
+
+int hs_ref_softmax(hs_dev *dev, float *x, int64_t ld, const double *lse, int64_t n_rows, int64_t n,
+                   float by) {
+    struct softmax_job job = {x, ld, n, lse, by};
+    return hs_pool_run(dev->pool, n_rows, softmax_task, &job);
+}
+
 // ---- normalisation ------------------------------------------------------------------------------
 
 struct norm_job {

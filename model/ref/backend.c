@@ -272,6 +272,7 @@ const hs_backend hs_backend_ref = {
     .kv_put = hs_ref_kv_put,
     .attention = hs_ref_attention,
     .kv_bytes = hs_ref_kv_bytes,
+    .softmax = hs_ref_softmax,
     .linear_back = hs_ref_linear_back,
     .norm_back = hs_ref_norm_back,
     .act_back = hs_ref_act_back,

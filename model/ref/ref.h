@@ -36,6 +36,8 @@ int hs_ref_kv_put(hs_dev *, hs_kv *, int64_t at, int64_t n, const void *k, int64
 int hs_ref_attention(hs_dev *, const hs_attn *, int n);
 int64_t hs_ref_kv_bytes(const hs_dev *, int64_t n_kv_head, int64_t d_head, int64_t capacity);
 
+int hs_ref_softmax(hs_dev *, float *x, int64_t ld, const double *lse, int64_t n_rows, int64_t n,
+                   float by);
 int hs_ref_linear_back(hs_dev *, void *dx, int64_t ld_dx, const hs_product_back *p, int n_product,
                        int64_t n_rows);
 int hs_ref_norm_back(hs_dev *, void *dx, const void *dy, const void *normalized, const void *scale,

@@ -1,0 +1,340 @@
+// First-order estimates of a sweep: exact where the model is linear, tangents of the exact sweep
+// where it is not, sums of what their parts are, and the same bits in any chunk on any number of
+// threads. The toy model's gate gradients.
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyses/experiments/sweep.h"
+#include "model/backward.h"
+#include "tests/lib/laws.h"
+
+enum {
+    N_PROMPT = 4,
+    NLL = 1 << HS_EFFECT_NLL,
+    DIFF = 1 << HS_EFFECT_LOGIT_DIFF,
+    ALL_KINDS = (1 << HS_N_UNIT) - 1,
+};
+static const int64_t lengths[N_PROMPT] = {23, LAW_T, 7, 16};
+static const int64_t all_prompts[N_PROMPT] = {0, 1, 2, 3};
+
+struct work {
+    hs_model *model;
+    hs_prompts *prompts;
+    hs_answer answer[N_PROMPT];
+    hs_units units;
+    hs_sweep_opts opts;
+};
+
+static void open_work(struct work *w, hs_model *model, const char *units) {
+    const hs_dims dims = hs_dims_of(model);
+    *w = (struct work){.model = model};
+    assert_int_equal(hs_prompts_open(&w->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
+    for (int i = 0; i < N_PROMPT; i++) {
+        int32_t ids[LAW_T];
+        law_tokens(ids, LAW_T, 20 + (uint64_t)i);
+        assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, NULL),
+                         HS_OK);
+        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : lengths[i] - 1};
+    }
+    if (hs_units_parse(&w->units, &dims, units, ALL_KINDS)) fail_msg("%s", hs_errmsg());
+    w->opts = (hs_sweep_opts){.model = model,
+                              .prompts = w->prompts,
+                              .answers = w->answer,
+                              .units = &w->units,
+                              .op = "zero",
+                              .effects = NLL | DIFF,
+                              .seed = 5};
+}
+
+static void close_work(struct work *w) {
+    hs_units_free(&w->units);
+    hs_prompts_close(w->prompts);
+    hs_model_close(w->model);
+}
+
+// ---- results ------------------------------------------------------------------------------------
+
+struct results {
+    int64_t n_unit;
+    int n;
+    double base[N_PROMPT][HS_N_EFFECT], *value[N_PROMPT];
+};
+
+static int take(void *ctx, const hs_sweep_result *r) {
+    struct results *to = ctx;
+    const size_t bytes = (size_t)to->n_unit * HS_N_EFFECT * sizeof(double);
+    assert_int_equal(r->ord, to->n);
+    memcpy(to->base[to->n], r->base, sizeof to->base[0]);
+    to->value[to->n] = malloc(bytes);
+    memcpy(to->value[to->n++], r->value, bytes);
+    return HS_OK;
+}
+
+typedef int (*sweep_fn)(const hs_sweep_opts *, const int64_t *, int64_t, hs_sweep_fn, void *);
+
+static struct results run(const struct work *w, sweep_fn sweep, const char *op, const char *args) {
+    struct results r = {.n_unit = w->units.n};
+    hs_sweep_opts o = w->opts;
+    o.op = op;
+    o.op_args = args;
+    if (sweep(&o, all_prompts, N_PROMPT, take, &r)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(r.n, N_PROMPT);
+    return r;
+}
+
+static void free_results(struct results *r) {
+    for (int i = 0; i < r->n; i++) free(r->value[i]);
+}
+
+// The change that unit u makes on prompt i.
+static double change(const struct results *r, int i, int64_t u, int effect) {
+    return r->value[i][u * HS_N_EFFECT + effect] - r->base[i][effect];
+}
+
+static double most(const struct results *r, int effect) {
+    double x = 0;
+    for (int i = 0; i < N_PROMPT; i++)
+        for (int64_t u = 0; u < r->n_unit; u++) x = fmax(x, fabs(change(r, i, u, effect)));
+    return x;
+}
+
+static void close_to(double got, double want, double room, const char *what) {
+    if (!(fabs(got - want) <= room)) fail_msg("%s: %.9g, not %.9g +- %.2g", what, got, want, room);
+}
+
+static bool same(const struct results *a, const struct results *b) {
+    bool equal = !memcmp(a->base, b->base, sizeof a->base);
+    for (int i = 0; i < N_PROMPT; i++)
+        equal &= !memcmp(a->value[i], b->value[i],
+                         (size_t)a->n_unit * HS_N_EFFECT * sizeof(double));
+    return equal;
+}
+
+static const int effects[] = {HS_EFFECT_NLL, HS_EFFECT_LOGIT_DIFF};
+
+// ---- what estimates are -------------------------------------------------------------------------
+
+// The last layer of a model without norms is linear in every z, and so is a difference of logits.
+static void exact_where_linear(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        if (law_spec(i).family[0] != 'a') continue;
+        struct work w;
+        static const char *const ops[] = {"zero", "mean", "resample", "scale:@,by=-2"};
+        static const char *const args[] = {NULL, "pos=0+3:-2"};
+        open_work(&w, law_model(i), "L2H*,L2G*,L2");
+        w.opts.effects = DIFF;
+        for (size_t op = 0; op < sizeof ops / sizeof *ops; op++)
+            for (size_t a = 0; a < 2; a++) {
+                struct results want = run(&w, hs_sweep, ops[op], args[a]);
+                struct results got = run(&w, hs_sweep_gradient, ops[op], args[a]);
+                const double room = 2e-5 * (1 + most(&want, HS_EFFECT_LOGIT_DIFF));
+                assert_true(most(&want, HS_EFFECT_LOGIT_DIFF) > 0.01);
+                for (int p = 0; p < N_PROMPT; p++) {
+                    assert_true(isnan(got.base[p][HS_EFFECT_NLL]));
+                    assert_true(got.base[p][HS_EFFECT_LOGIT_DIFF] ==
+                                want.base[p][HS_EFFECT_LOGIT_DIFF]);
+                    for (int64_t u = 0; u < w.units.n; u++)
+                        close_to(change(&got, p, u, HS_EFFECT_LOGIT_DIFF),
+                                 change(&want, p, u, HS_EFFECT_LOGIT_DIFF), room, ops[op]);
+                }
+                free_results(&want);
+                free_results(&got);
+            }
+        close_work(&w);
+    }
+}
+
+// Where it is not, small edits of either sign leave the tangent.
+static void tangents(void **state) {
+    (void)state;
+    for (int i = LAW_N_SPEC; i < LAW_N_MODEL; i++) {
+        struct work w;
+        const bool mlp = law_spec(i).family[0] != 'a';
+        open_work(&w, law_model(i), mlp ? "L*H*,L*G*,L*,L*M,L1N3" : "L*H*,L*G*,L*");
+        struct results up = run(&w, hs_sweep, "scale:@,by=1.0005", NULL);
+        struct results down = run(&w, hs_sweep, "scale:@,by=0.9995", NULL);
+        struct results got = run(&w, hs_sweep_gradient, "scale:@,by=1.0005", NULL);
+        for (size_t k = 0; k < 2; k++)
+            for (int p = 0; p < N_PROMPT; p++)
+                for (int64_t u = 0; u < w.units.n; u++) {
+                    char name[HS_UNIT_NAME];
+                    const int e = effects[k];
+                    assert_true(up.base[p][e] == got.base[p][e]);
+                    close_to(change(&got, p, u, e),
+                             (change(&up, p, u, e) - change(&down, p, u, e)) / 2,
+                             2e-3 * most(&got, e), hs_unit_name(name, &w.units.at[u]));
+                }
+        free_results(&up);
+        free_results(&down);
+        free_results(&got);
+        close_work(&w);
+    }
+}
+
+// What the units [from, to) of a kind and layer do together.
+static double sum_of(const struct work *w, const struct results *r, int p, int effect,
+                     enum hs_unit_kind kind, int layer, int64_t from, int64_t to) {
+    double sum = 0;
+    for (int64_t u = 0; u < w->units.n; u++) {
+        const hs_unit *at = &w->units.at[u];
+        if (at->kind == kind && at->layer == layer && at->index >= from && at->index < to)
+            sum += change(r, p, u, effect);
+    }
+    return sum;
+}
+
+// Estimates are linear: groups are the sums of their heads, a layer that of all heads and what the
+// bias and the MLP do; halving is half of ablating; positions add up.
+static void parts_add_up(void **state) {
+    (void)state;
+    struct work w;
+    open_work(&w, law_model(LAW_N_SPEC), "L*H*,L*G*,L*,L*M"); // without biases
+    const hs_dims dims = hs_dims_of(w.model);
+    const int64_t group = dims.n_head / dims.n_kv_head;
+    struct results zero = run(&w, hs_sweep_gradient, "zero", NULL);
+    struct results half = run(&w, hs_sweep_gradient, "scale:@,by=0.5", NULL);
+    struct results head = run(&w, hs_sweep_gradient, "zero", "pos=0:4");
+    struct results tail = run(&w, hs_sweep_gradient, "zero", "pos=4:");
+    for (size_t k = 0; k < 2; k++)
+        for (int p = 0; p < N_PROMPT; p++)
+            for (int64_t u = 0; u < w.units.n; u++) {
+                const hs_unit *at = &w.units.at[u];
+                const int e = effects[k];
+                const double room = 1e-6 * most(&zero, e), all = change(&zero, p, u, e);
+                close_to(change(&half, p, u, e), all / 2, room, "half");
+                close_to(change(&head, p, u, e) + change(&tail, p, u, e), all, room, "positions");
+                if (at->kind == HS_UNIT_GROUP)
+                    close_to(sum_of(&w, &zero, p, e, HS_UNIT_HEAD, at->layer, at->index * group,
+                                    (at->index + 1) * group),
+                             all, room, "group");
+                if (at->kind == HS_UNIT_LAYER)
+                    close_to(sum_of(&w, &zero, p, e, HS_UNIT_HEAD, at->layer, 0, 100) +
+                                 sum_of(&w, &zero, p, e, HS_UNIT_MLP, at->layer, 0, 1),
+                             all, room, "layer");
+            }
+    free_results(&zero), free_results(&half), free_results(&head), free_results(&tail);
+    close_work(&w);
+}
+
+static void chunks_and_threads(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_SPEC; i++) {
+        const rand_spec spec = law_spec(i);
+        struct work w, one;
+        open_work(&w, law_model(i), "L*H*,L*");
+        open_work(&one, law_open(&spec, &(hs_model_opts){.dev = {.threads = 1}}), "L*H*,L*");
+        struct results a = run(&w, hs_sweep_gradient, "mean", NULL);
+        struct results b = run(&one, hs_sweep_gradient, "mean", NULL);
+        w.opts.memory = 1; // a prompt at a time
+        struct results c = run(&w, hs_sweep_gradient, "mean", NULL);
+        assert_true(same(&a, &b));
+        assert_true(same(&a, &c));
+        free_results(&a), free_results(&b), free_results(&c);
+        close_work(&w);
+        close_work(&one);
+    }
+}
+
+// ---- the toy model ------------------------------------------------------------------------------
+
+static const int32_t toy[] = {0, 1, 6, 3, 8, 5, 2, 7, 4, 1, 6, 3, 8, 5, 2, 7, 4};
+enum { TOY_T = 17, TOY_HEADS = 2, TOY_LAYERS = 2 };
+
+struct gates {
+    cap values;
+    double nll, gate[TOY_LAYERS][TOY_HEADS];
+};
+
+// Mean nll of the rows that it is shown.
+static int toy_seed(void *ctx, const hs_site *site, const hs_view *logits) {
+    struct gates *g = ctx;
+    for (int64_t r = 0; r < site->n_row; r++) {
+        float *x = (float *)logits->data + r * logits->stride[0];
+        const int32_t next = toy[site->row0 + r + 1];
+        double sum = 0;
+        for (int64_t v = 0; v < logits->shape[1]; v++) sum += exp((double)x[v]);
+        g->nll += (log(sum) - (double)x[next]) / 7;
+        for (int64_t v = 0; v < logits->shape[1]; v++)
+            x[v] = (float)((exp((double)x[v]) / sum - (v == next)) / 7);
+    }
+    return HS_OK;
+}
+
+static int toy_grads(void *ctx, const hs_site *site, const hs_view *view, bool write) {
+    struct gates *g = ctx;
+    (void)write;
+    for (int64_t i = 0; i < hs_view_count(view); i++)
+        g->gate[site->layer][i % (TOY_HEADS * view->shape[2]) / view->shape[2]] +=
+            (double)((float *)view->data)[i] *
+            (double)g->values.at[0][site->layer][HS_Z]
+                .data[site->row0 * TOY_HEADS * view->shape[2] + i];
+    return HS_OK;
+}
+
+// heads.md 0.6: d nll / d xi where every z of a head is multiplied by xi, at 1.
+static void gates_of_the_toy_model(void **state) {
+    (void)state;
+    const double want[TOY_LAYERS][TOY_HEADS] = {{-0.000142, 0}, {-0.003854, NAN}};
+    const int64_t rows[] = {9, 10, 11, 12, 13, 14, 15};
+    uint64_t z[CAP_LAYERS + 1] = {HS_BIT(HS_Z), HS_BIT(HS_Z)};
+    struct gates g = {0};
+    hs_model *m;
+    if (hs_model_open(&m, "tests/golden/data/closed/ind2", NULL)) fail_msg("%s", hs_errmsg());
+    cap_open(&g.values, m, TOY_T);
+    hs_context *x = law_context(m, (hs_context_opts){0}, NULL);
+    const hs_batch batch = {.seq = &(hs_seq){.tokens = toy, .n = TOY_T},
+                            .n_seq = 1,
+                            .logit_row = rows,
+                            .n_logit_row = 7};
+    const hs_tap grads = {.ctx = &g, .read = z, .rows = toy_grads};
+    const hs_backward job = {toy_seed, &g, &g.values.tap, &grads};
+    if (hs_context_backward(x, &batch, &job)) fail_msg("%s", hs_errmsg());
+    close_to(g.nll, 0.000387, 6e-7, "nll");
+    for (int l = 0; l < TOY_LAYERS; l++)
+        for (int h = 0; h < TOY_HEADS; h++)
+            if (!isnan(want[l][h])) close_to(g.gate[l][h], want[l][h], 6e-7, "gate");
+    cap_close(&g.values);
+    hs_context_close(x);
+    hs_model_close(m);
+}
+
+// ---- refusals -----------------------------------------------------------------------------------
+
+static void refuses(struct work *w, unsigned effect, const char *op, int rc, const char *says) {
+    struct results r = {.n_unit = w->units.n};
+    w->opts.effects = effect;
+    w->opts.op = op;
+    const int got = hs_sweep_gradient(&w->opts, all_prompts, N_PROMPT, take, &r);
+    if (got != rc || !strstr(hs_errmsg(), says)) fail_msg("%s: %d '%s'", op, got, hs_errmsg());
+    assert_int_equal(r.n, 0);
+}
+
+static void refusals(void **state) {
+    (void)state;
+    struct work w;
+    open_work(&w, law_model(0), "L*H*");
+    refuses(&w, 1u << HS_EFFECT_KL, "zero", HS_EARG, "kl has no gradient");
+    refuses(&w, NLL | 1u << HS_EFFECT_PROB, "zero", HS_EARG, "prob has no gradient");
+    refuses(&w, NLL, "uniform", HS_EARG, "zero, mean and resample");
+    refuses(&w, NLL, "temper:@,t=2", HS_EARG, "zero, mean and resample");
+    w.answer[2].wrong = -1;
+    refuses(&w, DIFF, "zero", HS_EARG, "");
+    close_work(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exact_where_linear),     cmocka_unit_test(tangents),
+        cmocka_unit_test(parts_add_up),           cmocka_unit_test(chunks_and_threads),
+        cmocka_unit_test(gates_of_the_toy_model), cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
