@@ -2,19 +2,16 @@
 //
 // What edits refer to comes from three places. Means over sets of prompts are taken once, before
 // any edit; recorded runs are read where they lie; and prompts are run unedited when an evaluation
-// needs them, all of one batch together. Such a run keeps what any of the edits may ask of it, so
-// that a sweep, which aims at the same prompts layer after layer, runs each prompt once. Those that
-// the evaluation at hand does not need are dropped when they take more than HELD_BYTES.
+// needs them (sources.h).
 #include "analyses/editing.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyses/reference.h"
+#include "analyses/sources.h"
 #include "model/core/mem.h"
 #include "model/core/prng.h"
-
-#define HELD_BYTES ((int64_t)128 << 20)
 
 // The mean over a set of prompts, shared by the edits that name it.
 struct set_mean {
@@ -22,15 +19,6 @@ struct set_mean {
     bool by_position;
     uint64_t *points; // [n_layer + 1] of all these edits
     hs_mean *mean;
-};
-
-// What edits refer to of one prompt.
-struct source {
-    const char *run;  // a recorded run; NULL: an unedited run of the prompt
-    int64_t ord, aim; // aim: the last that needed it
-    hs_held *held;    // of an unedited run, NULL: nobody wants rows
-    hs_mean *mean;    // over the prompt
-    hs_ref recorded;
 };
 
 // Where the values that an edit refers to are kept.
@@ -49,12 +37,8 @@ struct hs_editing {
     int n;
     struct set_mean *sets;
     int n_set;
-    uint64_t *held, *mean; // [n_layer + 1] points wanted of unedited runs: rows, means
-    hs_heads maps;         // heads whose maps are
-    bool any_held, any_mean;
+    hs_sources sources;
     hs_edits *edits;
-    struct source **source; // [n_source]
-    int64_t n_source, aims;
     hs_edit_seq *seq; // of the last aim
     hs_ref *ref;
 };
@@ -85,10 +69,6 @@ static enum place place_of(const hs_ref_need *need) {
     if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT) return IN_ROWS;
     if (strcmp(need->name, "prompt") != 0) return IN_SET;
     return need->by_position ? IN_ROWS : IN_MEAN;
-}
-
-static void add_points(const hs_editing *e, uint64_t *to, const uint64_t *points) {
-    for (int l = 0; l <= e->dims.n_layer; l++) to[l] |= points[l];
 }
 
 // ---- prompts ------------------------------------------------------------------------------------
@@ -181,6 +161,22 @@ static int add_named(hs_prompts *to, const char *name) {
     return rc;
 }
 
+// A mean by position must reach the first position that is edited.
+static int check_reach(const hs_editing *e, const struct set_mean *set, int64_t longest) {
+    for (int i = 0; set->by_position && i < e->n; i++)
+        for (int64_t ord = 0; ord < hs_prompts_count(e->opts.prompts); ord++) {
+            const hs_edit_prompt p = prompt_of(e, ord);
+            if (e->wants[i].place != IN_SET || &e->sets[e->wants[i].set] != set) break;
+            const int64_t first = hs_edit_first(e->edit[i], &p);
+            if (first < p.n_token && first >= longest)
+                return hs_fail(HS_ERANGE,
+                               "prompt '%s' is edited from position %lld on, and no reference is "
+                               "longer than %lld: choose by=all, or other positions",
+                               p.id, (long long)first, (long long)longest);
+        }
+    return HS_OK;
+}
+
 static int run_mean(const hs_editing *e, struct set_mean *set, const hs_prompts *prompts) {
     const int64_t n = hs_prompts_count(prompts), n_ctx = hs_model_config(e->opts.model)->n_ctx;
     int64_t longest = 0;
@@ -195,6 +191,7 @@ static int run_mean(const hs_editing *e, struct set_mean *set, const hs_prompts 
                          "to %lld",
                          p->id, (long long)p->n_token, (long long)n_ctx);
     }
+    if (!rc) rc = check_reach(e, set, longest);
     if (!rc) rc = hs_mean_open(&set->mean, &e->dims, set->points, set->by_position ? longest : 0);
     for (int64_t i = 0; i < n && !rc; i++)
         seq[i] = (hs_unedited){.prompt = hs_prompts_at(prompts, i), .mean = set->mean};
@@ -229,7 +226,7 @@ static int join_set(hs_editing *e, int i) {
         e->n_set++;
     }
     e->wants[i].set = s;
-    add_points(e, e->sets[s].points, need->points);
+    for (int l = 0; l <= e->dims.n_layer; l++) e->sets[s].points[l] |= need->points[l];
     return HS_OK;
 }
 
@@ -276,26 +273,21 @@ static int check_run(const hs_editing *e, int i) {
 // Notes what edit i refers to, and checks that it is there.
 static int take_need(hs_editing *e, int i) {
     const hs_ref_need *need = need_of(e, i);
-    int rc = HS_OK;
     switch (e->wants[i].place = place_of(need)) {
     case NOWHERE:
-        return HS_OK;
+        break;
     case IN_SET:
         return join_set(e, i);
     case IN_RUN:
         return check_run(e, i);
     case IN_MEAN:
-        add_points(e, e->mean, need->points);
-        e->any_mean = true;
-        return HS_OK;
+        hs_sources_mean(&e->sources, need);
+        break;
     case IN_ROWS:
-        if (need->from == HS_REF_PROMPT) rc = check_source(e, i);
-        add_points(e, e->held, need->points);
-        e->any_held = true;
-        for (int k = 0; k < e->dims.n_layer * e->dims.n_head; k++)
-            e->maps.on[k] |= need->heads ? need->heads->on[k] : 1;
+        hs_sources_rows(&e->sources, need);
+        if (need->from == HS_REF_PROMPT) return check_source(e, i);
     }
-    return rc;
+    return HS_OK;
 }
 
 // Everything is checked before the model runs.
@@ -319,9 +311,7 @@ int hs_editing_open(hs_editing **out, const hs_editing_opts *opts, const char *c
     rc = hs_edits_open(&e->edits, &e->dims);
     if (!rc) rc = hs_alloc(&e->edit, (size_t)n, sizeof *e->edit);
     if (!rc) rc = hs_alloc(&e->wants, (size_t)n, sizeof *e->wants);
-    if (!rc) rc = hs_alloc(&e->held, (size_t)e->dims.n_layer + 1, sizeof *e->held);
-    if (!rc) rc = hs_alloc(&e->mean, (size_t)e->dims.n_layer + 1, sizeof *e->mean);
-    if (!rc) rc = hs_heads_parse(&e->maps, &e->dims, "none");
+    if (!rc) rc = hs_sources_open(&e->sources, &e->opts, &e->dims);
     if (!rc) rc = open_edits(e, specs, n);
     if (rc)
         hs_editing_close(e);
@@ -330,27 +320,16 @@ int hs_editing_open(hs_editing **out, const hs_editing_opts *opts, const char *c
     return rc;
 }
 
-static void drop_source(hs_editing *e, int64_t i) {
-    struct source *s = e->source[i];
-    hs_held_close(s->held);
-    hs_mean_close(s->mean);
-    if (s->recorded.ctx) e->opts.runs->close(e->opts.runs->ctx, &s->recorded);
-    free(s);
-    memmove(&e->source[i], &e->source[i + 1], (size_t)(--e->n_source - i) * sizeof *e->source);
-}
-
 void hs_editing_close(hs_editing *e) {
     if (!e) return;
     hs_edits_close(e->edits);
-    while (e->n_source) drop_source(e, e->n_source - 1);
+    hs_sources_close(&e->sources);
     for (int s = 0; s < e->n_set; s++) {
         hs_mean_close(e->sets[s].mean);
         free(e->sets[s].points);
     }
     for (int i = 0; e->edit && i < e->n; i++) hs_edit_close(e->edit[i]);
-    hs_heads_free(&e->maps);
-    void *const blocks[] = {e->edit,   e->wants, e->sets, e->held, e->mean,
-                            e->source, e->seq,   e->ref,  e};
+    void *const blocks[] = {e->edit, e->wants, e->sets, e->seq, e->ref, e};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
 }
 
@@ -368,24 +347,6 @@ int hs_editing_hook(hs_editing *e, hs_hooks *hooks, int first, int n) {
 
 // ---- aiming -------------------------------------------------------------------------------------
 
-// Finds or adds the source and marks it as needed.
-static int want_source(hs_editing *e, const char *run, int64_t ord, struct source **out) {
-    struct source *s;
-    for (int64_t i = 0; i < e->n_source; i++) {
-        s = e->source[i];
-        if (s->ord != ord || !s->run != !run || (run && strcmp(s->run, run) != 0)) continue;
-        s->aim = e->aims;
-        *out = s;
-        return HS_OK;
-    }
-    int rc = hs_grow(&e->source, (size_t)e->n_source + 1, sizeof *e->source);
-    if (!rc) rc = hs_alloc(&s, 1, sizeof *s);
-    if (rc) return rc;
-    *s = (struct source){.run = run, .ord = ord, .aim = e->aims};
-    e->source[e->n_source++] = *out = s;
-    return HS_OK;
-}
-
 // Calls fn for each reference that edit k of sequence s needs; ref is where it goes.
 typedef int (*each_need)(hs_editing *e, int edit, int64_t ord, hs_ref *ref);
 
@@ -401,20 +362,20 @@ static int for_each_need(hs_editing *e, const hs_editing_seq *seq, int n_seq, ea
     return rc;
 }
 
-static int source_of(hs_editing *e, int i, int64_t ord, struct source **out) {
+static int source_of(hs_editing *e, int i, int64_t ord, hs_source **out) {
     const char *run = e->wants[i].place == IN_RUN ? need_of(e, i)->name : NULL;
-    return want_source(e, run, taken_from(e, i, ord), out);
+    return hs_sources_want(&e->sources, run, taken_from(e, i, ord), out);
 }
 
 static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
-    struct source *s;
+    hs_source *s;
     (void)ref;
     return e->wants[i].place == IN_SET ? HS_OK : source_of(e, i, ord, &s);
 }
 
 static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     const enum place place = e->wants[i].place;
-    struct source *s;
+    hs_source *s;
     if (place == IN_SET) {
         *ref = hs_mean_ref(e->sets[e->wants[i].set].mean);
         return HS_OK;
@@ -427,66 +388,21 @@ static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     return rc;
 }
 
-static bool is_filled(const struct source *s) {
-    return s->held || s->mean || s->recorded.ctx;
-}
-
-// Drops what this aim does not need: recorded runs, and unedited ones beyond what may be held.
-static void drop_unneeded(hs_editing *e) {
-    int64_t bytes = 0;
-    for (int64_t i = 0; i < e->n_source; i++)
-        if (e->source[i]->held) bytes += hs_held_bytes(e->source[i]->held);
-    for (int64_t i = 0; i < e->n_source;) {
-        const struct source *s = e->source[i];
-        if (s->aim == e->aims || (!s->run && bytes <= HELD_BYTES)) {
-            i++;
-            continue;
-        }
-        if (s->held) bytes -= hs_held_bytes(s->held);
-        drop_source(e, i);
-    }
-}
-
-static int open_source(hs_editing *e, struct source *s) {
-    const hs_prompt *p = hs_prompts_at(e->opts.prompts, s->ord);
-    int rc = HS_OK;
-    if (s->run) return e->opts.runs->open(e->opts.runs->ctx, s->run, p, s->ord, &s->recorded);
-    if (e->any_held) rc = hs_held_open(&s->held, &e->dims, e->held, &e->maps, p->n_token);
-    if (!rc && e->any_mean) rc = hs_mean_open(&s->mean, &e->dims, e->mean, 0);
-    return rc;
-}
-
-// Fills the sources that were added: opens recorded runs, and runs the others together.
-static int fill_sources(hs_editing *e) {
-    hs_unedited *seq;
-    int64_t n = 0;
-    int rc = hs_alloc(&seq, (size_t)e->n_source, sizeof *seq);
-    for (int64_t i = 0; i < e->n_source && !rc; i++) {
-        struct source *s = e->source[i];
-        if (is_filled(s)) continue;
-        rc = open_source(e, s);
-        if (!s->run)
-            seq[n++] = (hs_unedited){hs_prompts_at(e->opts.prompts, s->ord), s->held, s->mean};
-    }
-    if (!rc && n) rc = hs_unedited_run(e->opts.model, seq, n, e->opts.progress);
-    free(seq);
-    while (rc && e->n_source) drop_source(e, e->n_source - 1); // none half filled
-    return rc;
-}
-
-int hs_editing_aim(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
-    size_t n_ref = 0;
-    for (int s = 0; s < n_seq; s++) n_ref += (size_t)seq[s].n;
+static int make_room(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
+    size_t n = 0;
+    for (int s = 0; s < n_seq; s++) n += (size_t)seq[s].n;
     int rc = hs_grow(&e->seq, (size_t)n_seq, sizeof *e->seq);
-    if (!rc) rc = hs_grow(&e->ref, n_ref + 1, sizeof *e->ref);
+    if (!rc) rc = hs_grow(&e->ref, n, sizeof *e->ref);
+    if (!rc && n) memset(e->ref, 0, n * sizeof *e->ref);
+    return rc;
+}
+
+static int aim(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
+    int rc = make_room(e, seq, n_seq);
     if (rc) return rc;
-    memset(e->ref, 0, n_ref * sizeof *e->ref);
-    e->aims++;
+    hs_sources_begin(&e->sources);
     rc = for_each_need(e, seq, n_seq, note_source);
-    if (!rc) {
-        drop_unneeded(e);
-        rc = fill_sources(e);
-    }
+    if (!rc) rc = hs_sources_fill(&e->sources);
     if (!rc) rc = for_each_need(e, seq, n_seq, give_ref);
     const hs_ref *ref = e->ref;
     for (int s = 0; s < n_seq && !rc; s++) {
@@ -494,4 +410,11 @@ int hs_editing_aim(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
         ref += seq[s].n;
     }
     return rc ? rc : hs_edits_aim(e->edits, e->seq, n_seq);
+}
+
+int hs_editing_aim(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
+    int rc = aim(e, seq, n_seq);
+    // What the last aim referred to may be gone.
+    if (rc && hs_edits_aim(e->edits, NULL, 0)) return hs_fail(HS_ENOMEM, "out of memory");
+    return rc;
 }

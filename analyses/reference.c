@@ -6,6 +6,7 @@
 #include "analyses/reference.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,14 +60,21 @@ static int not_held(enum hs_point point, int layer, int64_t row) {
 
 // ---- one prompt ---------------------------------------------------------------------------------
 
+// Of the maps of all prompts that are held at the same time.
+struct file {
+    int fd, users;
+    int64_t end; // in bytes, of the maps that have their place
+};
+
 struct hs_held {
     hs_dims dims;
     uint64_t *points; // [n_layer + 1]
     hs_heads heads;
     int64_t n_row, bytes;
-    float **data;    // [n_layer + 1][HS_N_POINT], each [n_row, width]
-    int64_t *map_at; // [2][n_layer][n_head] offsets in the file, -1: not held; scores, pattern
-    int file;        // -1: none
+    float **data; // [n_layer + 1][HS_N_POINT], each [n_row, width]
+    // [2][n_layer][n_head] where maps begin after map0 in the file, -1: not held; scores, pattern
+    int64_t *map_at, map0;
+    struct file *file; // NULL: none
 };
 
 static int64_t *map_at(const hs_held *h, enum hs_point point, int layer, int head) {
@@ -78,36 +86,55 @@ static int64_t row_at(int64_t row) {
     return row * (row + 1) / 2 * (int64_t)sizeof(float);
 }
 
-static int make_file(int *out) {
+static int make_file(struct file **out) {
     const char *folder = getenv("TMPDIR");
+    struct file *f;
     hs_buf path = {0};
+    int rc = hs_alloc(&f, 1, sizeof *f);
+    if (rc) return rc;
     hs_buf_printf(&path, "%s/headscope-XXXXXX", folder && *folder ? folder : "/var/tmp");
-    int rc = hs_buf_rc(&path);
-    if (!rc) {
-        *out = mkstemp(path.data);
-        if (*out < 0)
-            rc = hs_fail(HS_EIO, "%s: %s: set TMPDIR to a folder with room for attention maps",
-                         path.data, strerror(errno));
-        else
-            unlink(path.data);
-    }
+    rc = hs_buf_rc(&path);
+    f->fd = rc ? -1 : mkostemp(path.data, O_CLOEXEC);
+    if (f->fd >= 0)
+        unlink(path.data);
+    else if (!rc)
+        rc = hs_fail(HS_EIO, "%s: %s: set TMPDIR to a folder with room for attention maps",
+                     path.data, strerror(errno));
     hs_buf_free(&path);
+    if (rc)
+        free(f);
+    else
+        *out = f;
     return rc;
 }
 
+static void leave_file(struct file *f) {
+    if (!f || --f->users > 0) return;
+    close(f->fd);
+    free(f);
+}
+
 // Places the maps of the wanted heads in the file.
-static int place_maps(hs_held *h) {
+static int place_maps(hs_held *h, const hs_held *beside) {
     const int n = h->dims.n_layer * h->dims.n_head;
-    int64_t end = 0;
+    int64_t bytes = 0;
     int rc = hs_alloc(&h->map_at, (size_t)n * 2, sizeof *h->map_at);
     for (int i = 0; i < 2 * n && !rc; i++) {
         const enum hs_point point = i < n ? HS_SCORES : HS_PATTERN;
         const int layer = i % n / h->dims.n_head, head = i % h->dims.n_head;
         const bool wanted = h->points[layer] & HS_BIT(point);
-        h->map_at[i] = wanted && hs_heads_has(&h->heads, layer, head) ? end : -1;
-        if (h->map_at[i] >= 0) end += row_at(h->n_row);
+        h->map_at[i] = wanted && hs_heads_has(&h->heads, layer, head) ? bytes : -1;
+        if (h->map_at[i] >= 0) bytes += row_at(h->n_row);
     }
-    return rc || !end ? rc : make_file(&h->file);
+    if (rc || !bytes) return rc;
+    if (beside) h->file = beside->file;
+    if (!h->file) rc = make_file(&h->file);
+    if (rc) return rc;
+    h->file->users++;
+    h->map0 = h->file->end;
+    h->file->end += bytes;
+    h->bytes += bytes;
+    return HS_OK;
 }
 
 static int make_rows(hs_held *h) {
@@ -124,19 +151,18 @@ static int make_rows(hs_held *h) {
 }
 
 int hs_held_open(hs_held **out, const hs_dims *dims, const uint64_t *points, const hs_heads *heads,
-                 int64_t n_row) {
+                 int64_t n_row, const hs_held *beside) {
     hs_held *h;
     *out = NULL;
     int rc = hs_alloc(&h, 1, sizeof *h);
     if (rc) return rc;
     h->dims = *dims;
     h->n_row = n_row;
-    h->file = -1;
     rc = copy_points(&h->points, dims, points);
     if (!rc) rc = hs_heads_parse(&h->heads, dims, "all");
     if (!rc && heads) memcpy(h->heads.on, heads->on, (size_t)dims->n_layer * (size_t)dims->n_head);
     if (!rc) rc = make_rows(h);
-    if (!rc) rc = place_maps(h);
+    if (!rc) rc = place_maps(h, beside);
     if (rc)
         hs_held_close(h);
     else
@@ -147,7 +173,7 @@ int hs_held_open(hs_held **out, const hs_dims *dims, const uint64_t *points, con
 void hs_held_close(hs_held *h) {
     if (!h) return;
     for (size_t i = 0; h->data && i < n_set(&h->dims) * HS_N_POINT; i++) free(h->data[i]);
-    if (h->file >= 0) close(h->file);
+    leave_file(h->file);
     hs_heads_free(&h->heads);
     free(h->data);
     free(h->map_at);
@@ -174,8 +200,8 @@ static int hold_tile(hs_held *h, const hs_tile *t) {
         const char *from = (const char *)(t->row + r * t->ld);
         const int64_t n = (t->row0 + r + 1) * (int64_t)sizeof(float);
         for (int64_t done = 0; done < n;) {
-            const ssize_t got = pwrite(h->file, from + done, (size_t)(n - done),
-                                       (off_t)(at + row_at(t->row0 + r) + done));
+            const ssize_t got = pwrite(h->file->fd, from + done, (size_t)(n - done),
+                                       (off_t)(h->map0 + at + row_at(t->row0 + r) + done));
             if (got < 0 && errno != EINTR)
                 return hs_fail(HS_EIO,
                                "attention maps of an unedited run: %s: set TMPDIR to a folder "
@@ -209,8 +235,8 @@ static int held_map(void *ctx, enum hs_point point, int layer, int head, int64_t
         const int64_t seen = row0 + r + 1 < n_key ? row0 + r + 1 : n_key;
         const int64_t bytes = seen * (int64_t)sizeof *row;
         for (int64_t done = 0; done < bytes;) {
-            const ssize_t got = pread(h->file, (char *)row + done, (size_t)(bytes - done),
-                                      (off_t)(at + row_at(row0 + r) + done));
+            const ssize_t got = pread(h->file->fd, (char *)row + done, (size_t)(bytes - done),
+                                      (off_t)(h->map0 + at + row_at(row0 + r) + done));
             if (!got || (got < 0 && errno != EINTR))
                 return hs_fail(HS_EIO, "attention maps of an unedited run: %s",
                                got ? strerror(errno) : "the file ends early");

@@ -1,9 +1,12 @@
 // --do specs and the spans that they name; see edits.h.
 #include "cli/edits.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "model/core/hash.h"
 #include "model/core/mem.h"
 
 const hs_opt hs_opts_do[] = {
@@ -89,6 +92,27 @@ void hs_do_close(hs_do *d) {
     *d = (hs_do){0};
 }
 
+// What a file of a parameter holds decides the results too.
+static void json_file(hs_jw *w, const hs_json *params, const char *param, const char *key) {
+    const char *path = hs_json_str(hs_json_get(params, param));
+    struct stat file;
+    hs_map map;
+    char hex[24];
+    if (!path || stat(path, &file) || !S_ISREG(file.st_mode) || hs_map_open(&map, path)) return;
+    snprintf(hex, sizeof hex, "%016" PRIx64, hs_fnv(HS_FNV_SEED, map.data, map.size));
+    hs_map_close(&map);
+    hs_jw_key(w, key);
+    hs_jw_str(w, hex);
+}
+
+static void json_files(hs_jw *w, const hs_buf *params) {
+    hs_json *json = NULL;
+    if (hs_json_parse(&json, hs_buf_text(params), params->len)) w->out->rc = HS_ENOMEM;
+    json_file(w, json, "vec", "vec_hash");
+    json_file(w, json, "reference", "reference_hash");
+    hs_json_free(json);
+}
+
 void hs_do_json(hs_jw *w, const hs_do *d) {
     if (!d->n) return;
     hs_jw_key(w, "do");
@@ -102,6 +126,7 @@ void hs_do_json(hs_jw *w, const hs_do *d) {
         hs_jw_str(w, hs_edit_kind(edit)->name);
         hs_jw_key(w, "params");
         hs_jw_buf(w, &params);
+        json_files(w, &params);
         hs_jw_end(w, '}');
         hs_buf_free(&params);
     }

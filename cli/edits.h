@@ -31,7 +31,8 @@ int hs_do_open(hs_do *d, const hs_do_options *options, const hs_opt_list *span,
                const hs_session *session, const char *db_path) HS_MUST_USE;
 void hs_do_close(hs_do *d);
 
-// Adds the key "do", all parameters of all specs in order; nothing when there are none.
+// Adds the key "do", all parameters of all specs in order with hashes of the files that they name;
+// nothing when there are none.
 void hs_do_json(hs_jw *w, const hs_do *d);
 
 #endif

@@ -129,6 +129,28 @@ threads() {
 }
 t "threads change nothing" threads
 
+# Maps of unedited runs lie in a file: 8 MB of them here, of which memory sees nothing, and one for
+# many prompts.
+memory() {
+    python3 - "$HEADSCOPE" "$DATA/closed/uniform" "$tmp" <<'END'
+import json, resource, subprocess, sys
+tool, model, at = sys.argv[1:]
+with open(f"{at}/long.jsonl", "w") as f: f.write(json.dumps({"tokens": [i % 16 for i in range(1024)]}) + "\n")
+peak = lambda: resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+for spec in ("scale:L0H0,by=2", "freeze:pattern+attn_scores"):
+    before = peak()
+    subprocess.run([tool, "eval", model, "-f", f"{at}/long.jsonl", "--do", spec], check=True, stdout=subprocess.DEVNULL)
+sys.exit(peak() - before > 4096 and f"#   {peak() - before} kB more")
+END
+}
+if [ -z "${HS_SANITIZED-}" ]; then t "maps that are referred to take no memory" memory; else skip "maps that are referred to take no memory" "sanitized"; fi
+many() {
+    python3 -c 'for i in range(300): print({"tokens": [i % 64, 3]})' | tr "'" '"' >"$tmp/many.jsonl"
+    (ulimit -n 100 && exits 0 eval "$m" -f "$tmp/many.jsonl" --do freeze:pattern --json && json 'd["kl"] == 0') &&
+        (ulimit -n 100 && exits 0 record "$m" -f "$tmp/many.jsonl" --do freeze:pattern -o "$tmp/many.db" -q)
+}
+t "many prompts take few files" many
+
 # ---- recordings -----------------------------------------------------------------------------
 
 record() { exits 0 record "$m" -f "$tmp/p.jsonl" --acts z,resid_post,logits --maps all "$@"; }
@@ -159,6 +181,12 @@ other_runs() {
         exits 0 record "$m" -f "$tmp/p.jsonl" --do ablate:L0H0 --do ablate:L0H0 --resume -o "$tmp/r.db" --json && json 'd["run"] == 4'
 }
 t "--resume goes by what the edits do" other_runs
+changed_file() {
+    cp "$tmp/vec.npy" "$tmp/v.npy"
+    steered() { exits 0 record "$m" -f "$tmp/p.jsonl" --do "steer:resid_pre,vec=$tmp/v.npy" --resume -o "$tmp/s.db" --json && json "d['run'] == $1"; }
+    steered 1 && steered 1 && printf @ | dd of="$tmp/v.npy" bs=1 seek=130 conv=notrunc 2>"$err" && steered 2
+}
+t "and by what their files hold" changed_file
 
 from_run() { score --do "patch:z+resid_post+logits+pattern,from=$1" && json 'd["kl"] == 0 and d["nll"] == d["baseline_nll"]'; }
 t "patched with its own recording, a run is itself" from_run 1

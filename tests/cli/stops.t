@@ -63,6 +63,8 @@ if [ -e "$REAL" ] && [ -z "${HS_SANITIZED-}" ]; then
     many="repeat:k=60,n=500"
     t "Ctrl-C while recording" stop 1 'headscope: interrupted(: .* of 500 prompts are in .*c.db; the same command with --resume goes on)?\n' "$HEADSCOPE" record "$REAL" --dataset $many -o "$tmp/c.db"
     t "Ctrl-C while evaluating" stop 1 'headscope: interrupted.*\n' "$HEADSCOPE" eval "$REAL" --dataset $many
+    t "Ctrl-C in the unedited runs that a mean takes" stop 1 'headscope: interrupted.*\n' "$HEADSCOPE" record "$REAL" -p Hello --do ablate:L0H0,mode=mean,reference=repeat:k=60+n=500 -o "$tmp/e.db"
+    t "which leave no database" test ! -e "$tmp/e.db"
     t "Ctrl-C while decoding" stop 1 'headscope: interrupted.*\n' "$HEADSCOPE" generate "$REAL" -p Hello -n 5000
     t "Ctrl-C while the laws are checked" stop 1 'headscope: interrupted.*\n' "$HEADSCOPE" verify "$REAL"
     t "Ctrl-C twice" stop 2 'headscope: interrupted.*\n' "$HEADSCOPE" record "$REAL" --dataset $many -o "$tmp/d.db"

@@ -48,7 +48,7 @@ static hs_held *hold(const hs_model *m, const uint64_t *points, const hs_heads *
     hs_held *held;
     law_tokens(ids, LAW_N_CTX, seed);
     const hs_prompt prompt = {.id = "p", .tokens = ids, .n_token = n};
-    must(hs_held_open(&held, &dims, points, heads, n));
+    must(hs_held_open(&held, &dims, points, heads, n, NULL));
     must(hs_unedited_run(m, &(hs_unedited){.prompt = &prompt, .held = held}, 1, NULL));
     return held;
 }
@@ -117,7 +117,7 @@ static void test_held_maps(void **state) {
     must(hs_heads_parse(&heads, &dims, "L1H1"));
     hs_held *held = hold(m, points, &heads, 5, LAW_T);
     const hs_ref ref = hs_held_ref(held);
-    assert_int_equal(hs_held_bytes(held), 0);
+    assert_int_equal(hs_held_bytes(held), LAW_T * (LAW_T + 1) / 2 * (int)sizeof *row);
     must(ref.map(ref.ctx, HS_PATTERN, 1, 1, 4, 1, 5, row, 5));
     refused(ref.map(ref.ctx, HS_PATTERN, 1, 0, 4, 1, 5, row, 5), HS_ENOTFOUND, "attn.hook_pattern");
     refused(ref.map(ref.ctx, HS_SCORES, 1, 1, 4, 1, 5, row, 5), HS_ENOTFOUND, "attn_scores");
@@ -126,7 +126,7 @@ static void test_held_maps(void **state) {
     refused(ref.rows(ref.ctx, HS_Z, 0, 0, 1, row), HS_ENOTFOUND, "hook_z");
     hs_held_close(held);
     must(setenv("TMPDIR", "/nowhere/at/all", 1));
-    refused(hs_held_open(&held, &dims, points, &heads, 9), HS_EIO, "TMPDIR");
+    refused(hs_held_open(&held, &dims, points, &heads, 9, NULL), HS_EIO, "TMPDIR");
     assert_null(held);
     must(unsetenv("TMPDIR"));
     hs_heads_free(&heads);
@@ -206,6 +206,10 @@ static void test_refused(void **state) {
         {2, "ablate:L0H0,mode=mean,reference=repeat:k=8+n=3", HS_OK, ""},
         {2, "ablate:L0H0,mode=mean,reference=repeat:k=80", HS_ERANGE, "context"},
         {2, "ablate:L0H0,mode=mean,reference=repeat:kk=8", HS_EARG, "kk"},
+        {2, "ablate:L0H0,mode=mean,by=position,pos=20,prompts=a,reference=repeat:k=8+n=3",
+         HS_ERANGE, "longer than 16"},
+        {2, "ablate:L0H0,mode=mean,by=position,pos=15,prompts=a,reference=repeat:k=8+n=3", HS_OK,
+         ""},
         {2, "ablate:L9H0", HS_ERANGE, "L9H0"},
         {2, "melt:L0H0", HS_ENOTFOUND, "melt"},
     };
