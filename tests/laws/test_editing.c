@@ -120,7 +120,7 @@ static void batches_do_not_matter(void **state) {
         {"ablate:L1H0,mode=resample,seed=3"},
         {"ablate:L0H1,mode=resample,from=a"},
         {"patch:z+pattern,from=prompt:a"},
-        {"patch:v+attn_scores:1,from=prompt:3,pos=:20,heads=L1G0"},
+        {"patch:v+attn_scores:1,from=prompt:3,prompts=1+2+3,heads=L1G0"},
         {"scale:L0H*,by=3", "freeze:attn_out:0+pattern:1,prompts=0+2", "ablate:L1,mode=resample"},
         {"ablate:L0H0,mode=mean", "ablate:L1H1,mode=resample", "scale:L1H0,by=2",
          "ablate:L0H1,mode=uniform"},

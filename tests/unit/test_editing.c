@@ -195,7 +195,7 @@ static void test_refused(void **state) {
         {2, "ablate:L0H0,mode=resample,from=b,pos=5,prompts=a", HS_ERANGE, "has only 5"},
         {2, "ablate:L0H0,mode=resample,from=a,pos=4", HS_OK, ""},
         {2, "patch:z,from=prompt:b", HS_ERANGE, "up to position"},
-        {2, "patch:z,from=prompt:b,pos=2+5", HS_ERANGE, "up to position 5"},
+        {2, "patch:z,from=prompt:b,pos=2+5,prompts=a", HS_ERANGE, "up to position 5"},
         {2, "patch:z,from=prompt:b,pos=:5", HS_OK, ""},
         {2, "patch:z,from=prompt:b,prompts=b", HS_OK, ""},
         {2, "ablate:L0H0,pos=late", HS_ERANGE, "late"},
