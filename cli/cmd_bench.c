@@ -28,8 +28,9 @@ static const struct stage {
     {hs_bench_load, false},     {hs_bench_machine, false}, {hs_bench_linear, true},
     {hs_bench_attention, true}, {hs_bench_rows, true},     {hs_bench_prefill, true},
     {hs_bench_decode, true},    {hs_bench_batch, true},    {hs_bench_maps, true},
+    {hs_bench_sweep, true},
 };
-#define STAGES "load|machine|linear|attention|rows|prefill|decode|batch|maps"
+#define STAGES "load|machine|linear|attention|rows|prefill|decode|batch|maps|sweep"
 enum { N_STAGE = sizeof stages / sizeof *stages };
 
 // The folder of the database that recordings go to by default.

@@ -81,7 +81,7 @@ int hs_bench_put(hs_bench *b, const hs_out_options *out) HS_MUST_USE;
 // Each adds its rows. All but the first two need the model.
 typedef int hs_bench_stage_fn(hs_bench *b);
 hs_bench_stage_fn hs_bench_load, hs_bench_machine, hs_bench_linear, hs_bench_attention,
-    hs_bench_rows, hs_bench_prefill, hs_bench_decode, hs_bench_batch, hs_bench_maps;
+    hs_bench_rows, hs_bench_prefill, hs_bench_decode, hs_bench_batch, hs_bench_maps, hs_bench_sweep;
 
 // Seconds of one layer's attention over n rows, without and with row summaries.
 int hs_bench_attend(hs_bench *b, int64_t n, double seconds[2]) HS_MUST_USE;

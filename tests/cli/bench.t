@@ -9,7 +9,7 @@ sections() {
     bench "$m" && cp "$out" "$tmp/full" && json '
 set(d) == {"machine", "model", "repetitions", "quick", "ops", "jobs"} and d["quick"] is True and
 {r["op"] for r in d["ops"]} == {"linear", "attention", "norm", "rope", "activation", "add"} and
-{r["job"] for r in d["jobs"]} == {"load", "load to first token", "prefill", "record", "decode", "batch"}'
+{r["job"] for r in d["jobs"]} == {"load", "load to first token", "prefill", "record", "decode", "batch", "sweep"}'
 }
 t "a quick run has every section" sections
 ceilings() {
@@ -72,7 +72,7 @@ d["machine"]["f32_gflops"] is None and d["machine"]["read_gbs_1"] is None and d[
 all(r["share"] is None and r["of"] is None and r["rate"] > 0 for r in d["jobs"])'
 }
 t "one thing alone, at one length" only
-for stage in load machine linear attention rows decode batch maps; do
+for stage in load machine linear attention rows decode batch maps sweep; do
     one() { exits 0 bench "$m" --only $stage --quick --dir "$dir" && prints '^ceiling'; }
     t "$stage alone" one
 done
