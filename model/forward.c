@@ -54,7 +54,6 @@ static hs_attn attention_of(const hs_pass *r, const hs_piece *p) {
     const hs_run_seq *s = &r->x->seq[p->seq];
     const int64_t ld = r->x->width[HS_BUF_Q];
     const bool tiles = watched(r, HS_SCORES) || watched(r, HS_PATTERN);
-    const bool stats = tiles || watched(r, HS_ROW_STATS);
     const double by_layer = c->scale_by_layer ? r->layer + 1 : 1;
     // clang-format off
     return (hs_attn){
@@ -66,7 +65,7 @@ static hs_attn attention_of(const hs_pass *r, const hs_piece *p) {
         .pos0 = p->pos, .n_q = p->n,
         .prefix = s->prefix ? s->prefix->kv[r->layer] : NULL, .own = own_kv(r, s),
         .n_prefix = s->n_prefix,
-        .stats = stats ? stats_of(r, p) : NULL,
+        .stats = watched(r, HS_ROW_STATS) ? stats_of(r, p) : NULL,
         .tap = tiles ? r->tap : NULL,
         .tile_want = tiles ? r->tap->tile_want + (int64_t)r->layer * c->n_head : NULL,
     };
