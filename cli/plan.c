@@ -96,27 +96,35 @@ static void key_int(hs_jw *w, const char *key, int64_t v) {
     hs_jw_int(w, v);
 }
 
+void hs_subject_json(hs_jw *w, const hs_model *model, const hs_prompts *prompts) {
+    key_hex(w, "model", hs_ckpt_fingerprint(hs_model_ckpt(model)));
+    key_hex(w, "prompts", prompts_hash(prompts));
+    key_int(w, "n_prompt", hs_prompts_count(prompts));
+    key_str(w, "bos", hs_bos_names[hs_prompts_bos(prompts)]);
+    key_int(w, "n_ctx", hs_cli_n_ctx(model));
+    key_str(w, "isa", hs_model_backend(model)->isa(hs_model_dev(model)));
+    key_str(w, "precision", hs_precision_names[hs_model_precision(model)]);
+}
+
+void hs_span_json(hs_jw *w, const hs_opt_list *span) {
+    hs_jw_key(w, "span");
+    hs_jw_begin(w, '[');
+    for (int i = 0; i < span->n; i++) hs_jw_str(w, span->at[i]);
+    hs_jw_end(w, ']');
+}
+
 void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
                   const hs_prompts *prompts, const hs_do *edits) {
     static const char *const store[] = {"f32", "f16", "u8"};
     hs_jw w = {out, false};
     hs_jw_begin(&w, '{');
-    key_hex(&w, "model", hs_ckpt_fingerprint(hs_model_ckpt(model)));
-    key_hex(&w, "prompts", prompts_hash(prompts));
-    key_int(&w, "n_prompt", hs_prompts_count(prompts));
-    key_str(&w, "bos", hs_bos_names[plan->ask.bos]);
-    key_int(&w, "n_ctx", hs_cli_n_ctx(model));
-    key_str(&w, "isa", hs_model_backend(model)->isa(hs_model_dev(model)));
-    key_str(&w, "precision", hs_precision_names[hs_model_precision(model)]);
+    hs_subject_json(&w, model, prompts);
     key_str(&w, "maps", plan->ask.maps ? plan->ask.maps : "none");
     key_str(&w, "acts", plan->ask.acts ? plan->ask.acts : "");
     key_str(&w, "store", store[plan->ask.store]);
     key_int(&w, "generate", plan->ask.generate);
     key_int(&w, "seed", plan->ask.seed);
-    hs_jw_key(&w, "span");
-    hs_jw_begin(&w, '[');
-    for (int i = 0; i < plan->ask.span.n; i++) hs_jw_str(&w, plan->ask.span.at[i]);
-    hs_jw_end(&w, ']');
+    hs_span_json(&w, &plan->ask.span);
     hs_jw_key(&w, "observe");
     hs_jw_begin(&w, '[');
     for (int i = 0; i < plan->observe.n; i++) {

@@ -32,6 +32,9 @@ void hs_plan_close(hs_plan *plan); // in any state, zero included
 // What decides the results, as JSON: equal text means the same run, for --resume.
 void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
                   const hs_prompts *prompts, const hs_do *edits);
+// The members of it that any run has: model, prompts, and how they are computed; the --span options.
+void hs_subject_json(hs_jw *w, const hs_model *model, const hs_prompts *prompts);
+void hs_span_json(hs_jw *w, const hs_opt_list *span);
 // The command line as a JSON array.
 void hs_argv_json(hs_buf *out, const hs_call *call);
 // Tells when maps and activations take much disk; HS_EIO when they cannot fit.

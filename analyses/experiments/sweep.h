@@ -12,6 +12,8 @@
 #include "analyses/effect.h"
 #include "analyses/experiment.h"
 
+extern const hs_experiment hs_experiment_sweep;
+
 // One op of a sweep, "zero", "mean", "resample", "uniform", "bos", or an intervention's spec with @
 // where a unit goes ("temper:@,t=2").
 typedef struct hs_sweep_opts {

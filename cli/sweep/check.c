@@ -1,0 +1,92 @@
+// What a sweep is asked for against the model and its prompts, before anything runs; see sweep.h.
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "cli/sweep/sweep.h"
+#include "model/core/mem.h"
+
+hs_sweep_opts hs_sweep_opts_of(const hs_sweep_work *w, const hs_sweep_op *op) {
+    return (hs_sweep_opts){.model = w->session.model,
+                           .prompts = w->session.prompts,
+                           .answers = w->answers,
+                           .units = &w->units,
+                           .op = op->op,
+                           .op_args = op->args,
+                           .effects = w->ask.effects,
+                           .seed = (uint64_t)w->opt->seed,
+                           .progress = &w->session.bar.progress,
+                           .span = w->edits.span,
+                           .n_span = w->edits.n_span,
+                           .runs = &w->edits.source};
+}
+
+static int read_units(hs_sweep_work *w) {
+    const unsigned all = 1u << HS_UNIT_HEAD | 1u << HS_UNIT_GROUP | 1u << HS_UNIT_LAYER |
+                         1u << HS_UNIT_MLP | 1u << HS_UNIT_NEURON;
+    const char *text = w->opt->units ? w->opt->units : "all";
+    int rc = hs_prefix(hs_units_parse(&w->units, &w->dims, text, all), "--heads");
+    if (!rc && !w->units.n) rc = hs_fail(HS_ENOTFOUND, "--heads %s: no units", text);
+    for (int64_t i = 1; i < w->units.n && !rc; i++)
+        if (w->units.at[i].kind != w->units.at[0].kind)
+            rc = hs_fail(HS_EARG, "--heads %s: %ss and %ss: a sweep is over units of one kind",
+                         text, hs_unit_kinds[w->units.at[0].kind],
+                         hs_unit_kinds[w->units.at[i].kind]);
+    return rc;
+}
+
+static int check_answer(const hs_sweep_ask *ask, const hs_prompt *p, const hs_answer *a) {
+    for (int e = 0; e < HS_N_EFFECT; e++) {
+        const bool answer = hs_effects[e].answer && a->answer < 0;
+        const bool wrong = hs_effects[e].wrong && a->wrong < 0;
+        if (!(ask->effects >> e & 1) || !(answer || wrong)) continue;
+        return hs_fail(HS_EARG,
+                       "prompt '%s' says no \"%s\", which --metric %s needs: give prompts as JSON "
+                       "lines with it, or another metric",
+                       p->id, answer ? "answer" : "wrong", hs_effects[e].name);
+    }
+    return HS_OK;
+}
+
+static int read_answers(hs_sweep_work *w) {
+    const hs_tok *tok = hs_model_tok(w->session.model);
+    int rc = hs_alloc(&w->answers, (size_t)w->n_prompt, sizeof *w->answers);
+    unsigned needed = 0;
+    for (int e = 0; e < HS_N_EFFECT; e++)
+        needed |= (unsigned)hs_effects[e].answer << e & w->ask.effects;
+    for (int64_t i = 0; i < w->n_prompt && !rc; i++) {
+        const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
+        w->answers[i] = (hs_answer){-1, -1, p->n_token - 1};
+        if (!needed) continue;
+        rc = hs_answer_of(&w->answers[i], p, tok, w->dims.n_vocab);
+        if (!rc) rc = check_answer(&w->ask, p, &w->answers[i]);
+    }
+    return rc;
+}
+
+// An op is tried on the first unit: units of one kind take the same edits.
+static int check_op(const hs_sweep_work *w, const hs_sweep_op *op) {
+    const hs_sweep_opts opts = hs_sweep_opts_of(w, op);
+    const hs_editing_opts how = {.model = opts.model,
+                                 .prompts = opts.prompts,
+                                 .span = opts.span,
+                                 .n_span = opts.n_span,
+                                 .runs = opts.runs,
+                                 .progress = opts.progress};
+    hs_editing *editing = NULL;
+    hs_buf spec = {0};
+    int rc = hs_sweep_spec(&spec, &opts, &w->units.at[0]);
+    const char *text = hs_buf_text(&spec);
+    if (!rc) rc = hs_editing_open(&editing, &how, &text, 1);
+    hs_editing_close(editing);
+    hs_buf_free(&spec);
+    return hs_prefix(rc, "--op %s", op->op);
+}
+
+int hs_sweep_check(hs_sweep_work *w) {
+    int rc = hs_shard_check(&w->ask.shard, w->n_prompt);
+    w->n_mine = hs_shard_count(&w->ask.shard, w->n_prompt);
+    if (!rc) rc = read_units(w);
+    if (!rc) rc = read_answers(w);
+    for (int i = 0; i < w->ask.n_op && !rc; i++) rc = check_op(w, &w->ask.op[i]);
+    return rc;
+}

@@ -1,0 +1,129 @@
+// --by race: the top K without measuring all units on all prompts; see sweep.h.
+//
+// A screen by gradients orders the units where the op and the metric have one. What was found is of
+// all prompts together, so that it is stored with the last one, and a race that was stopped begins
+// anew.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/sweep/sweep.h"
+#include "model/core/mem.h"
+
+// ---- the screen -------------------------------------------------------------------------------
+
+typedef struct screen {
+    double *sum; // [n_unit]
+    int64_t n_unit;
+    enum hs_effect effect;
+} screen;
+
+static int on_estimate(void *ctx, const hs_sweep_result *result) {
+    const screen *s = ctx;
+    for (int64_t u = 0; u < s->n_unit; u++) {
+        const double change = result->value[u * HS_N_EFFECT + (int64_t)s->effect] -
+                              result->base[s->effect];
+        if (!isnan(change)) s->sum[u] += change;
+    }
+    return HS_OK;
+}
+
+static bool can_screen(const hs_sweep_work *w, const hs_sweep_op *op) {
+    const enum hs_effect e = w->ask.metric[0].effect;
+    return (e == HS_EFFECT_NLL || e == HS_EFFECT_LOGIT_DIFF) && !op->args &&
+           (!strcmp(op->op, "zero") || !strcmp(op->op, "mean") || !strcmp(op->op, "resample"));
+}
+
+static int estimate(const hs_sweep_work *w, const hs_sweep_op *op, const int64_t *ord,
+                    double **out) {
+    const hs_sweep_opts opts = hs_sweep_opts_of(w, op);
+    screen s = {.n_unit = w->units.n, .effect = w->ask.metric[0].effect};
+    *out = NULL;
+    if (!can_screen(w, op)) return HS_OK;
+    int rc = hs_alloc(&s.sum, (size_t)s.n_unit, sizeof *s.sum);
+    if (!rc) rc = hs_sweep_gradient(&opts, ord, w->n_prompt, on_estimate, &s);
+    *out = s.sum;
+    return rc;
+}
+
+// ---- what it found ----------------------------------------------------------------------------
+
+static int emit_units(const hs_sweep_run *r, const hs_emit *emit, const hs_race_unit *found) {
+    int rc = HS_OK;
+    for (int64_t u = 0; u < r->work->units.n && !rc; u++) {
+        const hs_race_unit *f = &found[u];
+        const bool bounded = isfinite(f->low) && isfinite(f->high);
+        hs_value row[10];
+        hs_sweep_key(row, &r->work->units.at[u], r->work->ask.metric[0].name);
+        row[4] = (hs_value){.type = HS_VAL_NUM, .f = f->mean};
+        row[5] = (hs_value){.type = HS_VAL_NUM, .f = bounded ? f->low : (double)NAN};
+        row[6] = (hs_value){.type = HS_VAL_NUM, .f = bounded ? f->high : (double)NAN};
+        row[7] = (hs_value){.type = HS_VAL_INT, .i = f->n};
+        row[8] = (hs_value){.type = HS_VAL_INT, .i = f->in};
+        row[9] = (hs_value){.type = HS_VAL_INT, .i = f->settled};
+        rc = emit->row(emit->ctx, "race", row);
+    }
+    return rc;
+}
+
+static int store(hs_sweep_run *r, const hs_race_unit *found) {
+    int rc = HS_OK;
+    for (int64_t ord = r->done; ord < r->work->n_prompt && !rc; ord++) {
+        hs_emit emit;
+        rc = hs_sweep_run_begin(r, ord, &emit);
+        if (!rc && ord + 1 == r->work->n_prompt) rc = emit_units(r, &emit, found);
+        rc = hs_sweep_run_end(r, rc);
+    }
+    return rc;
+}
+
+// The statement that the race makes, and no more.
+static void tell(const hs_sweep_work *w, const hs_race_unit *found, const hs_race_report *report) {
+    int64_t settled = 0;
+    for (int64_t u = 0; u < w->units.n; u++) settled += found[u].settled;
+    hs_note(w->call,
+            "race: %" PRId64 " of %" PRId64 " edits of the full sweep (%.0f %%); %" PRId64
+            " of %" PRId64
+            " units are decided by bounds that hold together with probability %g, if a unit's "
+            "changes are spread over prompts as a normal distribution; the others by their means",
+            report->edits, report->full,
+            report->full ? 100.0 * (double)report->edits / (double)report->full : 0, settled,
+            w->units.n, 1 - report->delta);
+}
+
+static int race(hs_sweep_run *r) {
+    hs_sweep_work *w = r->work;
+    const hs_sweep_opts opts = hs_sweep_opts_of(w, r->op);
+    hs_race_opts how = {.k = w->opt->top < w->units.n ? w->opt->top : w->units.n,
+                        .delta = w->opt->delta,
+                        .budget = w->opt->budget};
+    hs_race_report report;
+    hs_race_unit *found = NULL;
+    int64_t *ord = NULL;
+    double *estimates = NULL;
+    int rc = hs_alloc(&ord, (size_t)w->n_prompt, sizeof *ord);
+    if (!rc) rc = hs_alloc(&found, (size_t)w->units.n, sizeof *found);
+    for (int64_t i = 0; i < w->n_prompt && !rc; i++) ord[i] = i;
+    if (!rc) rc = estimate(w, r->op, ord, &estimates);
+    how.screen = estimates;
+    if (!rc)
+        rc = hs_sweep_race(&opts, w->ask.metric[0].effect, &how, ord, w->n_prompt, found, &report);
+    hs_bar_clear(&w->session.bar);
+    if (!rc) rc = store(r, found);
+    if (!rc) tell(w, found, &report);
+    free(estimates);
+    free(found);
+    free(ord);
+    return rc;
+}
+
+int hs_sweep_store_race(hs_sweep_work *w, const hs_sweep_op *op) {
+    char more[120];
+    hs_sweep_run r;
+    snprintf(more, sizeof more, ",\"top\":%" PRId64 ",\"delta\":%.17g,\"budget\":%.17g",
+             w->opt->top, w->opt->delta, w->opt->budget);
+    int rc = hs_sweep_run_open(&r, w, op, "race", more);
+    if (!rc && !r.complete) rc = race(&r);
+    return hs_sweep_run_close(&r, rc);
+}

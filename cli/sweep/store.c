@@ -1,0 +1,226 @@
+// A sweep into the database: one run an op, one transaction a prompt; see sweep.h.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/plan.h"
+#include "cli/sweep/sweep.h"
+#include "model/core/hash.h"
+#include "model/core/mem.h"
+
+// ---- what makes two runs the same one ---------------------------------------------------------
+
+static void key_str(hs_jw *w, const char *key, const char *v) {
+    hs_jw_key(w, key);
+    hs_jw_str(w, v);
+}
+
+static void key_int(hs_jw *w, const char *key, int64_t v) {
+    hs_jw_key(w, key);
+    hs_jw_int(w, v);
+}
+
+// "head", 270 and a checksum of which ones.
+static void units_json(hs_jw *w, const hs_units *units) {
+    uint64_t hash = HS_FNV_SEED;
+    char name[HS_UNIT_NAME], hex[24];
+    for (int64_t i = 0; i < units->n; i++) {
+        hs_unit_name(name, &units->at[i]);
+        hash = hs_fnv(hash, name, strlen(name) + 1);
+    }
+    snprintf(hex, sizeof hex, "%016" PRIx64, hash);
+    key_str(w, "kind", hs_unit_kinds[units->at[0].kind]);
+    key_int(w, "n_unit", units->n);
+    key_str(w, "units", hex);
+}
+
+static void metrics_json(hs_jw *w, const hs_sweep_ask *ask) {
+    hs_jw_key(w, "metrics");
+    hs_jw_begin(w, '[');
+    for (int i = 0; i < ask->n_metric; i++) {
+        hs_buf text = {0};
+        const hs_sweep_metric *m = &ask->metric[i];
+        hs_buf_printf(&text, "%s%s%s", m->name, m->text ? "=" : "", m->text ? m->text : "");
+        hs_jw_str(w, hs_buf_text(&text));
+        hs_buf_free(&text);
+    }
+    hs_jw_end(w, ']');
+}
+
+// What a sweep is, of which the database keeps a copy with every prompt.
+static void what_json(hs_jw *w, const hs_sweep_run *r, const char *by) {
+    key_str(w, "op", r->op->op);
+    key_str(w, "args", r->op->args ? r->op->args : "");
+    units_json(w, &r->work->units);
+    metrics_json(w, &r->work->ask);
+    key_str(w, "by", by);
+    key_int(w, "seed", r->work->opt->seed);
+}
+
+static int options_json(hs_buf *out, const hs_sweep_run *r, const char *by, const char *more) {
+    const hs_sweep_work *work = r->work;
+    hs_jw w = {out, false};
+    hs_jw_begin(&w, '{');
+    hs_subject_json(&w, work->session.model, work->session.prompts);
+    key_str(&w, "experiment", "sweep");
+    what_json(&w, r, by);
+    hs_span_json(&w, &work->opt->prompt.span);
+    hs_buf_str(out, more);
+    hs_jw_end(&w, '}');
+    return hs_buf_rc(out);
+}
+
+// ---- the run ----------------------------------------------------------------------------------
+
+// The experiment's description, with metrics of this sweep's own.
+static void describe(hs_sweep_run *r) {
+    const hs_sweep_ask *ask = &r->work->ask;
+    r->as = hs_analysis_of_experiment(&hs_experiment_sweep);
+    int n = 0;
+    for (int i = 0; i < ask->n_metric; i++) {
+        const hs_sweep_metric *m = &ask->metric[i];
+        const hs_metric *known = hs_analysis_metric(m->stored, &(hs_analysis){0});
+        snprintf(r->about[i], sizeof r->about[i], "%s%s", m->is_change ? "" : "change of ",
+                 m->text ? m->text : "");
+        r->metrics[n++] = known ? *known : (hs_metric){m->stored, "", r->about[i], HS_DIVERGING};
+    }
+    r->as.metrics = r->metrics;
+}
+
+static int open_recorder(hs_sweep_run *r, const char *options) {
+    hs_sweep_work *w = r->work;
+    const hs_model *model = w->session.model;
+    hs_buf argv = {0};
+    hs_argv_json(&argv, w->call);
+    int rc = hs_buf_rc(&argv);
+    const hs_run_info info = {
+        .model = model,
+        .model_path = hs_ckpt_path(hs_model_ckpt(model)),
+        .label = w->opt->label,
+        .argv_json = hs_buf_text(&argv),
+        .options_json = options,
+        .bos = hs_bos_names[w->opt->prompt.bos],
+        .n_ctx = hs_cli_n_ctx(model),
+        .seed = (uint64_t)w->opt->seed,
+        .precision = hs_precision_names[hs_model_precision(model)],
+        .shard = w->ask.shard.i,
+        .n_shard = w->ask.shard.n,
+    };
+    if (!rc && !w->db) rc = hs_db_open(&w->db, hs_buf_text(&w->path), HS_DB_CREATE);
+    if (!rc) rc = hs_rec_open(&r->rec, w->db, &info, w->opt->resume, &r->done, &r->complete);
+    if (!rc) r->id = hs_rec_run(r->rec);
+    if (!rc && !r->complete) rc = hs_rec_keep(r->rec, NULL, NULL, HS_STORE_F32);
+    hs_buf_free(&argv);
+    return rc;
+}
+
+int hs_sweep_run_open(hs_sweep_run *r, hs_sweep_work *w, const hs_sweep_op *op, const char *by,
+                      const char *more) {
+    hs_buf options = {0};
+    hs_jw params = {&r->params, false};
+    *r = (hs_sweep_run){.work = w, .op = op, .curve = !strcmp(by, "prune")};
+    describe(r);
+    hs_jw_begin(&params, '{');
+    what_json(&params, r, by);
+    hs_jw_end(&params, '}');
+    int rc = hs_buf_rc(&r->params);
+    if (!rc) rc = options_json(&options, r, by, more);
+    if (!rc) rc = open_recorder(r, hs_buf_text(&options));
+    if (!rc && r->complete) hs_note(w->call, "run %" PRId64 " is complete already", r->id);
+    hs_buf_free(&options);
+    return rc;
+}
+
+int hs_sweep_run_close(hs_sweep_run *r, int rc) {
+    hs_sweep_work *w = r->work;
+    const char *status = !rc ? "complete" : rc == HS_ESTOP ? "interrupted" : "failed";
+    char first[1024];
+    snprintf(first, sizeof first, "%s", hs_errmsg());
+    const int closed = r->rec ? hs_rec_close(r->rec, status) : HS_OK;
+    if (rc == HS_ESTOP && !closed && r->rec)
+        rc = hs_fail(rc,
+                     "interrupted: %" PRId64 " of %" PRId64 " prompts of run %" PRId64
+                     " are in %s; the same command with --resume goes on",
+                     r->done, w->n_mine, r->id, hs_db_path(w->db));
+    else if (rc)
+        hs_fail(rc, "%s", first);
+    else
+        rc = closed;
+    if (!rc) w->made[w->n_made++] = (hs_sweep_made){r->id, r->op, r->curve};
+    hs_buf_free(&r->params);
+    return rc;
+}
+
+int hs_sweep_run_left(const hs_sweep_run *r, int64_t **ord, int64_t *n) {
+    const hs_sweep_work *w = r->work;
+    *n = w->n_mine - r->done;
+    int rc = hs_alloc(ord, (size_t)*n, sizeof **ord);
+    for (int64_t k = 0; k < *n && !rc; k++) (*ord)[k] = hs_shard_ord(&w->ask.shard, r->done + k);
+    return rc;
+}
+
+int hs_sweep_run_begin(hs_sweep_run *r, int64_t ord, hs_emit *emit) {
+    int rc = hs_rec_prompt(r->rec, ord, hs_prompts_at(r->work->session.prompts, ord));
+    return rc ? rc : hs_rec_emit_as(r->rec, &r->as, hs_buf_text(&r->params), emit);
+}
+
+int hs_sweep_run_end(hs_sweep_run *r, int rc) {
+    if (!rc) rc = hs_rec_prompt_end(r->rec);
+    if (rc) hs_rec_prompt_cancel(r->rec);
+    r->done += !rc;
+    return rc;
+}
+
+// ---- results ----------------------------------------------------------------------------------
+
+void hs_sweep_key(hs_value out[4], const hs_unit *unit, const char *metric) {
+    out[0] = (hs_value){.type = HS_VAL_TEXT, .s = hs_unit_kinds[unit->kind]};
+    out[1] = (hs_value){.type = HS_VAL_INT, .i = unit->layer};
+    out[2] = (hs_value){.type = HS_VAL_INT, .i = unit->index};
+    out[3] = (hs_value){.type = HS_VAL_TEXT, .s = metric};
+}
+
+static int emit_unit(const hs_emit *emit, const hs_unit *unit, const hs_sweep_metric *m,
+                     const double *base, const double *value) {
+    double raw, raw_base;
+    hs_value row[6];
+    int rc = hs_sweep_measure(m, base, value, &raw, &raw_base);
+    if (rc) return rc;
+    hs_sweep_key(row, unit, m->name);
+    row[4] = (hs_value){.type = HS_VAL_NUM, .f = raw};
+    row[5] = (hs_value){.type = HS_VAL_NUM, .f = raw_base};
+    rc = emit->row(emit->ctx, "unit", row);
+    if (rc || unit->kind != HS_UNIT_HEAD) return rc;
+    const double change = raw - raw_base;
+    return emit->metric(emit->ctx, unit->layer, (int)unit->index, m->stored, change,
+                        !isnan(change) ? NULL
+                        : m->expr      ? "the expression is not a number here"
+                                       : "a prompt of one token has no scored position");
+}
+
+static int on_prompt(void *ctx, const hs_sweep_result *result) {
+    hs_sweep_run *r = ctx;
+    const hs_sweep_work *w = r->work;
+    hs_emit emit;
+    int rc = hs_sweep_run_begin(r, result->ord, &emit);
+    for (int64_t u = 0; u < w->units.n; u++)
+        for (int m = 0; m < w->ask.n_metric && !rc; m++)
+            rc = emit_unit(&emit, &w->units.at[u], &w->ask.metric[m], result->base,
+                           result->value + u * HS_N_EFFECT);
+    return hs_sweep_run_end(r, rc);
+}
+
+int hs_sweep_store(hs_sweep_work *w, const hs_sweep_op *op) {
+    const bool gradient = w->opt->by == HS_BY_GRADIENT;
+    const hs_sweep_opts opts = hs_sweep_opts_of(w, op);
+    hs_sweep_run r;
+    int64_t *ord = NULL, n = 0;
+    int rc = hs_sweep_run_open(&r, w, op, gradient ? "gradient" : "exact", "");
+    if (!rc) rc = hs_sweep_run_left(&r, &ord, &n);
+    if (!rc && n && !r.complete)
+        rc = (gradient ? hs_sweep_gradient : hs_sweep)(&opts, ord, n, on_prompt, &r);
+    hs_bar_clear(&w->session.bar);
+    free(ord);
+    return hs_sweep_run_close(&r, rc);
+}
