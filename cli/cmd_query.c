@@ -113,6 +113,18 @@ static int list_queries(const hs_call *call, const hs_out_options *out) {
     return rc;
 }
 
+// Whether a named query is about one run.
+static bool of_run(const char *name) {
+    for (const hs_query_info *q = hs_queries; q->name; q++)
+        if (strcmp(q->name, name) == 0) return strstr(q->text, ":run") != NULL;
+    return false;
+}
+
+static int tell_unfinished(const hs_call *call, hs_db *db, int64_t run) {
+    int rc = hs_db_run(db, run, &run);
+    return rc ? rc : hs_tell_unfinished(call, db, run);
+}
+
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
     hs_db *db = NULL;
@@ -136,6 +148,7 @@ static int run(const hs_call *call, const void *options) {
                             .progress = &bar.progress};
     hs_bar_open(&bar, call);
     if (!rc) rc = hs_query_open(&q, db, call->arg[0], &q_opts);
+    if (!rc && of_run(call->arg[0])) rc = tell_unfinished(call, db, run_id);
     if (!rc) rc = opt->out.json ? put_json(q) : put_rows(call, &opt->out, q);
     hs_bar_close(&bar);
     if (!rc && hs_query_cut(q))
@@ -172,7 +185,8 @@ const hs_cmd hs_cmd_query = {
         "weight; att_series(data), a series as JSON, and att_nth(data, i), its number i; "
         "att_cosine(map, map) and att_gap(map, map), the cosine and the mean |difference| of two "
         "maps; att_alike(layer, head, data, top), the pairs of heads whose series are most alike, "
-        "each number about the mean of the heads in units of their spread; att_interval(value), the "
+        "each number about the mean of the heads in units of their spread; att_interval(value), "
+        "the "
         "95 % bootstrap interval of the mean of a column as JSON; and as tables "
         "att_keys(map, query) with key and weight, att_each(data) with pos and value. map is an id "
         "of the table map (see the query map_of), data a column of row_series or series; NULL "

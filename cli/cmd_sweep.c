@@ -32,11 +32,22 @@ static int prepare(hs_sweep_work *w) {
     return rc ? rc : hs_sweep_check(w);
 }
 
+// An order must be that of all prompts.
+static int open_rank(hs_sweep_work *w, int64_t *run) {
+    hs_buf lacks = {0};
+    int rc = hs_db_open(&w->db, hs_buf_text(&w->path), HS_DB_WRITE);
+    if (!rc) rc = hs_db_run(w->db, *run, run);
+    if (!rc) rc = hs_db_unfinished(w->db, *run, &lacks);
+    if (!rc && lacks.len)
+        rc = hs_fail(HS_ENOTFOUND, "--rank: %s: finish or merge it first", hs_buf_text(&lacks));
+    hs_buf_free(&lacks);
+    return rc;
+}
+
 static int sweep(hs_sweep_work *w) {
     const hs_sweep_ask *a = &w->ask;
     int64_t by = a->rank_run;
-    int rc = by ? hs_db_open(&w->db, hs_buf_text(&w->path), HS_DB_WRITE) : HS_OK;
-    if (!rc && by) rc = hs_db_run(w->db, by, &by);
+    int rc = by ? open_rank(w, &by) : HS_OK;
     for (int i = 0; i < a->n_op && !rc; i++) {
         if (!a->rank_run) {
             rc = w->opt->by == HS_BY_RACE ? hs_sweep_store_race(w, &a->op[i])

@@ -11,7 +11,16 @@ int hs_source_open(hs_source *r, const hs_call *call, int i, const hs_db_options
                    const hs_run_options *run) {
     *r = (hs_source){.prompt = run->prompt};
     int rc = hs_db_open(&r->db, hs_cli_db_path(db), HS_DB_READ);
-    return rc ? rc : hs_cli_run(call, i, run, r->db, &r->run);
+    if (!rc) rc = hs_cli_run(call, i, run, r->db, &r->run);
+    return rc ? rc : hs_tell_unfinished(call, r->db, r->run);
+}
+
+int hs_tell_unfinished(const hs_call *call, hs_db *db, int64_t run) {
+    hs_buf text = {0};
+    int rc = hs_db_unfinished(db, run, &text);
+    if (!rc && text.len) hs_note(call, "%s", hs_buf_text(&text));
+    hs_buf_free(&text);
+    return rc;
 }
 
 void hs_source_close(hs_source *r) {

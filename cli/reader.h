@@ -13,10 +13,13 @@ typedef struct hs_source {
     const char *prompt; // as given; NULL: none was
 } hs_source;
 
-// Opens the database read only and finds the run: word i of the call, --run, or the latest.
+// Opens the database read only and finds the run: word i of the call, --run, or the latest. A run
+// that is not whole is told on stderr.
 int hs_source_open(hs_source *r, const hs_call *call, int i, const hs_db_options *db,
                    const hs_run_options *run) HS_MUST_USE;
 void hs_source_close(hs_source *r); // in any state, zero included
+// Tells on stderr what a run lacks to be a whole one.
+int hs_tell_unfinished(const hs_call *call, hs_db *db, int64_t run) HS_MUST_USE;
 
 // Calls fn for every row of a query of this run (and prompt, unless all_prompts).
 typedef int (*hs_row_fn)(void *ctx, const hs_query *row);

@@ -199,6 +199,40 @@ int hs_db_run(hs_db *db, int64_t run, int64_t *out) {
     return HS_OK;
 }
 
+int hs_db_unfinished(hs_db *db, int64_t run, hs_buf *out) {
+    static const char *const states[][2] = {{"running", "is running, or was killed"},
+                                            {"interrupted", "is interrupted"},
+                                            {"failed", "failed"}};
+    sqlite3_stmt *s = NULL;
+    hs_v v = hs_v_int(run);
+    bool row = false;
+    int rc = hs_sql_prepare(db, &s,
+                            "SELECT status, (SELECT count(*) FROM prompt WHERE run_id = r.id), "
+                            "json_extract(o, '$.n_prompt'), json_extract(o, '$.shard[0]'), "
+                            "json_extract(o, '$.shard[1]') FROM ("
+                            "SELECT id, status, CASE WHEN json_valid(options_json) THEN "
+                            "options_json END AS o FROM run WHERE id = ?) AS r");
+    if (!rc) rc = hs_sql_bind(db, s, &v, 1);
+    if (!rc) rc = hs_sql_step(db, s, &row);
+    const char *status = row ? (const char *)sqlite3_column_text(s, 0) : NULL, *state = NULL;
+    for (size_t i = 0; status && i < sizeof states / sizeof *states; i++)
+        if (strcmp(states[i][0], status) == 0) state = states[i][1];
+    const int64_t held = sqlite3_column_int64(s, 1), all = sqlite3_column_int64(s, 2);
+    const int64_t shard = sqlite3_column_int64(s, 3), shards = sqlite3_column_int64(s, 4);
+    if (!rc && row && (state || shards > 1)) {
+        hs_buf_printf(out, "run %" PRId64 " ", run);
+        if (shards > 1)
+            hs_buf_printf(out, "is shard %" PRId64 "/%" PRId64 "%s", shard, shards,
+                          state ? " and " : "");
+        hs_buf_printf(out, "%s: %" PRId64, state ? state : "", held);
+        if (all) hs_buf_printf(out, " of %" PRId64, all);
+        hs_buf_printf(out, " prompt%s", (all ? all : held) == 1 ? "" : "s");
+        rc = hs_buf_rc(out);
+    }
+    sqlite3_finalize(s);
+    return rc;
+}
+
 static int no_prompt(hs_db *db, int64_t run, const char *which) {
     int64_t n = 0;
     hs_v v = hs_v_int(run);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/core/buf.h"
 #include "model/core/err.h"
 
 typedef struct hs_db hs_db; // wraps one sqlite3 connection
@@ -26,6 +27,9 @@ const char *hs_db_path(const hs_db *);
 
 // Run and prompt look-ups. run 0 = the latest. HS_ENOTFOUND says what there is.
 int hs_db_run(hs_db *, int64_t run, int64_t *out) HS_MUST_USE;
+// What a run holds of what was asked for: the text "run 3 is interrupted: 5 of 16 prompts" is put
+// into out, or nothing when it is whole.
+int hs_db_unfinished(hs_db *, int64_t run, hs_buf *out) HS_MUST_USE;
 // which: NULL = the first; a 0-based number or a prompt's id. Gives the row id of the prompt.
 int hs_db_prompt(hs_db *, int64_t run, const char *which, int64_t *out) HS_MUST_USE;
 

@@ -55,8 +55,8 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// As many units drawn at random as stand at the top: the mean change over draws, and where 95 % of
-// them lie.
+// As many units drawn at random as stand at the top: the mean |change| over draws, and where 95 %
+// of them lie.
 static int make_control(found *f) {
     const int64_t draws = f->w->opt->control, top = f->w->opt->top;
     hs_prng random = hs_prng_seed((uint64_t)f->w->opt->seed);
@@ -69,7 +69,7 @@ static int make_control(found *f) {
         int64_t left = top; // each unit with the chance that makes `top` of them
         for (int64_t i = 0; i < f->n && left; i++)
             if ((int64_t)hs_prng_below(&random, (uint64_t)(f->n - i)) < left) {
-                mean[d] += f->at[i].value / (double)top;
+                mean[d] += fabs(f->at[i].value) / (double)top;
                 left--;
             }
         sum += mean[d];
@@ -77,7 +77,7 @@ static int make_control(found *f) {
     if (rc) return rc;
     f->k = top;
     f->top = 0;
-    for (int64_t i = 0; i < top; i++) f->top += f->at[i].value / (double)top;
+    for (int64_t i = 0; i < top; i++) f->top += fabs(f->at[i].value) / (double)top;
     qsort(mean, (size_t)draws, sizeof *mean, by_number);
     f->control = sum / (double)draws;
     f->control_low = mean[(int64_t)(0.025 * (double)(draws - 1))];
@@ -317,16 +317,17 @@ static int put_found(const hs_sweep_work *w, const found *f) {
     int rc = hs_table_open(&t, columns, N_COLUMN);
     if (rc) return rc;
     if (m->is_change || f->race || (!m->expr && hs_effects[m->effect].against))
-        printf("\n%s%s%s%s\n", m->name, *unit ? ", " : "", unit, m->text ? "" : "");
+        printf("\n%s%s%s\n", m->name, *unit ? ", " : "", unit);
     else
         printf("\n%s %.6f unedited%s%s\n", m->name, f->baseline, *unit ? ", " : "", unit);
     table_units(t, f, w->opt->top);
     rc = hs_table_put(t, w->call, &w->opt->out);
     hs_table_close(t);
     if (!rc && f->k)
-        printf("mean of these %" PRId64 ": %+.6f; of %" PRId64
-               " %s drawn at random: %+.6f (95 %% of %" PRId64 " draws: %+.6f to %+.6f)\n",
-               f->k, f->top, f->k, plural(w), f->control, w->opt->control, f->control_low,
+        printf("mean |change| of these %" PRId64
+               ": %.6f; of as many %s drawn at random: %.6f (95 %% of "
+               "%" PRId64 " draws: %.6f to %.6f)\n",
+               f->k, f->top, plural(w), f->control, w->opt->control, f->control_low,
                f->control_high);
     return rc;
 }
