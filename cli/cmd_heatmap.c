@@ -34,6 +34,8 @@ static const hs_opt figure_options[] = {
      "a row statistic (entropy, max, first, self, prev, distance, lse) or a stored series "
      "(column_mean) along the text; with --head or --layer"},
     {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
+    {"prune", 0, HS_OPT_FLAG, AT(prune), NULL, NULL,
+     "the pruning curve of sweep --prune: a metric as more and more heads are edited together"},
     {0},
 };
 static const hs_opt part_options[] = {
@@ -204,6 +206,7 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --strip --head L5H1 --from -1 -o strip.svg", "what the last token looks at"},
             {"heatmap --over-layers sink_alpha0 -o sinks.svg", "a metric through the layers"},
             {"heatmap --bar induction --top 10 -o bars.png", "the strongest induction heads"},
+            {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
             {NULL}},
     .options =
         (const hs_opt_group[]){{"what to draw", figure_options, offsetof(struct options, figure)},
