@@ -77,13 +77,13 @@ static int run(const hs_call *call, const void *options) {
 
 #define AT(name) offsetof(hs_sweep_options, name)
 static const hs_opt what[] = {
-    {"op", 0, HS_OPT_LIST, AT(op), "OP", NULL,
-     "zero, mean, resample, uniform, bos, joined by commas, or an intervention with @ for the unit "
+    {"op", 0, HS_OPT_LIST, AT(op), "zero,mean,resample,uniform,bos", NULL,
+     "what is done to a unit, some of these or an intervention with @ where the unit goes "
      "(temper:@,t=2); may be repeated (default: zero)"},
-    {"metric", 'm', HS_OPT_LIST, AT(metric), "METRIC|NAME=EXPR", NULL,
-     "nll, kl, jsd, logit_diff, prob, accuracy, joined by commas, or NAME=EXPR, an expression of "
-     "SQL over them and base_nll, ...; may be repeated (default: nll)"},
-    {"heads", 0, HS_OPT_TEXT, AT(units), "UNITS", "all",
+    {"metric", 'm', HS_OPT_LIST, AT(metric), "nll,kl,jsd,logit_diff,prob,accuracy", NULL,
+     "what is measured, some of these or NAME=EXPR, an expression of SQL over them and base_nll, "
+     "...; may be repeated (default: nll)"},
+    {"heads", 0, HS_OPT_TEXT, AT(units), "HEADS", "all",
      "which units, of one kind: heads L0-3H*, KV groups L*G*, layers L*, MLPs L*M"},
     {"pos", 0, HS_OPT_TEXT, AT(pos), "POS", NULL,
      "edit only these positions: -1, 3:7, a --span, joined by +"},

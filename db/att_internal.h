@@ -27,8 +27,8 @@ int hs_att_read(hs_att_map *m, int64_t query, int64_t *n) HS_MUST_USE;
 void hs_att_map_close(hs_att_map *m);
 // Remembers rc and gives the message to SQLite as the result of a function.
 void hs_att_fail(hs_db *, sqlite3_context *, int rc);
-int hs_att_each_open(hs_db *) HS_MUST_USE;  // the table-valued functions
-int hs_att_alike_open(hs_db *) HS_MUST_USE; // the functions that compare
+int hs_att_each_open(hs_db *) HS_MUST_USE;     // the table-valued functions
+int hs_att_alike_open(hs_db *) HS_MUST_USE;    // the functions that compare
 int hs_att_interval_open(hs_db *) HS_MUST_USE; // att_interval
 
 #endif
