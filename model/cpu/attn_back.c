@@ -38,7 +38,7 @@ struct back_job {
     const hs_attn_back *a;
     // Parts of dk and dv by query head: the outputs themselves when no keys are shared.
     float *dk, *dv;
-    int64_t ld;
+    int64_t ld, row0; // their first row is the batch's row0
 };
 
 // A task's scratch. Rows of d_pad are padded to whole vectors, rows of scores to whole panels.
@@ -136,7 +136,8 @@ static int head_task(void *arg, int64_t task, int worker) {
     const hs_kern *kern = j->dev->kern;
     const int64_t head = task % a->n_head, *seq = a->seq + task / a->n_head;
     const int64_t d = a->d_head, n = seq[1] - seq[0];
-    const int64_t at_q = seq[0] * a->ld_q + head * d, at_part = seq[0] * j->ld + head * d;
+    const int64_t at_q = seq[0] * a->ld_q + head * d,
+                  at_part = (seq[0] - j->row0) * j->ld + head * d;
     const int64_t at_kv = seq[0] * a->ld_kv + head / (a->n_head / a->n_kv_head) * d;
     struct room m;
     lay_out(&m, kern, j->dev->scratch[worker].p, n, d);
@@ -159,15 +160,15 @@ static int head_task(void *arg, int64_t task, int worker) {
 }
 
 // A row of dk and dv: the sum of what its heads sent.
-static int group_task(void *arg, int64_t row, int worker) {
+static int group_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct back_job *j = arg;
     const hs_attn_back *a = j->a;
-    const int64_t group = a->n_head / a->n_kv_head, d = a->d_head;
+    const int64_t row = a->seq[0] + task, group = a->n_head / a->n_kv_head, d = a->d_head;
     for (int which = 0; which < 2; which++)
         for (int64_t g = 0; g < a->n_kv_head; g++) {
             float *to = (float *)(which ? a->dv : a->dk) + row * a->ld_kv + g * d;
-            const float *from = (which ? j->dv : j->dk) + row * j->ld + g * group * d;
+            const float *from = (which ? j->dv : j->dk) + task * j->ld + g * group * d;
             memcpy(to, from, (size_t)d * sizeof *to);
             for (int64_t h = 1; h < group; h++) j->dev->kern->add(to, to, from + h * d, d);
         }
@@ -202,13 +203,14 @@ int hs_cpu_attention_back(hs_dev *dev, const hs_attn_back *a) {
         work += n * n * width;
     }
     if (rows < 1) return HS_OK;
-    struct back_job j = {dev, a, a->dk, a->dv, a->ld_kv};
+    struct back_job j = {dev, a, a->dk, a->dv, a->ld_kv, 0};
     int rc = hs_cpu_scratch(dev, hs_cpu_attention_back_scratch(dev, &e));
     if (!rc && a->n_head > a->n_kv_head) {
         rc = hs_cpu_block_need(&dev->parts, hs_cpu_attention_back_parts(&e));
-        j.dk = dev->parts.p - a->seq[0] * width; // rows are the batch's
+        j.dk = dev->parts.p;
         j.dv = j.dk + rows * width;
         j.ld = width;
+        j.row0 = a->seq[0];
     }
     if (!rc) rc = hs_cpu_run(dev, a->n_seq * a->n_head, head_task, &j, work);
     if (!rc && a->n_head > a->n_kv_head) rc = hs_cpu_run(dev, rows, group_task, &j, rows * width);

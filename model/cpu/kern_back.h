@@ -94,10 +94,10 @@ HS_INLINE struct slope silu_slope(vf x) {
 HS_INLINE struct slope gelu_quick_slope(vf x) {
     return sigmoid_slope(x, x * v_set(1.702f), v_set(1.702f));
 }
-// The polynomial of gelu_tanh and its slope.
+// The polynomial of gelu_tanh and its slope, which from 100 on meets a 0 and must not be infinite.
 HS_INLINE struct slope gelu_tanh_slope(vf x) {
     const vf a = v_set(2 * 0.7978845608f), b = v_set(2 * 0.7978845608f * 0.044715f), xx = x * x;
-    return sigmoid_slope(x, x * v_fma(xx, b, a), v_fma(xx, v_set(3) * b, a));
+    return sigmoid_slope(x, x * v_fma(xx, b, a), v_fma(v_min(v_set(1e4f), xx), v_set(3) * b, a));
 }
 HS_INLINE struct slope relu_slope(vf x) {
     return (struct slope){relu(x), v_if_lt(v_zero(), x, v_set(1), v_zero())};

@@ -3,7 +3,7 @@
 #ifndef HS_TESTS_LIB_GOLDEN_H
 #define HS_TESTS_LIB_GOLDEN_H
 
-#include "model/context.h"
+#include "model/backward.h"
 
 // `golden`: a .safetensors file of `tokens` (i64) and f32 tensors by hook name. A pattern may
 // differ by 1e-5, anything else by 5e-5 of the tensor's largest magnitude; every element of every
@@ -13,5 +13,10 @@ void golden_check(const char *model, const char *golden, enum hs_weight_mode wei
 // The same for a model opened in any way, on one thread.
 void golden_check_as(const char *model, const char *golden, const hs_model_opts *opts,
                      int64_t row_block);
+// Gradients in the same form (tests/ref/gradients.py): of the mean nll, or of logit[answer[0]] -
+// logit[answer[1]] at the end where the file has `answer`. In double within 5e-6 of a tensor's
+// largest magnitude: transformers makes its rotations in f32.
+void golden_gradients(const char *model, const char *golden, const hs_model_opts *opts,
+                      int64_t row_block);
 
 #endif
