@@ -207,7 +207,7 @@ static void equal_values_have_no_spread(void **state) {
     hs_race_report report;
     open_table(&t, 8, 32);
     for (int u = 0; u < 8; u++)
-        for (int p = 0; p < 32; p++) t.x[u * 32 + p] = u == 2 ? 1. / 32 : u > 3 && p % 13 == u;
+        for (int p = 0; p < 32; p++) t.x[u * 32 + p] = u < 4 ? 1. / 32 : p % 13 == u;
     race(&t, &(hs_race_opts){.k = 4}, 1, out, &report);
     for (int u = 0; u < 8; u++) assert_int_equal(out[u].in, u > 3);
     assert_true(report.certain);
