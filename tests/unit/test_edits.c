@@ -110,6 +110,28 @@ static void edits_sit_where_they_have_effect(void **state) {
     points_are("temper:L1,t=2", 0, HS_BIT(HS_SCORES), 0);
 }
 
+// Targets that are points: heads= narrows those that have heads, and layers without any drop out.
+static void points_and_their_heads(void **state) {
+    (void)state;
+    const uint64_t z = HS_BIT(HS_Z), k = HS_BIT(HS_K), pre = HS_BIT(HS_RESID_PRE);
+    points_are("freeze:z", z, z, z);
+    points_are("freeze:z:0+resid_pre:2", z, 0, pre);
+    points_are("freeze:blocks.{0,2}.attn.hook_k", k, 0, k);
+    points_are("freeze:z,heads=L1H1", 0, z, 0);
+    points_are("freeze:z+resid_pre,heads=L1-2H0", pre, z | pre, z | pre);
+    points_are("freeze:v:1,heads=L1G1", 0, HS_BIT(HS_V), 0);
+    points_are("freeze:v,heads=L1H2-3", 0, HS_BIT(HS_V), 0);
+    refused("freeze:v:1,heads=L1H3", HS_EARG,
+            "heads L1H2 to L1H3 share keys and values: write L1G1");
+    refused("freeze:z:0,heads=L1H1", HS_ERANGE, "none of them is in a layer of z:0");
+    refused("freeze:resid_pre,heads=L1H1", HS_EARG, "resid_pre has no heads");
+    refused("freeze:result", HS_EARG, "result can be read but not edited");
+    refused("freeze:z:3", HS_ENOTFOUND, "the layers are 0 to 2");
+    refused("freeze:z,heads=L1M", HS_EARG, "heads: 'L1M' does not fit here");
+    refused("mask:sink_recen", HS_EARG, "'sink_recen' is none of sink_recent|");
+    refused("mask:sink_recent,heads=L9H0", HS_ERANGE, "layers are 0 to 2");
+}
+
 static void what_edits_ask_for(void **state) {
     (void)state;
     hs_edit *e = open_edit("ablate:L0H0,mode=zero");
@@ -291,10 +313,13 @@ static void prompts_choose_sequences(void **state) {
     (void)state;
     struct world w;
     build(&w, (const char *const[]){"ablate:L0H*,prompts=b", NULL});
-    const hs_edit_seq seqs[] = {{w.edit, NULL, 1, story}, {w.edit, NULL, 1, short_one}};
-    assert_int_equal(hs_edits_aim(w.edits, seqs, 2), HS_OK);
-    rows_are(&w, 0, 0, plain);
-    rows_are(&w, 1, 0, (float[16]){0});
+    const hs_edit_seq seqs[] = {
+        {w.edit, NULL, 1, story}, {w.edit, NULL, 1, short_one}, {w.edit, NULL, 1, story}};
+    for (int k = 0; k < 2; k++) { // each takes the other's place
+        assert_int_equal(hs_edits_aim(w.edits, seqs + k, 2), HS_OK);
+        rows_are(&w, k, 0, plain);
+        rows_are(&w, 1 - k, 0, (float[16]){0});
+    }
     tear_down(&w);
 }
 
@@ -392,6 +417,21 @@ static void tiles_go_to_the_heads_meant(void **state) {
     tear_down(&w);
 }
 
+// Later rows may even turn around; what is masked stays masked.
+static void temper_leaves_the_masked(void **state) {
+    (void)state;
+    struct world w;
+    build(&w, (const char *const[]){"temper:L0H0,log=-1", NULL});
+    const hs_edit_seq seq = {w.edit, NULL, 1, story};
+    assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
+    float row[3] = {-INFINITY, 5, -INFINITY};
+    const hs_tile tile = {HS_SCORES, 0, 0, 0, 2, 1, 3, row, 3, NULL, 0};
+    assert_int_equal(w.tap->tile(w.tap->ctx, &tile, true, 0), HS_OK);
+    assert_true(row[0] == -INFINITY && row[2] == -INFINITY);
+    assert_true(row[1] == (float)(5 * (1 - log(3))));
+    tear_down(&w);
+}
+
 // ---- scratch ------------------------------------------------------------------------------------
 
 // A kind that puts a mark into its scratch at the scores and looks for it at the pattern.
@@ -439,6 +479,7 @@ int main(void) {
         cmocka_unit_test(specs_that_are_refused),
         cmocka_unit_test(attention_modes_need_heads),
         cmocka_unit_test(edits_sit_where_they_have_effect),
+        cmocka_unit_test(points_and_their_heads),
         cmocka_unit_test(what_edits_ask_for),
         cmocka_unit_test(examples_can_be_read),
         cmocka_unit_test(the_first_row_that_is_edited),
@@ -451,6 +492,7 @@ int main(void) {
         cmocka_unit_test(edits_act_in_order),
         cmocka_unit_test(what_a_reference_lacks_is_said_with_the_spec),
         cmocka_unit_test(tiles_go_to_the_heads_meant),
+        cmocka_unit_test(temper_leaves_the_masked),
         cmocka_unit_test(scratch_is_per_worker_and_edit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
