@@ -272,9 +272,9 @@ static void finish(struct race *r, hs_race_unit *out, hs_race_report *report) {
 }
 
 static int check(const hs_race_field *f, const hs_race_opts *o) {
-    if (o->k < 1 || o->k >= f->n_unit)
+    if (o->k < 1 || o->k > f->n_unit)
         return hs_fail(HS_EARG, "a race for the top %lld of %lld units: give 1 to %lld",
-                       (long long)o->k, (long long)f->n_unit, (long long)f->n_unit - 1);
+                       (long long)o->k, (long long)f->n_unit, (long long)f->n_unit);
     if (!(o->delta >= 0 && o->delta < 1))
         return hs_fail(HS_EARG, "a probability of error of %g: give more than 0, less than 1",
                        o->delta);

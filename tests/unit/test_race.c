@@ -196,6 +196,11 @@ static void everything_measured_is_exact(void **state) {
         assert_true(fabs(out[u].mean - mean_of(&t, u)) < 1e-15);
     }
     assert_true(report.certain && report.edits == 15 && report.delta == .05);
+    // All of them: known at once.
+    memset(t.seen, 0, 15);
+    t.measured = 0;
+    race(&t, &(hs_race_opts){.k = 5}, 3, out, &report);
+    for (int u = 0; u < 5; u++) assert_true(out[u].in && out[u].settled);
     close_table(&t);
 }
 
@@ -269,8 +274,8 @@ static void refuses(const hs_race_opts *opts, int64_t n_prompt, const char *says
 
 static void bad_races_say_why(void **state) {
     (void)state;
-    refuses(&(hs_race_opts){.k = 0}, P, "give 1 to 269");
-    refuses(&(hs_race_opts){.k = N}, P, "give 1 to 269");
+    refuses(&(hs_race_opts){.k = 0}, P, "give 1 to 270");
+    refuses(&(hs_race_opts){.k = N + 1}, P, "give 1 to 270");
     refuses(&(hs_race_opts){.k = 1, .delta = 1}, P, "probability");
     refuses(&(hs_race_opts){.k = 1, .delta = NAN}, P, "probability");
     refuses(&(hs_race_opts){.k = 1, .budget = 1.5}, P, "budget of 1.5");
