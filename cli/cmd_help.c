@@ -19,7 +19,8 @@ const hs_cmd hs_cmd_help = {
     .title = "explains a command, a topic, or anything that has a name",
     .synopsis = "[KIND] [WORD]",
     .about = "Without a word: the commands and topics. WORD is a command, a topic, an observer, an "
-             "intervention, a data set, a query, a metric, the short name of a hook point, a figure, or a table of "
+             "intervention, a data set, a query, a metric, the short name of a hook point, a "
+             "figure, or a table of "
              "the database; where several have that name, KIND tells which.",
     .examples = (const char *const[][2]){{"help record", "what record does, and its options"},
                                          {"help sinks", "what sinks are, and who measures them"},
