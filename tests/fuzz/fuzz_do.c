@@ -21,6 +21,7 @@ static hs_dims dims_of(uint8_t lacks) {
         .d_head = 3,
         .d_ff = 7,
         .n_vocab = 9,
+        .attn_scale = 0.5,
         .points = HS_BIT(HS_N_POINT) - 1,
     };
     if (lacks & 1) d.points &= ~(HS_BIT(HS_MLP_OUT) | HS_BIT(HS_MLP_POST) | HS_BIT(HS_MLP_PRE));
@@ -164,7 +165,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
             need(!edit[n_edit] && *hs_errmsg());
         } else {
             look_at(edit[n_edit], &d, spec);
-            if (hs_edit_check(edit[n_edit], &p))
+            const int rc = hs_edit_check(edit[n_edit], &p);
+            need(!rc || hs_edit_check_all(edit[n_edit], &p, 1)); // asks more
+            if (rc)
                 hs_edit_close(edit[n_edit]);
             else
                 n_edit++;
