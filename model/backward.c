@@ -201,12 +201,15 @@ static int run_again(const struct back *b) {
     again.logits = HS_LOGITS_NONE;
     const int64_t n = b->r.n_rows * b->r.c->d_model;
     copy(&b->r, x->resid, at(&b->r, b->kept, b->r.layer * n), n);
-    x->keep = (hs_keep){0};
+    // Of the last layer's output the final norm may be watched.
+    const hs_tap *values = b->job->values;
+    x->keep = (hs_keep){.cut = b->r.layer + 1 < b->r.c->n_layer || !values || !values->read ||
+                               !values->read[b->r.c->n_layer]};
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
         x->keep.points |= HS_BIT(copies[i].point);
         x->keep.rows[copies[i].point] = b->room[copies[i].to];
     }
-    x->tap = b->job->values;
+    x->tap = values;
     int rc = hs_context_eval(x, &again);
     x->keep = (hs_keep){0};
     return rc;

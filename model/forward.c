@@ -136,6 +136,7 @@ static int attention(const hs_pass *r) {
 }
 
 static int mlp(const hs_pass *r) {
+    const uint64_t output = HS_BIT(HS_MLP_POST) | HS_BIT(HS_MLP_OUT) | HS_BIT(HS_RESID_POST);
     const hs_config *c = r->c;
     const bool gated = c->mlp == HS_MLP_GATED;
     // Ungated, the one product up is what enters the activation.
@@ -152,6 +153,7 @@ static int mlp(const hs_pass *r) {
     if (!rc) rc = linear(r, up, gated ? 2 : 1, in, c->d_model);
     if (!rc) rc = hs_pass_fire(r, HS_MLP_PRE, pre);
     if (!rc && gated) rc = hs_pass_fire(r, HS_MLP_PRE_LINEAR, other);
+    if (!rc && r->x->keep.cut && !((r->read | r->write) & output)) return HS_OK;
     if (!rc) rc = r->be->act(r->dev, pre, pre, other, r->n * c->d_ff, c->act);
     if (!rc) rc = hs_pass_fire(r, HS_MLP_POST, pre);
     if (!rc) rc = linear(r, &down, 1, pre, c->d_ff);

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -367,6 +368,37 @@ static void values_of_a_run(void **state) {
     }
 }
 
+// What is not watched is not always made: a point alone shows what it shows among all.
+static void values_of_a_point(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_SPEC; i++) {
+        hs_model *m = open_model(i, HS_PREC_EXACT, 2);
+        const int top = (int)hs_model_config(m)->n_layer;
+        struct prompt p;
+        cap grads, all, alone, same;
+        make_prompt(&p);
+        gradients(&grads, &all, m, (hs_context_opts){0});
+        hs_context *x = law_context(m, (hs_context_opts){0}, NULL);
+        for (int pt = 0; pt < HS_N_POINT; pt++) {
+            if (!all.at[0][0][pt].data && !all.at[0][top][pt].data) continue;
+            struct measure measure = {.n_vocab = LAW_N_VOCAB};
+            cap_open(&alone, m, LAW_N_CTX);
+            cap_open(&same, m, LAW_N_CTX);
+            for (int l = 0; l <= top; l++) alone.read[l] &= HS_BIT(pt);
+            const hs_backward job = {seed, &measure, &alone.tap, &same.tap};
+            if (hs_context_backward(x, &p.batch, &job)) fail_msg("%s", hs_errmsg());
+            for (int s = 0; s < N_SEQ; s++) {
+                cap_same(&all, s, &alone, s, 0, lengths[s], HS_BIT(pt));
+                cap_same(&grads, s, &same, s, 0, lengths[s], LAW_ALL);
+            }
+            cap_close(&alone), cap_close(&same);
+        }
+        cap_close(&grads), cap_close(&all);
+        hs_context_close(x);
+        hs_model_close(m);
+    }
+}
+
 static void threads_and_blocks(void **state) {
     (void)state;
     for (int i = 0; i < N_MODEL; i++)
@@ -418,6 +450,44 @@ static void alone(void **state) {
             cap_close(&single);
         }
         cap_close(&all);
+        hs_context_close(x);
+        hs_model_close(m);
+    }
+}
+
+// ---- memory -------------------------------------------------------------------------------------
+
+static int heap_layer(void *ctx, int layer) {
+    size_t *most = ctx;
+    const struct mallinfo2 now = mallinfo2();
+    (void)layer;
+    if (now.uordblks + now.hblkhd > *most) *most = now.uordblks + now.hblkhd;
+    return HS_OK;
+}
+
+// The reference backend takes all its memory from the heap.
+static void memory(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_SPEC; i++) {
+        rand_spec spec = law_spec(i); // wide enough for a context's odds and ends not to matter
+        spec.n_layer = 6;
+        spec.d_model = 96;
+        spec.d_head = 24;
+        spec.d_ff = 200;
+        hs_model *m = law_open(&spec,
+                               &(hs_model_opts){.dev = {.threads = 1, .precision = HS_PREC_F64}});
+        int32_t ids[LAW_N_CTX];
+        const hs_tap look = {.ctx = &(size_t){0}, .layer_done = heap_layer};
+        const hs_backward job = {.seed = ones, .values = &look, .grads = &look};
+        const hs_batch batch = {.seq = &(hs_seq){.tokens = ids, .n = LAW_N_CTX}, .n_seq = 1};
+        law_tokens(ids, LAW_N_CTX, 1);
+        const struct mallinfo2 before = mallinfo2();
+        hs_context *x = law_context(m, (hs_context_opts){0}, NULL);
+        if (hs_context_backward(x, &batch, &job)) fail_msg("%s", hs_errmsg());
+        const double used = (double)(*(size_t *)look.ctx - before.uordblks - before.hblkhd);
+        const hs_memory said = hs_backward_memory(m, LAW_N_CTX);
+        if (fabs(used / (double)hs_memory_sum(&said) - 1) > 0.05)
+            fail_msg("model %d: %g bytes, it said %lld", i, used, (long long)hs_memory_sum(&said));
         hs_context_close(x);
         hs_model_close(m);
     }
@@ -476,9 +546,14 @@ static void failures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finite_differences), cmocka_unit_test(single_precision),
-        cmocka_unit_test(relations),          cmocka_unit_test(values_of_a_run),
-        cmocka_unit_test(threads_and_blocks), cmocka_unit_test(alone),
+        cmocka_unit_test(finite_differences),
+        cmocka_unit_test(single_precision),
+        cmocka_unit_test(relations),
+        cmocka_unit_test(values_of_a_run),
+        cmocka_unit_test(values_of_a_point),
+        cmocka_unit_test(threads_and_blocks),
+        cmocka_unit_test(alone),
+        cmocka_unit_test(memory),
         cmocka_unit_test(failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
