@@ -275,6 +275,7 @@ void hs_sweep_ask_close(hs_sweep_ask *a) {
     for (int i = 0; i < a->n_op; i++) {
         free(a->op[i].op);
         free(a->op[i].args);
+        hs_buf_free(&a->op[i].edit);
     }
     for (int i = 0; i < a->n_metric; i++) {
         hs_expr_close(a->metric[i].expr);

@@ -63,21 +63,40 @@ static int read_answers(hs_sweep_work *w) {
     return rc;
 }
 
+// What happens at the last position of a prompt changes no position that is scored.
+static int check_reach(const hs_sweep_work *w, const hs_do *edits) {
+    bool reaches = false;
+    for (int e = 0; e < HS_N_EFFECT; e++)
+        reaches |= (w->ask.effects >> e & 1) && hs_effects[e].answer;
+    for (int64_t i = 0; i < w->n_prompt && !reaches; i++) {
+        const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
+        const hs_edit_prompt at = {i, p->id, p->n_token, edits->span, edits->n_span};
+        reaches = hs_edit_first(hs_editing_at(edits->editing, 0), &at) < p->n_token - 1;
+    }
+    if (reaches) return HS_OK;
+    return hs_fail(HS_EARG,
+                   "no position before a prompt's last is edited, and %s is about what those "
+                   "predict: choose other positions, or --metric logit_diff, prob or accuracy",
+                   w->ask.metric[0].name);
+}
+
 // An op is tried on the first unit: units of one kind take the same edits.
-static int check_op(const hs_sweep_work *w, const hs_sweep_op *op) {
+static int check_op(const hs_sweep_work *w, hs_sweep_op *op) {
     const hs_sweep_opts opts = hs_sweep_opts_of(w, op);
-    const hs_editing_opts how = {.model = opts.model,
-                                 .prompts = opts.prompts,
-                                 .span = opts.span,
-                                 .n_span = opts.n_span,
-                                 .runs = opts.runs,
-                                 .progress = opts.progress};
-    hs_editing *editing = NULL;
+    hs_jw json = {&op->edit, false};
+    hs_do edits = {0};
     hs_buf spec = {0};
     int rc = hs_sweep_spec(&spec, &opts, &w->units.at[0]);
     const char *text = hs_buf_text(&spec);
-    if (!rc) rc = hs_editing_open(&editing, &how, &text, 1);
-    hs_editing_close(editing);
+    if (!rc)
+        rc = hs_do_open(&edits, &(hs_do_options){{&text, 1}}, &w->opt->prompt.span, &w->session,
+                        hs_buf_text(&w->path));
+    if (!rc) rc = check_reach(w, &edits);
+    hs_jw_begin(&json, '{');
+    if (!rc) hs_do_json(&json, &edits);
+    hs_jw_end(&json, '}');
+    if (!rc) rc = hs_buf_rc(&op->edit);
+    hs_do_close(&edits);
     hs_buf_free(&spec);
     return hs_prefix(rc, "--op %s", op->op);
 }

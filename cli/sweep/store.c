@@ -66,6 +66,8 @@ static int options_json(hs_buf *out, const hs_sweep_run *r, const char *by, cons
     key_str(&w, "experiment", "sweep");
     what_json(&w, r, by);
     hs_span_json(&w, &work->opt->prompt.span);
+    hs_jw_key(&w, "edit");
+    hs_jw_buf(&w, &r->op->edit);
     hs_buf_str(out, more);
     hs_jw_end(&w, '}');
     return hs_buf_rc(out);

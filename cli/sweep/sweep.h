@@ -43,6 +43,7 @@ typedef struct hs_sweep_metric {
 
 typedef struct hs_sweep_op {
     char *op, *args; // as hs_sweep_opts has them; args NULL: none
+    hs_buf edit;     // that of the first unit, as JSON, with all that decides what it does
 } hs_sweep_op;
 
 enum { HS_RANK_ASC, HS_RANK_DESC, HS_RANK_RANDOM, HS_N_RANK };
