@@ -5,7 +5,7 @@ model, does a short warm-up, and times the work alone: loading is never counted.
 side once; the least time of all rounds counts, and the largest peak of memory. Both sides get the
 same random token ids and the same number of threads.
 
-headscope's recordings are whole ones, by the command `record`: from the moment when the run is
+headscope's recordings and sweeps are whole ones, by the command `record`: from the moment when the run is
 entered into the database, after the model was loaded, to the end of the process. Its prefill and
 decoding are the figures of `bench`. llama.cpp's are those that its server reports.
 """
@@ -112,7 +112,44 @@ def child_products(a, library):
     return {"seconds": seconds}
 
 
+def child_lens(a):
+    """Losses of prompts, and again with the output of one head at zero, for each head of --heads."""
+    import torch
+    from tokenizers import Tokenizer, models
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformer_lens.model_bridge import TransformerBridge
+
+    torch.set_num_threads(a.threads)
+    folder, name = os.path.split(os.path.abspath(a.model))
+    weights = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=name, dtype=torch.float32, attn_implementation="eager").eval()
+    # It asks for a tokenizer, which token ids have no need of.
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, unk_token="a")),
+                                    pad_token="a")
+    with tempfile.TemporaryDirectory() as config:
+        weights.config.save_pretrained(config)
+        model = TransformerBridge.boot_transformers(config, hf_model=weights, tokenizer=words)
+    with open(a.prompts) as f:
+        ids = torch.tensor([json.loads(line)["tokens"] for line in f])
+
+    def losses(layer=None, head=None):
+        def zero(z, hook):
+            z[:, :, head] = 0
+            return z
+
+        hooks = [] if layer is None else [(f"blocks.{layer}.attn.hook_z", zero)]
+        with torch.inference_mode():
+            each = model.run_with_hooks(ids, return_type="loss", loss_per_token=True, fwd_hooks=hooks)
+        return each.mean(1).tolist()
+
+    base = losses()
+    start = time.perf_counter()
+    edited = [losses(*head) for head in json.loads(a.heads)]
+    return {"seconds": time.perf_counter() - start, "base": base, "losses": edited}
+
+
 CHILDREN = {
+    "lens": child_lens,
     "eager": lambda a: child_transformers(a, "eager", True),
     "sdpa": lambda a: child_transformers(a, "sdpa", False),
     "llama-prefill": lambda a: child_llama(a, False),
@@ -131,7 +168,7 @@ class Failed(Exception):
 def process(command, threads):
     """Runs a command. Its output, peak memory in bytes and the time of day when it ended."""
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads),
-               MKL_NUM_THREADS=str(threads), TRANSFORMERS_VERBOSITY="error")
+               MKL_NUM_THREADS=str(threads), TRANSFORMERS_VERBOSITY="error", HF_HUB_OFFLINE="1")
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         p = subprocess.Popen(command, stdout=out, stderr=err, env=env)
         _, status, usage = os.wait4(p.pid, 0)
@@ -144,13 +181,22 @@ def process(command, threads):
         return out.read().decode(), usage.ru_maxrss * 1024, ended
 
 
-def peer(a, name, tokens, shapes=None):
+def child(a, name, tokens=0, more=()):
+    """What a child says, and its peak memory."""
     command = [sys.executable, os.path.abspath(__file__), "--child", name, "--threads", str(a.threads),
-               "--tokens", str(tokens), "--vocab", str(a.vocab), a.model]
-    if shapes:
-        command += ["--shapes", json.dumps(shapes)]
+               "--tokens", str(tokens), "--vocab", str(a.vocab), *more, a.model]
     out, peak, _ = process(command, a.threads)
-    return json.loads(out.splitlines()[-1])["seconds"], peak
+    return json.loads(out.splitlines()[-1]), peak
+
+
+def peer(a, name, tokens, shapes=None):
+    said, peak = child(a, name, tokens, ["--shapes", json.dumps(shapes)] if shapes else [])
+    return said["seconds"], peak
+
+
+def run_began(sql):
+    (at,) = sql.execute("SELECT created_at FROM run").fetchone()
+    return datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
 
 
 def record(a, tokens, whole_process=False):
@@ -161,11 +207,10 @@ def record(a, tokens, whole_process=False):
     _, peak, ended = process([a.headscope, "record", a.model, "-f", prompts, "-o", db, "--threads",
                               str(a.threads), "--ctx", str(max(tokens, a.context))], a.threads)
     with sqlite3.connect(db) as sql:
-        (at,) = sql.execute("SELECT created_at FROM run").fetchone()
+        counted_from = began if whole_process else run_began(sql)
     sql.close()
     os.unlink(db)
-    run_began = datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
-    return ended - (began if whole_process else run_began), peak
+    return ended - counted_from, peak
 
 
 def bench(a, stage, job, detail="", tokens=None):
@@ -285,13 +330,113 @@ def products_table(a):
                  for i, row in enumerate(rows)], {0})
 
 
+# ---- sweeps ----------------------------------------------------------------------------------------
+
+# name, what headscope is told beyond `sweep`, how many times as fast it is to be, seconds, bytes.
+SWEEPS = [
+    ("zero ablation, loss", [], 2, None, 1e9),
+    ("the same in bf16", ["--precision", "bf16"], 4, None, None),
+    ("a metric on the last token", ["--metric", "prob"], 3, None, None),
+    ("that, edits at the last position only", ["--metric", "prob", "--pos", "-1"], 50, None, None),
+    ("loss, first order by gradients", ["--by", "gradient"], 50, 10, None),
+]
+WHOLE = "--by"  # what is told this does all heads at once
+SWEEP_TURNS = 6
+SWEEP_HEADS = 3  # that the peer does in a turn; with --long all of them
+
+
+def write_prompts(a, path, n_prompt, n_token):
+    """Runs of a text's tokens; the token that follows each is its answer."""
+    text = os.path.join(os.path.dirname(__file__), "..", "data", "passages.jsonl")
+    out, _, _ = process([a.headscope, "tokens", a.model, "-f", text, "--json"], a.threads)
+    ids = [i for prompt in json.loads(out)["prompts"] for i in prompt["ids"]]
+    with open(path, "w") as f:
+        for i in range(n_prompt):
+            at = i * (len(ids) - n_token - 1) // (n_prompt - 1)
+            json.dump({"id": str(i), "tokens": ids[at:at + n_token], "answer": ids[at + n_token]}, f)
+            f.write("\n")
+
+
+def sweep(a, prompts, heads, told):
+    """Seconds, peak, and the losses {(layer, head): [of each prompt]} of one sweep."""
+    db = os.path.join(a.work, "sweep.db")
+    _, peak, ended = process([a.headscope, "sweep", a.model, "-f", prompts, "-o", db, "--heads", heads,
+                              "--threads", str(a.threads), "--control", "0", *told, "--json"], a.threads)
+    losses = {}
+    with sqlite3.connect(db) as sql:
+        seconds = ended - run_began(sql)
+        for layer, head, value in sql.execute(
+                "SELECT layer, idx, value FROM sweep_unit WHERE metric = 'nll' ORDER BY prompt_id"):
+            losses.setdefault((layer, head), []).append(value)
+    sql.close()
+    for end in ("", "-wal", "-shm"):
+        if os.path.exists(db + end):
+            os.unlink(db + end)
+    return seconds, peak, losses
+
+
+def sweep_turn(a, prompts, turn, n_turn, sums):
+    """Some layers: some of their heads by the peer, whose cost of a head is the same anywhere, then all."""
+    first, end = a.n_layer * turn // n_turn, a.n_layer * (turn + 1) // n_turn
+    all_heads = [(layer, head) for layer in range(first, end) for head in range(a.n_head)]
+    n = len(all_heads) if a.long else min(SWEEP_HEADS, len(all_heads))
+    some = [all_heads[(2 * i + 1) * len(all_heads) // (2 * n)] for i in range(n)]
+    said, peak = child(a, "lens", more=["--prompts", prompts, "--heads", json.dumps(some)])
+    sums["theirs"] += said["seconds"] / n * len(all_heads)
+    sums["peak"] = max(sums["peak"], peak)
+    for i, (_, told, *_) in enumerate(SWEEPS):
+        if WHOLE in told and turn + 1 < n_turn:
+            continue
+        heads = "all" if WHOLE in told else f"L{first}-{end - 1}H*"
+        seconds, peak, losses = sweep(a, prompts, heads, told)
+        sums["ours"][i] += seconds
+        sums["peaks"][i] = max(sums["peaks"][i], peak)
+        for head, theirs in zip(some, said["losses"]) if not told else []:
+            sums["apart"] = max([sums["apart"]] + [abs(x - y) for x, y in zip(losses[head], theirs)])
+    print(f"  layers {first} to {end - 1}: theirs {said['seconds'] / n:.2f} s a head", file=sys.stderr)
+
+
+def sweep_table(a, n_prompt, n_token):
+    prompts = os.path.join(a.work, "prompts.jsonl")
+    write_prompts(a, prompts, n_prompt, n_token)
+    sums = {"theirs": 0, "peak": 0, "ours": [0] * len(SWEEPS), "peaks": [0] * len(SWEEPS), "apart": 0}
+    print(f"measuring: sweeps, {n_prompt} prompts of {n_token} tokens", file=sys.stderr)
+    n_turn = min(SWEEP_TURNS, a.n_layer)
+    for turn in range(n_turn):
+        sweep_turn(a, prompts, turn, n_turn, sums)
+    lines = []
+    for i, (name, _, times, limit, most) in enumerate(SWEEPS):
+        ours, peak = sums["ours"][i], sums["peaks"][i]
+        told = [(f"{times} x as fast", ours * times <= sums["theirs"])]
+        told += [(f"{limit} s", ours <= limit)] if limit else []
+        told += [(f"{most / 1e9:g} GB", peak <= most)] if most else []
+        lines.append([name, f"{sums['theirs']:.1f}", f"{ours:.2f}", f"{sums['theirs'] / ours:.2f}",
+                      f"{sums['peak'] / 1e6:.0f}", f"{peak / 1e6:.0f}",
+                      ", ".join(f"{what}: {'met' if so else 'NOT MET'}" for what, so in told)])
+    n_head = a.n_layer * a.n_head
+    print(f"\n{n_head} heads, {n_prompt} prompts of {n_token} tokens, in {n_turn} turns by layers; TransformerLens "
+          + ("did them all" if a.long else f"did {n_turn * SWEEP_HEADS} heads, times {n_head / n_turn / SWEEP_HEADS:g}"))
+    print_table(["sweep", "its s", "our s", "times", "its MB", "our MB", "target"], lines, {0, 6})
+    print(f"largest difference of a prompt's loss under the same ablation: {sums['apart']:.2g} "
+          f"({'met' if sums['apart'] <= 1e-4 else 'NOT MET'}: 1e-4)")
+
+
+def sweeps(a):
+    if "sweep" not in a.only.split(",") and not (a.long and not a.only):
+        return
+    sweep_table(a, 16, 64)
+    if a.long:
+        sweep_table(a, 8, 256)
+
+
 # ---- the command -----------------------------------------------------------------------------------
 
 
 def versions():
     from importlib.metadata import version
     import xllamacpp
-    named = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "xllamacpp", "numpy"))
+    peers = ("torch", "transformers", "transformer-lens", "xllamacpp", "numpy")
+    named = ", ".join(f"{name} {version(name)}" for name in peers)
     has = [word.split()[0] for word in xllamacpp.get_system_info().split(":", 1)[-1].split("|") if " = 1" in word]
     return f"{named}; its llama.cpp uses {' '.join(has)}"
 
@@ -302,8 +447,8 @@ def main():
     p.add_argument("--long", action="store_true", help="the rows that take minutes and much memory too")
     p.add_argument("--rounds", type=int, default=3, help="times that both sides run")
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--only", default="", help="rows whose name, peer or length holds one of these words, or products")
-    for hidden in ("--headscope", "--work", "--default", "--child", "--shapes"):
+    p.add_argument("--only", default="", help="rows whose name, peer or length holds one of these words, or products, or sweep")
+    for hidden in ("--headscope", "--work", "--default", "--child", "--shapes", "--prompts", "--heads"):
         p.add_argument(hidden, help=argparse.SUPPRESS)
     for hidden in ("--tokens", "--vocab"):
         p.add_argument(hidden, type=int, help=argparse.SUPPRESS)
@@ -315,9 +460,11 @@ def main():
     try:
         info = json.loads(process([a.headscope, "info", a.model, "--json"], a.threads)[0])
         a.vocab, a.context = info["n_vocab"], info["n_ctx"]
+        a.n_layer, a.n_head = info["n_layer"], info["n_head"]
         print(f"{os.path.basename(a.model)}, {a.threads} threads, best of {a.rounds} in turns\n{versions()}\n")
         work_table(a)
         products_table(a)
+        sweeps(a)
     except Failed as why:
         sys.exit(f"against.sh: {why}")
     except KeyboardInterrupt:
