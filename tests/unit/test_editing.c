@@ -206,7 +206,7 @@ static void test_refused(void **state) {
         {2, "ablate:L0H0,mode=mean,reference=repeat:k=8+n=3", HS_OK, ""},
         {2, "ablate:L0H0,mode=mean,reference=repeat:k=80", HS_ERANGE, "context"},
         {2, "ablate:L0H0,mode=mean,reference=repeat:kk=8", HS_EARG, "kk"},
-        {2, "ablate:L0H0,mode=mean,by=position,pos=20,prompts=a,reference=repeat:k=8+n=3",
+        {2, "ablate:L0H0,mode=mean,by=position,pos=16,prompts=a,reference=repeat:k=8+n=3",
          HS_ERANGE, "longer than 16"},
         {2, "ablate:L0H0,mode=mean,by=position,pos=15,prompts=a,reference=repeat:k=8+n=3", HS_OK,
          ""},
@@ -222,6 +222,46 @@ static void test_refused(void **state) {
         if (rc && !strstr(hs_errmsg(), said ? said : cases[i].spec))
             fail_msg("%s is not in: %s", cases[i].spec, hs_errmsg());
     }
+    hs_model_close(m);
+}
+
+static int count_calls(void *ctx, const char *what, int64_t done, int64_t total) {
+    (void)what;
+    assert_true(done <= total);
+    ++*(int *)ctx;
+    return HS_OK;
+}
+
+// More prompts than are kept when they are not needed; those that are, stay.
+static void test_many(void **state) {
+    (void)state;
+    enum { N = 90 };
+    hs_model *m = law_model(0);
+    hs_prompts *p;
+    hs_editing *e;
+    hs_editing_seq seq[N];
+    int calls = 0;
+    const hs_progress progress = {count_calls, &calls};
+    const char *const spec = "freeze:z+pattern";
+    must(hs_prompts_open(&p, NULL, HS_BOS_AUTO, LAW_N_VOCAB));
+    for (int i = 0; i < N; i++) {
+        const int32_t ids[] = {i % LAW_N_VOCAB, 1};
+        must(hs_prompts_add_tokens(p, NULL, ids, 2, 0, 0, NULL));
+        seq[i] = (hs_editing_seq){i, 0, 1};
+    }
+    must(hs_editing_open(&e, &(hs_editing_opts){.model = m, .prompts = p, .progress = &progress},
+                         &spec, 1));
+    must(hs_editing_aim(e, seq, N));
+    const int once = calls;
+    assert_true(once > 0);
+    must(hs_editing_aim(e, seq, N));
+    must(hs_editing_aim(e, seq + N - 1, 1)); // the others are not needed, the newest are kept
+    must(hs_editing_aim(e, seq + N - 50, 50));
+    assert_int_equal(calls, once);
+    must(hs_editing_aim(e, seq, 1)); // the oldest are not
+    assert_int_equal(calls, 2 * once);
+    hs_editing_close(e);
+    hs_prompts_close(p);
     hs_model_close(m);
 }
 
@@ -395,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_held_maps),
         cmocka_unit_test(test_no_mean),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_many),
         cmocka_unit_test(test_stopped),
         cmocka_unit_test_setup_teardown(test_recorded, set_up, dbfix_tear_down),
         cmocka_unit_test_setup_teardown(test_not_recorded, set_up, dbfix_tear_down),
