@@ -14,8 +14,9 @@
 #include "model/cpu/panel.h"
 
 enum {
-    CHUNK = 256,  // columns of W in a chunk: 64 KiB of f32 panel
-    COLUMNS = 64, // of y in a task
+    CHUNK = 256,       // columns of W in a chunk: 64 KiB of f32 panel
+    CHUNK_PAIRS = 768, // of numbers rounded to bf16, whose error hides that of their sums
+    COLUMNS = 64,      // of y in a task
     // Rows of x in a task at most: whole tiles of every kernel, 96 or 132 KiB a chunk; more where
     // unpacking is paid once a task.
     ROWS_F32 = 96,
@@ -87,9 +88,10 @@ static void finish(const struct cell *t, const hs_kern *kern, float *y, const fl
 static void run_cell(const struct linear_job *j, const struct cell *t) {
     const hs_weight *w = t->p->w;
     const int64_t nr = w->kern->nr;
-    for (int64_t k0 = 0; k0 < w->k; k0 += CHUNK)
+    const int64_t chunk = j->pairs ? CHUNK_PAIRS : CHUNK;
+    for (int64_t k0 = 0; k0 < w->k; k0 += chunk)
         for (int64_t p = t->panel0; p < t->panel1; p++) {
-            const int64_t n = min64(CHUNK, w->k - k0), cols = min64(nr, w->n - p * nr);
+            const int64_t n = min64(chunk, w->k - k0), cols = min64(nr, w->n - p * nr);
             float *y = (float *)t->p->y + t->row0 * t->p->ld_y + p * nr;
             float *sums = cols == nr ? y : t->edge;
             const int64_t ld = cols == nr ? t->p->ld_y : nr;
