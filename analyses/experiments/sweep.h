@@ -72,25 +72,28 @@ int hs_sweep_joint_run(const hs_sweep_opts *, const hs_sweep_joint *, const int6
 // (successive rejects, Audibert et al. 2010; accepts and rejects, Bubeck et al. 2013).
 //
 // What is claimed: with probability 1 - delta all units called `settled` are on the side of the cut
-// where a full sweep over the same prompts, of the units that the screen let through, has them, IF
+// where a full sweep over the same prompts, of the units that the estimates let through, has them, IF
 // the differences that a unit makes from prompt to prompt are like draws from a normal
-// distribution. Bounds are Student's t intervals for the mean of a finite population (drawn without
-// replacement: of width 0 once all prompts are measured), with a union bound over units and rounds.
+// distribution (about a line through estimates, where these are given). Bounds are Student's t
+// intervals for the mean of a finite population (drawn without replacement: of width 0 once all
+// prompts are measured), with a union bound over units and rounds.
 // Distribution-free bounds (Hoeffding, empirical Bernstein) need differences that are bounded, which
-// those of a log-likelihood are not. Nothing is claimed about units decided by the budget or by the
-// screen.
+// those of a log-likelihood are not. Nothing is claimed about units decided by the budget or by
+// estimates.
 typedef struct hs_race_opts {
     int64_t k;
-    double delta;         // 0: 0.05
-    double budget;        // at most this share of the full sweep's edits, 0: no limit
-    const double *screen; // [n_unit] estimates of the change, in any one scale: with a budget they
-                          // say whom not to measure at all. NULL: none
+    double delta;  // 0: 0.05
+    double budget; // at most this share of the full sweep's edits, 0: no limit
+    // [n][n_unit] estimates of the changes on the prompts, in order of ord (by gradients, say), in
+    // any one scale: with a budget their sizes say whom not to measure at all, and they carry what
+    // was measured on some prompts to all of them. NULL: none.
+    const double *estimate;
 } hs_race_opts;
 typedef struct hs_race_unit {
-    double mean, low, high; // change against the baseline, of the n prompts measured; NaN, and
-                            // infinite ends, where nothing is known
+    double mean, low, high; // change against the baseline over all prompts, as known from the n
+                            // measured; NaN, and infinite ends, where nothing is known
     int64_t n;
-    bool in, settled; // among the top k; decided by the bounds (else by means or the screen)
+    bool in, settled; // among the top k; decided by the bounds (else by means or estimates)
 } hs_race_unit;
 typedef struct hs_race_report {
     int64_t edits, full; // unit-and-prompt evaluations made, and those of the full sweep

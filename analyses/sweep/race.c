@@ -10,6 +10,12 @@
 //      the cut is largest in standard errors. They keep their bounds, in which they may turn out
 //      settled later, and are not measured again.
 // At the end places go to settled units, then to accepted ones, then to the largest means.
+//
+// Estimates of every change, from gradients say, are used twice. Units are let into the race by
+// their mean size. And what was measured on some prompts is carried to all of them by the line
+// through (estimate, change): the regression estimator of a finite population's mean (Cochran,
+// Sampling Techniques, 1977, chapter 7), x' = x + b (mean estimate of all - of those measured). Its
+// error is that of the residuals, 1 / n of them and what the slope's error adds.
 #include "analyses/sweep/race.h"
 
 #include <math.h>
@@ -27,7 +33,11 @@ enum stand { SCREENED, LOST, REJECTED, RACING, ACCEPTED, WON };
 // A unit in the race; all numbers count harm as positive.
 struct runner {
     int64_t unit, n;
-    double mean, squares; // Welford's sums
+    double mean, guess;  // of the prompts measured: of changes, of their estimates
+    double xx, xg, gg;   // sums of squares and products about these
+    double guess_of_all; // mean estimate of all prompts
+    double value, error; // the mean of all, as far as is known; its standard error
+    bool fitted;         // by a line
     double low, high;
     double key; // what the next sort goes by
     enum stand stand;
@@ -40,7 +50,7 @@ struct race {
     struct runner *runner;    // [n_unit], by unit
     struct runner **order;    // [n_unit], scratch
     int64_t *racing;          // [n_racing] units to measure
-    int64_t n_racing, n_let;  // n_let: let through by the screen
+    int64_t n_racing, n_let;  // n_let: let in by estimates
     int64_t *prompt, *now;    // [n_prompt]: the order of prompts; those of a round, ascending
     int64_t end[MOST_ROUNDS]; // prompts measured when a round ends
     int n_round;
@@ -77,7 +87,7 @@ static int64_t rank_racing(struct race *r) {
     int64_t n = 0;
     for (int64_t i = 0; i < r->field->n_unit; i++) {
         if (r->runner[i].stand != RACING) continue;
-        r->runner[i].key = r->runner[i].mean;
+        r->runner[i].key = r->runner[i].value;
         r->order[n++] = &r->runner[i];
     }
     qsort(r->order, (size_t)n, sizeof *r->order, by_key);
@@ -118,13 +128,28 @@ static void plan_rounds(struct race *r, int64_t first) {
     r->end[r->n_round++] = n;
 }
 
-// The screen's choice, then a first round that leaves at least half of the budget.
+static double estimate_at(const struct race *r, int64_t prompt, int64_t unit) {
+    return r->opts->estimate ? r->field->harm * r->opts->estimate[prompt * r->field->n_unit + unit]
+                             : 0;
+}
+
+// What the estimates say of a unit: the size that it is let in by, and their mean.
+static void look_ahead(const struct race *r, struct runner *u) {
+    const int64_t n = r->field->n_prompt;
+    for (int64_t i = 0; i < n; i++) {
+        const double guess = estimate_at(r, i, u->unit);
+        u->guess_of_all += guess / (double)n;
+        u->key += fabs(guess) / (double)n;
+    }
+}
+
+// Whom the estimates let in, then a first round that leaves at least half of the budget.
 static int start(struct race *r) {
     const int64_t n = r->field->n_unit, k = r->opts->k;
     int64_t first = FIRST_ROUND;
     plan_rounds(r, first);
     r->n_let = n;
-    if (r->opts->screen) r->n_let = may_stay(r, 0, n);
+    if (r->opts->estimate) r->n_let = may_stay(r, 0, n);
     if (r->n_let < n && r->n_let < 2 * k) r->n_let = 2 * k < n ? 2 * k : n;
     if (r->limit && r->n_let > r->limit)
         return hs_fail(HS_EARG,
@@ -133,7 +158,7 @@ static int start(struct race *r) {
                        (long long)r->limit, (long long)r->n_let);
     for (int64_t i = 0; i < n; i++) {
         r->runner[i] = (struct runner){.unit = i, .low = -INFINITY, .high = INFINITY};
-        r->runner[i].key = r->opts->screen ? r->field->harm * r->opts->screen[i] : 0;
+        look_ahead(r, &r->runner[i]);
         r->order[i] = &r->runner[i];
     }
     qsort(r->order, (size_t)n, sizeof *r->order, by_key);
@@ -151,7 +176,8 @@ static void cut_field(struct race *r, int64_t stay, int64_t places) {
     const struct runner in = *r->order[places - 1], out = *r->order[places];
     for (int64_t i = 0; i < n; i++) {
         struct runner *u = r->order[i], other = i < places ? out : in;
-        const double gap = fabs(u->mean - other.mean), spread = u->squares + other.squares;
+        const double gap = fabs(u->value - other.value);
+        const double spread = u->error * u->error + other.error * other.error;
         u->key = spread > 0 ? gap / sqrt(spread) : gap;
         u->stand = i < places ? ACCEPTED : REJECTED;
     }
@@ -161,10 +187,14 @@ static void cut_field(struct race *r, int64_t stay, int64_t places) {
 
 // ---- measuring ----------------------------------------------------------------------------------
 
-static void add_value(struct runner *u, double x) {
-    const double d = x - u->mean;
-    u->mean += d / (double)++u->n;
-    u->squares += d * (x - u->mean);
+// Welford's sums, of two variables.
+static void add_value(struct runner *u, double x, double guess) {
+    const double dx = x - u->mean, dg = guess - u->guess, n = (double)++u->n;
+    u->mean += dx / n;
+    u->guess += dg / n;
+    u->xx += dx * (x - u->mean);
+    u->xg += dx * (guess - u->guess);
+    u->gg += dg * (guess - u->guess);
 }
 
 static int measure_round(struct race *r, int round) {
@@ -178,22 +208,33 @@ static int measure_round(struct race *r, int round) {
     if (!rc) rc = r->field->measure(r->field->ctx, r->now, n, r->racing, r->n_racing, r->change);
     for (int64_t i = 0; i < n && !rc; i++)
         for (int64_t u = 0; u < r->n_racing; u++)
-            add_value(&r->runner[r->racing[u]], r->field->harm * r->change[i * r->n_racing + u]);
+            add_value(&r->runner[r->racing[u]], r->field->harm * r->change[i * r->n_racing + u],
+                      estimate_at(r, r->now[i], r->racing[u]));
     r->spent += n * r->n_racing;
     return rc;
 }
 
-// The interval of a mean of some of the prompts. Values that are all equal tell nothing of their
-// spread, unless they are all there are.
-static void set_bounds(const struct race *r, struct runner *u, double t) {
+// The mean of all prompts, from those measured.
+static void estimate_mean(const struct race *r, struct runner *u) {
     const double n = (double)u->n, all = (double)r->field->n_prompt;
+    const double off = u->guess_of_all - u->guess;
+    u->fitted = u->n > 2 && u->gg > 0 && u->n < r->field->n_prompt;
+    const double slope = u->fitted ? u->xg / u->gg : 0, df = n - 1 - u->fitted;
+    const double residual = u->xx - slope * u->xg, of_slope = u->fitted ? off * off / u->gg : 0;
+    u->value = u->mean + slope * off;
+    u->error = 0;
+    if (df > 0 && residual > 0) u->error = sqrt(residual / df * ((1 - n / all) / n + of_slope));
+}
+
+// Values without a spread tell nothing of it, unless they are all there are.
+static void set_bounds(const struct race *r, struct runner *u, double t) {
     double width = INFINITY;
     if (u->n == r->field->n_prompt)
         width = 0;
-    else if (u->n > 1 && u->squares > 0)
-        width = t * sqrt(u->squares / (n - 1) / n * (1 - n / all));
-    u->low = u->mean - width;
-    u->high = u->mean + width;
+    else if (u->error > 0)
+        width = t * u->error;
+    u->low = u->value - width;
+    u->high = u->value + width;
 }
 
 // The kth largest bound, k from 1, of those that were let through; -inf when there are fewer.
@@ -209,9 +250,15 @@ static double kth(struct race *r, bool high, int64_t k) {
 
 static void settle(struct race *r, int round) {
     const double tail = r->delta / 2 / (double)r->n_let / r->n_round;
-    const double t = r->end[round] > 1 ? hs_student_t(tail, r->end[round] - 1) : INFINITY;
-    for (int64_t i = 0; i < r->field->n_unit; i++)
-        if (r->runner[i].stand == RACING) set_bounds(r, &r->runner[i], t);
+    const int64_t df = r->end[round] - 1;
+    const double t = df > 0 ? hs_student_t(tail, df) : INFINITY;
+    const double t_fitted = df > 1 ? hs_student_t(tail, df - 1) : INFINITY;
+    for (int64_t i = 0; i < r->field->n_unit; i++) {
+        struct runner *u = &r->runner[i];
+        if (u->stand != RACING) continue;
+        estimate_mean(r, u);
+        set_bounds(r, u, u->fitted ? t_fitted : t);
+    }
     const double above = kth(r, true, r->opts->k + 1), below = kth(r, false, r->opts->k);
     for (int64_t i = 0; i < r->field->n_unit; i++) {
         struct runner *u = &r->runner[i];
@@ -253,14 +300,14 @@ static void finish(struct race *r, hs_race_unit *out, hs_race_report *report) {
         .edits = r->spent, .full = n * r->field->n_prompt, .certain = true, .delta = r->delta};
     for (int64_t i = 0; i < n; i++) {
         struct runner *u = &r->runner[i];
-        if (u->stand != SCREENED) u->key = u->mean;
+        if (u->stand != SCREENED) u->key = u->value;
         r->order[i] = u;
     }
     qsort(r->order, (size_t)n, sizeof *r->order, by_place);
     for (int64_t i = 0; i < n; i++) {
         const struct runner *u = r->order[i];
         const bool flip = r->field->harm < 0;
-        out[u->unit] = (hs_race_unit){.mean = u->n ? r->field->harm * u->mean : (double)NAN,
+        out[u->unit] = (hs_race_unit){.mean = u->n ? r->field->harm * u->value : (double)NAN,
                                       .low = flip ? -u->high : u->low,
                                       .high = flip ? -u->low : u->high,
                                       .n = u->n,

@@ -1,6 +1,6 @@
 // --by race: the top K without measuring all units on all prompts; see sweep.h.
 //
-// A screen by gradients orders the units where the op and the metric have one. What was found is of
+// Estimates by gradients help it where the op and the metric have them. What was found is of
 // all prompts together, so that it is stored with the last one, and a race that was stopped begins
 // anew.
 #include <inttypes.h>
@@ -11,25 +11,23 @@
 #include "cli/sweep/sweep.h"
 #include "model/core/mem.h"
 
-// ---- the screen -------------------------------------------------------------------------------
+// ---- estimates --------------------------------------------------------------------------------
 
-typedef struct screen {
-    double *sum; // [n_unit]
+typedef struct estimates {
+    double *change; // [n_prompt][n_unit]
     int64_t n_unit;
     enum hs_effect effect;
-} screen;
+} estimates;
 
 static int on_estimate(void *ctx, const hs_sweep_result *result) {
-    const screen *s = ctx;
-    for (int64_t u = 0; u < s->n_unit; u++) {
-        const double change = result->value[u * HS_N_EFFECT + (int64_t)s->effect] -
-                              result->base[s->effect];
-        if (!isnan(change)) s->sum[u] += change;
-    }
+    const estimates *e = ctx;
+    for (int64_t u = 0; u < e->n_unit; u++)
+        e->change[result->ord * e->n_unit + u] =
+            result->value[u * HS_N_EFFECT + (int64_t)e->effect] - result->base[e->effect];
     return HS_OK;
 }
 
-static bool can_screen(const hs_sweep_work *w, const hs_sweep_op *op) {
+static bool can_estimate(const hs_sweep_work *w, const hs_sweep_op *op) {
     const enum hs_effect e = w->ask.metric[0].effect;
     return (e == HS_EFFECT_NLL || e == HS_EFFECT_LOGIT_DIFF) && !op->args &&
            (!strcmp(op->op, "zero") || !strcmp(op->op, "mean") || !strcmp(op->op, "resample"));
@@ -38,12 +36,12 @@ static bool can_screen(const hs_sweep_work *w, const hs_sweep_op *op) {
 static int estimate(const hs_sweep_work *w, const hs_sweep_op *op, const int64_t *ord,
                     double **out) {
     const hs_sweep_opts opts = hs_sweep_opts_of(w, op);
-    screen s = {.n_unit = w->units.n, .effect = w->ask.metric[0].effect};
+    estimates e = {.n_unit = w->units.n, .effect = w->ask.metric[0].effect};
     *out = NULL;
-    if (!can_screen(w, op)) return HS_OK;
-    int rc = hs_alloc(&s.sum, (size_t)s.n_unit, sizeof *s.sum);
-    if (!rc) rc = hs_sweep_gradient(&opts, ord, w->n_prompt, on_estimate, &s);
-    *out = s.sum;
+    if (!can_estimate(w, op)) return HS_OK;
+    int rc = hs_alloc(&e.change, (size_t)w->n_prompt, (size_t)e.n_unit * sizeof *e.change);
+    if (!rc) rc = hs_sweep_gradient(&opts, ord, w->n_prompt, on_estimate, &e);
+    *out = e.change;
     return rc;
 }
 
@@ -101,18 +99,18 @@ static int race(hs_sweep_run *r) {
     hs_race_report report;
     hs_race_unit *found = NULL;
     int64_t *ord = NULL;
-    double *estimates = NULL;
+    double *guesses = NULL;
     int rc = hs_alloc(&ord, (size_t)w->n_prompt, sizeof *ord);
     if (!rc) rc = hs_alloc(&found, (size_t)w->units.n, sizeof *found);
     for (int64_t i = 0; i < w->n_prompt && !rc; i++) ord[i] = i;
-    if (!rc) rc = estimate(w, r->op, ord, &estimates);
-    how.screen = estimates;
+    if (!rc) rc = estimate(w, r->op, ord, &guesses);
+    how.estimate = guesses;
     if (!rc)
         rc = hs_sweep_race(&opts, w->ask.metric[0].effect, &how, ord, w->n_prompt, found, &report);
     hs_bar_clear(&w->session.bar);
     if (!rc) rc = store(r, found);
     if (!rc) tell(w, found, &report);
-    free(estimates);
+    free(guesses);
     free(found);
     free(ord);
     return rc;

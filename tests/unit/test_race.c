@@ -21,17 +21,19 @@ enum { N = 270, P = 64, K = 20 };
 
 struct table {
     int64_t n_unit, n_prompt, measured;
-    double *x; // [n_unit][n_prompt]
+    double *x;     // [n_unit][n_prompt]
+    double *guess; // [n_prompt][n_unit]
     uint8_t *seen;
 };
 
 static void open_table(struct table *t, int64_t n_unit, int64_t n_prompt) {
-    *t = (struct table){n_unit, n_prompt, 0, calloc((size_t)(n_unit * n_prompt), sizeof(double)),
-                        calloc((size_t)(n_unit * n_prompt), 1)};
+    const size_t n = (size_t)(n_unit * n_prompt);
+    *t = (struct table){n_unit, n_prompt, 0, calloc(n, 8), calloc(n, 8), calloc(n, 1)};
 }
 
 static void close_table(struct table *t) {
     free(t->x);
+    free(t->guess);
     free(t->seen);
 }
 
@@ -97,6 +99,19 @@ static void fill(struct table *t, uint64_t seed, bool tails) {
     }
 }
 
+// Estimates as gradients give them: off by a factor that is a unit's own, and by some noise; of one
+// unit in ten nothing but that.
+static void guess(struct table *t, uint64_t seed) {
+    hs_prng random = hs_prng_seed(seed + 100);
+    for (int64_t u = 0; u < t->n_unit; u++) {
+        const double factor = u % 10 ? exp(.3 * hs_prng_normal(&random)) : 0;
+        for (int64_t p = 0; p < t->n_prompt; p++)
+            t->guess[p * t->n_unit + u] = factor * t->x[u * t->n_prompt + p] +
+                                          (u % 10 ? .002 : 1.5 * mean_of(t, u)) *
+                                              hs_prng_normal(&random);
+    }
+}
+
 static void race(struct table *t, const hs_race_opts *opts, uint64_t seed, hs_race_unit *out,
                  hs_race_report *report) {
     const hs_race_field field = {t->n_unit, t->n_prompt, 1, seed, measure, t};
@@ -128,16 +143,15 @@ static void a_fifth_of_the_cost_finds_the_units(void **state) {
     hs_race_unit out[N];
     hs_race_report report;
     open_table(&t, N, P);
-    for (int screened = 0; screened < 2; screened++)
+    for (int guessed = 0; guessed < 2; guessed++)
         for (int tails = 0; tails < 2; tails++) {
             int good = 0;
             for (uint64_t seed = 0; seed < 20; seed++) {
-                double screen[N];
-                hs_prng random = hs_prng_seed(seed + 100);
+                hs_race_opts opts = {K, .05, .2, NULL};
                 fill(&t, seed, tails);
-                for (int u = 0; u < N; u++) // off by a factor, as a gradient is
-                    screen[u] = 3 * mean_of(&t, u) * exp(.5 * hs_prng_normal(&random));
-                race(&t, &(hs_race_opts){K, .05, .2, screened ? screen : NULL}, seed, out, &report);
+                guess(&t, seed);
+                if (guessed) opts.estimate = t.guess;
+                race(&t, &opts, seed, out, &report);
                 assert_true(report.edits <= N * P / 5);
                 assert_true(report.edits > N * P / 8); // what is granted is used
                 good += wrong_units(&t, out, K) == 0;
@@ -154,28 +168,32 @@ static void claims_hold(void **state) {
     hs_race_unit out[N];
     hs_race_report report;
     open_table(&t, N, P);
-    int claims = 0, certain = 0;
+    int64_t claims = 0, false_claims = 0, certain = 0, edits[2] = {0};
     for (uint64_t seed = 0; seed < 20; seed++)
-        for (int b = 0; b < 3; b++) {
+        for (int b = 0; b < 6; b++) {
+            const double budget = budgets[b % 3];
             double in, after;
             fill(&t, seed, false);
-            race(&t, &(hs_race_opts){K, .05, budgets[b], NULL}, seed, out, &report);
+            guess(&t, seed);
+            race(&t, &(hs_race_opts){K, .05, budget, b > 2 ? t.guess : NULL}, seed, out, &report);
             cut_of(&t, K, &in, &after);
             certain += report.certain;
+            bool false_claim = false;
             for (int64_t u = 0; u < N; u++) {
                 const double mean = mean_of(&t, u);
                 claims += out[u].settled;
-                if (out[u].settled && out[u].in != (mean >= in))
-                    fail_msg("seed %d: unit %d is called settled", (int)seed, (int)u);
-                if (mean < out[u].low - 1e-12 || mean > out[u].high + 1e-12)
-                    fail_msg("seed %d: unit %d is outside its bounds", (int)seed, (int)u);
+                false_claim |= out[u].settled && out[u].in != (mean >= in);
+                false_claim |= mean < out[u].low - 1e-12 || mean > out[u].high + 1e-12;
             }
-            if (budgets[b] > 0) continue;
+            false_claims += false_claim;
+            if (budget > 0) continue;
             assert_true(report.certain); // all that is undecided is measured to the end
-            assert_true(report.edits < N * P * 4 / 5);
+            edits[b > 2] += report.edits;
         }
-    assert_true(claims > 60 * N / 2);
-    assert_true(certain < 60);
+    if (false_claims > 120 * .05) fail_msg("%d of 120 claim too much", (int)false_claims);
+    assert_true(claims > 120 * N / 2 && certain < 120);
+    assert_true(edits[0] < 20 * N * P * 4 / 5);
+    assert_true(edits[1] < edits[0] / 2); // what estimates are good for
     close_table(&t);
 }
 
@@ -237,18 +255,17 @@ static void harm_may_be_a_fall(void **state) {
     close_table(&t);
 }
 
-// Units that the screen keeps out are never measured, and nothing is said of them.
-static void a_screen_is_no_measurement(void **state) {
+// Units that estimates keep out are never measured, and nothing is said of them.
+static void an_estimate_is_no_measurement(void **state) {
     (void)state;
     struct table t;
     hs_race_unit out[N];
     hs_race_report report;
-    double screen[N];
     int64_t n_unseen = 0;
     open_table(&t, N, P);
     fill(&t, 1, false);
-    for (int u = 0; u < N; u++) screen[u] = u; // knows nothing
-    race(&t, &(hs_race_opts){K, .05, .1, screen}, 1, out, &report);
+    for (int64_t i = 0; i < N * P; i++) t.guess[i] = (double)(i % N); // knows nothing
+    race(&t, &(hs_race_opts){K, .05, .1, t.guess}, 1, out, &report);
     for (int u = 0; u < N; u++) {
         if (out[u].n) continue;
         n_unseen++;
@@ -322,7 +339,7 @@ int main(void) {
         cmocka_unit_test(everything_measured_is_exact),
         cmocka_unit_test(equal_values_have_no_spread),
         cmocka_unit_test(harm_may_be_a_fall),
-        cmocka_unit_test(a_screen_is_no_measurement),
+        cmocka_unit_test(an_estimate_is_no_measurement),
         cmocka_unit_test(bad_races_say_why),
         cmocka_unit_test(quantiles_are_those_of_the_tables),
     };
