@@ -222,6 +222,44 @@ static void everything_measured_is_exact(void **state) {
     close_table(&t);
 }
 
+// The interval of a unit that is settled on 4 of 8 prompts: the prediction of a fitted line.
+static void bounds_are_those_of_the_line(void **state) {
+    (void)state;
+    struct table t;
+    hs_race_unit out[3];
+    hs_race_report report;
+    double n = 0, sx = 0, sg = 0, sxg = 0, sgg = 0, rest = 0, of_all = 0;
+    open_table(&t, 3, 8);
+    for (int p = 0; p < 8; p++) {
+        t.guess[p * 3] = p * p;
+        t.x[p] = 100 + 2 * p * p + (p * 5 % 8 - 3.5) / 10;
+        t.x[8 + p] = (p * 3 % 8) / 10.;
+        t.guess[p * 3 + 1] = p % 5;
+        t.x[16 + p] = -(p * 5 % 8) / 10.;
+        of_all += p * p / 8.;
+    }
+    race(&t, &(hs_race_opts){.k = 1, .estimate = t.guess}, 3, out, &report);
+    assert_true(out[0].in && out[0].settled && out[0].n == 4);
+    for (int p = 0; p < 8; p++) {
+        if (!t.seen[p]) continue;
+        n++;
+        sx += t.x[p];
+        sg += p * p;
+        sxg += t.x[p] * p * p;
+        sgg += pow(p, 4);
+    }
+    const double slope = (n * sxg - sx * sg) / (n * sgg - sg * sg), zero = (sx - slope * sg) / n;
+    for (int p = 0; p < 8; p++)
+        if (t.seen[p]) rest += pow(t.x[p] - zero - slope * p * p, 2);
+    const double lever = pow(of_all - sg / n, 2) / (sgg - sg * sg / n);
+    const double error = sqrt(rest / 2 * ((1 - 4 / 8.) / 4 + lever));
+    const double width = hs_student_t(.05 / 2 / 3 / 2, 2) * error; // 3 units, 2 rounds
+    assert_true(fabs(out[0].mean - (zero + slope * of_all)) < 1e-9 && lever > .01);
+    assert_true(fabs(out[0].high - out[0].mean - width) < 1e-9);
+    assert_true(fabs(out[0].mean - out[0].low - width) < 1e-9);
+    close_table(&t);
+}
+
 // Changes that are nearly always the same, as accuracies are, settle nothing before the end.
 static void equal_values_have_no_spread(void **state) {
     (void)state;
@@ -337,6 +375,7 @@ int main(void) {
         cmocka_unit_test(a_fifth_of_the_cost_finds_the_units),
         cmocka_unit_test(claims_hold),
         cmocka_unit_test(everything_measured_is_exact),
+        cmocka_unit_test(bounds_are_those_of_the_line),
         cmocka_unit_test(equal_values_have_no_spread),
         cmocka_unit_test(harm_may_be_a_fall),
         cmocka_unit_test(an_estimate_is_no_measurement),
