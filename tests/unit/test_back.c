@@ -89,7 +89,7 @@ static void *stored(hs_dtype dtype, int64_t n, int64_t k, uint64_t seed) {
 
 static int back(const hs_backend *be, hs_dev *dev, void *dx, int64_t ld, const hs_view *w, int n_w,
                 const void *const *dy, const int64_t *ld_dy, int64_t n, enum hs_weight_mode mode) {
-    hs_product_back p[3];
+    hs_product_back p[3] = {{0}};
     hs_weight *packed[3];
     for (int i = 0; i < n_w; i++) {
         assert_int_equal(be->pack(dev, &packed[i], &w[i], NULL, mode), 0);
@@ -312,8 +312,8 @@ static void softmaxes(hs_dev *dev, hs_dev *truth) {
         for (int64_t r = 0; r < N_ROW; r++) {
             double sum = 0;
             for (int64_t k = 0; k < n; k++) {
-                near((double)x[r * ld + k], (double)y[r * ld + k], 1e-6 * (double)y[r * ld + k] + 1e-10,
-                     "softmax");
+                near((double)x[r * ld + k], (double)y[r * ld + k],
+                     1e-6 * (double)y[r * ld + k] + 1e-10, "softmax");
                 sum += (double)x[r * ld + k];
             }
             near(sum, 0.5, 1e-6, "sum");
