@@ -238,7 +238,7 @@ static int score(const hs_meter *m, const struct seq *s, int64_t pos, int64_t n,
 
 static bool is_largest(const float *x, int64_t n, int32_t id) {
     for (int64_t i = 0; i < n; i++)
-        if (x[i] > x[id] || (x[i] == x[id] && i < id)) return false;
+        if (x[i] > x[id] || (i < id && x[i] == x[id])) return false;
     return true;
 }
 
