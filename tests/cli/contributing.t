@@ -26,9 +26,9 @@ copy() {
 t "a copy of the source" copy
 extract() {
     (cd "$tree" && python3 "$tour" "$page" --extract) >"$tmp/files" &&
-        [ "$(wc -l <"$tmp/files")" = 5 ]
+        [ "$(wc -l <"$tmp/files")" = 6 ]
 }
-t "five files in the page" extract
+t "six files in the page" extract
 formatted() {
     (cd "$tree" && grep '\.c$' "$tmp/files" | xargs clang-format --dry-run -Werror) 2>"$err"
 }
