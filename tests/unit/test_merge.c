@@ -56,7 +56,7 @@ static int64_t number(const char *path, const char *sql) {
 }
 
 static void test_equal(void **state) {
-    char whole[256], part[7][256], out[256], name[16];
+    char whole[256], part[7][256], out[256], name[32];
     hs_merge_report report;
     (void)state;
     swept(whole, "merge-whole", &two_ops);
