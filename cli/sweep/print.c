@@ -253,7 +253,16 @@ static const hs_col columns[] = {
     {"kind", NULL, 0},          {"layer", NULL, 0},   {"index", NULL, 0},  {"value", "change", 6},
     {"ci_low", "95 % from", 6}, {"ci_high", "to", 6}, {"n", "prompts", 0}, {NULL, "", 0},
 };
-enum { N_COLUMN = sizeof columns / sizeof *columns };
+enum { N_COLUMN = sizeof columns / sizeof *columns, LOW = 8, HIGH };
+
+// What stands between low and high: an interval of the mean, or the bounds of a race.
+static int open_table(hs_table **out, bool race) {
+    hs_col own[N_COLUMN];
+    memcpy(own, columns, sizeof own);
+    if (race) own[LOW].title = "not below";
+    if (race) own[HIGH].title = "nor above";
+    return hs_table_open(out, own, N_COLUMN);
+}
 
 static void table_units(hs_table *t, const found *f, int64_t most) {
     for (int64_t i = 0; i < f->n && i < most; i++) {
@@ -279,7 +288,7 @@ static void table_units(hs_table *t, const found *f, int64_t most) {
 // CSV and JSON lines: all units of all runs and metrics.
 static int put_rows(const hs_sweep_work *w) {
     hs_table *t;
-    int rc = hs_table_open(&t, columns, N_COLUMN);
+    int rc = open_table(&t, false);
     for (int i = 0; i < w->n_made; i++)
         for (int m = 0; m < w->ask.n_metric && !rc && !w->made[i].curve; m++) {
             found f;
@@ -314,7 +323,7 @@ static int put_found(const hs_sweep_work *w, const found *f) {
     const hs_sweep_metric *m = f->metric;
     const char *unit = m->expr ? "" : hs_effects[m->effect].unit;
     hs_table *t;
-    int rc = hs_table_open(&t, columns, N_COLUMN);
+    int rc = open_table(&t, f->race);
     if (rc) return rc;
     if (m->is_change || f->race || (!m->expr && hs_effects[m->effect].against))
         printf("\n%s%s%s\n", m->name, *unit ? ", " : "", unit);

@@ -14,6 +14,7 @@ mkdir "$tmp/base"
 printf '{"tokens": [1, 2, 3, 1, 2]}\n{"tokens": [5, 6]}\n' >"$tmp/base/p.jsonl"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --observe sinks -o "$tmp/base/run.db"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps all -o "$tmp/base/maps.db"
+for i in 0 1; do hs sweep "$m" -f "$tmp/base/p.jsonl" --metric 'nll,a=exp(nll)' --shard $i/2 -o "$tmp/base/part.$i.db"; done
 for f in out.npz out.safetensors out.png out.jsonl; do echo old >"$tmp/base/$f"; done
 
 cat >"$tmp/oom.py" <<'END_PY'
@@ -110,6 +111,9 @@ t "recording on two threads" starved record "$m" -f p.jsonl --generate 2 --threa
 t "into a new database" starved record "$m" -f p.jsonl --threads 1 -o new.db
 t "resuming" starved record "$m" -f p.jsonl --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --threads 1 --resume -o run.db
 t "observers" starved observe 1 spread,stripes --db maps.db
+t "a sweep" starved sweep "$m" -f p.jsonl --op zero,resample --metric 'nll,kl,a=exp(nll)' --threads 1 -o new.db
+t "a sweep's curve" starved sweep "$m" -f p.jsonl --by gradient --prune asc,random --heads 'L*M' --json --threads 1 -o run.db
+t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db
 t "a run" starved show --db run.db --json
 t "heads" starved heads --metric sink_alpha0 --db run.db
