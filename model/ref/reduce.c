@@ -18,7 +18,7 @@ static int sum_task(void *arg, int64_t r, int worker) {
     for (int64_t k = 0; k < j->n; k++)
         if ((double)x[k] > max) max = (double)x[k];
     for (int64_t k = 0; k < j->n; k++) sum += exp((double)x[k] - max);
-    j->lse[r] = max + log(sum);
+    j->lse[r] = sum == 0 ? -INFINITY : max + log(sum);
     return HS_OK;
 }
 
