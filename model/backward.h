@@ -15,19 +15,23 @@ typedef struct hs_backward {
     // head, in order. M is the sum over rows of what this differentiates.
     int (*seed)(void *ctx, const hs_site *site, const hs_view *logits);
     void *ctx;
-    // Sees the activations of the second run, layers from the last to the first; NULL allowed.
+    // Sees the activations of the second run, layers from the last to the first, so none of the
+    // embeddings; read masks only; NULL allowed.
     const hs_tap *values;
     // Receives gradients under the same names, after the layer's values: tensor points of layers
-    // (not scales and normalized), embeddings; read masks only.
+    // (not scales, normalized and results), embeddings; read masks only; NULL allowed.
     const hs_tap *grads;
 } hs_backward;
 
 // Points that have gradients here, as bits.
 uint64_t hs_backward_points(const hs_model *model);
 // Runs the batch (all layers, no kept keys and values, logits NONE: seeds take their place) and
-// differentiates it. batch->logit_row says which rows count; NULL: all.
+// differentiates it. batch->logit_row says which rows count; NULL: all. The context's own tap sees
+// nothing of it, and its residual is nobody's afterwards. HS_EARG for a context that keeps keys and
+// values, and for a batch that is not all layers from its tokens on.
 int hs_context_backward(hs_context *, const hs_batch *batch, const hs_backward *) HS_MUST_USE;
-// Bytes of work memory, as hs_context_memory.
+// Bytes of work memory, the context's with row blocks of the engine's choice included; within 5 %
+// where a model is not tiny.
 hs_memory hs_backward_memory(const hs_model *model, int64_t n_tokens);
 
 #endif

@@ -279,7 +279,7 @@ static int toy_grads(void *ctx, const hs_site *site, const hs_view *view, bool w
     return HS_OK;
 }
 
-// heads.md 0.6: d nll / d xi where every z of a head is multiplied by xi, at 1.
+// d nll / d xi where every z of a head is multiplied by xi, at 1.
 static void gates_of_the_toy_model(void **state) {
     (void)state;
     const double want[TOY_LAYERS][TOY_HEADS] = {{-0.000142, 0}, {-0.003854, NAN}};
