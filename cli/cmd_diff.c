@@ -339,6 +339,8 @@ static int run(const hs_call *call, const void *options) {
     if (!rc && opt->db2) rc = hs_db_open(&db[HS_B], opt->db2, HS_DB_READ);
     if (!opt->db2) db[HS_B] = db[HS_A];
     if (!rc) rc = find_runs(call, opt, db, id);
+    for (int side = HS_A; side < HS_AB && !rc; side++)
+        rc = hs_tell_unfinished(call, db[side], id[side]);
     hs_bar_open(&bar, call);
     if (!rc) rc = hs_diff_open(&r.d, db, id, opt->prompt);
     if (!rc) rc = compare(&r, opt, &bar.progress);

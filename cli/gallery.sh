@@ -27,12 +27,15 @@ prompt() {
 } >"$work/texts.jsonl"
 for i in 1 2 3 4 5 6 7 8; do cat "$texts/lighthouse.txt"; done >"$work/eight.txt"
 prompt "lighthouse, eight times" "$work/eight.txt" >"$work/long.jsonl"
+prompt story "$texts/story.txt" >"$work/story.jsonl"
 
 echo "recording ..."
 "$hs" record "$model" -f "$work/texts.jsonl" --maps all --store f16 \
     --observe sinks,stripes,drains,massive,spread -o "$db" -q
 "$hs" record "$model" --dataset repeat:k=24,n=8 --observe stripes,echo -o "$db" -q
 "$hs" record "$model" -f "$work/long.jsonl" --maps L18H6 --store f16 -o "$db" -q
+echo "sweeping ..."
+"$hs" sweep "$model" -f "$work/story.jsonl" --by gradient --prune asc,desc,random -o "$db" -q >/dev/null
 
 cat >"$pages" <<'END'
 # Gallery
@@ -44,10 +47,12 @@ Every kind of figure that `headscope heatmap` draws, from real runs of SmolLM2-1
 headscope record SmolLM2-135M-Instruct.Q4_1.gguf -f texts.jsonl --maps all --store f16 --observe sinks,stripes,drains,massive,spread
 headscope record SmolLM2-135M-Instruct.Q4_1.gguf --dataset repeat:k=24,n=8 --observe stripes,echo
 headscope record SmolLM2-135M-Instruct.Q4_1.gguf -f long.jsonl --maps L18H6 --store f16
+headscope sweep SmolLM2-135M-Instruct.Q4_1.gguf -f story.jsonl --by gradient --prune asc,desc,random
 ```
 
 Run 1 has three prompts: a short story with a repeated sentence, a longer one, and a text in many
 scripts; run 2 random tokens that repeat, for the induction heads; run 3 the longer story eight times.
+Run 4 estimates what each head is worth on the short story, run 5 edits more and more heads together.
 Pictures end in `.png`, `.svg` or `.pdf`; `--dpi 300` is for print.
 END
 
@@ -77,6 +82,7 @@ over-layers-column|A column of an observer's results: the norm of the first toke
 over-positions|A row statistic along the text.|1 --over-positions entropy --head L0H0,L11H1,L18H6
 over-positions-many|Many heads: their mean, and each as a faint line.|1 --prompt lighthouse --over-positions entropy --layer 10
 over-positions-all|All heads: their mean, and between which values most of them lie.|1 --over-positions self
+prune|How many heads the story needs: the loss as more and more are ablated together, in the order of what they are worth, and in random ones.|5 --prune
 # Bars
 bar|The top heads by a metric, with the standard error over the prompts.|2 --bar induction --top 15
 END

@@ -190,6 +190,12 @@ sys.exit(abs(at["desc", 1] - one["baseline"] - max(change)) > 1e-12 or abs(at["a
 END_PY
 }
 t "its orders are those of importance" first
+harm() { # of what falls when a head that matters is gone, that head goes first
+    rm -f "$tmp/harm.db"
+    exits 0 sweep "$m" -f "$p" -o "$tmp/harm.db" --metric logit_diff --prune desc --json &&
+        json '(lambda at: near(at[1] - d[0]["baseline"], min(h["value"] for h in d[0]["heads"]), 1e-9))({x["removed"]: x["value"] for x in d[1]["curve"]})'
+}
+t "importance is harm" harm
 curve() { exits 0 heatmap --prune --db "$db" -o "$tmp/prune.svg" && grep -q 'nll as more and more heads' "$tmp/prune.svg"; }
 t "its figure" curve
 ranked() {
