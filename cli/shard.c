@@ -30,7 +30,7 @@ static int of_launcher(hs_shard *s, bool *found) {
     int rc = HS_OK;
     *found = false;
     for (size_t k = 0; k < sizeof launchers / sizeof *launchers && !rc && !*found; k++) {
-        bool rank, size;
+        bool rank = false, size = false;
         rc = number(launchers[k].rank, &s->i, &rank);
         if (!rc) rc = number(launchers[k].size, &s->n, &size);
         *found = !rc && rank && size;
@@ -43,7 +43,7 @@ static int of_launcher(hs_shard *s, bool *found) {
 
 // Each job of an array has its share, and its processes have shares of that.
 static int of_array(hs_shard *s, bool *found) {
-    bool id, count, min, step;
+    bool id = false, count = false, min, step;
     int64_t task = 0, n = 0, first = 0, by = 1;
     int rc = number("SLURM_ARRAY_TASK_ID", &task, &id);
     if (!rc) rc = number("SLURM_ARRAY_TASK_COUNT", &n, &count);
