@@ -1,6 +1,6 @@
 // Expressions; see expr.h. Each has a database of its own in memory whose one table has one row, and
 // a column a name. The text is compiled under an authorizer that allows that table and functions of
-// numbers.
+// numbers, and no query within, so that its length bounds its cost.
 #include "db/expr.h"
 
 #include <math.h>
@@ -21,6 +21,7 @@ struct hs_expr {
     const char *const *names;
     int n;
     uint64_t used;
+    int n_select;    // 1: the expression's own
     char denied[64]; // what the authorizer refused, "" for nothing that has a name
 };
 
@@ -40,7 +41,8 @@ static int authorize(void *ctx, int action, const char *a, const char *b, const 
                      const char *d) {
     hs_expr *e = ctx;
     (void)c, (void)d;
-    if (action == SQLITE_SELECT) return SQLITE_OK;
+    // Queries within would be loops, of any length.
+    if (action == SQLITE_SELECT) return e->n_select++ ? SQLITE_DENY : SQLITE_OK;
     if (action == SQLITE_FUNCTION && known(b)) return SQLITE_OK;
     if (action == SQLITE_FUNCTION) snprintf(e->denied, sizeof e->denied, "%s", b);
     if (action != SQLITE_READ || strcmp(a, "numbers") != 0) return SQLITE_DENY;
@@ -87,8 +89,8 @@ static int wrong(const hs_expr *e, const char *text) {
     if (!rc && *e->denied)
         rc = hs_fail(HS_EARG, "'%s': %s() is no function of numbers", text, e->denied);
     else if (!rc)
-        rc = hs_fail(HS_EARG, "'%s': %s: an expression of SQL over %s", text, msg,
-                     hs_buf_text(&names));
+        rc = hs_fail(HS_EARG, "'%s': %s: an expression of SQL over %s", text,
+                     e->n_select > 1 ? "a query within it" : msg, hs_buf_text(&names));
     hs_buf_free(&names);
     return rc;
 }
@@ -121,6 +123,7 @@ int hs_expr_open(hs_expr **out, const char *text, const char *const *names, uint
     while (names[e->n]) e->n++;
     if (sqlite3_open(":memory:", &e->sql)) rc = sql_failed(e);
     if (!rc) sqlite3_limit(e->sql, SQLITE_LIMIT_LENGTH, 1 << 16);
+    if (!rc) sqlite3_db_config(e->sql, SQLITE_DBCONFIG_DQS_DML, 0, NULL); // "nnl" is no text
     if (!rc) rc = make_table(e);
     if (!rc) rc = prepare_set(e);
     if (!rc) rc = compile(e, text);

@@ -41,7 +41,7 @@ int hs_fail(int rc, const char *fmt, ...) {
 }
 
 int hs_prefix(int rc, const char *fmt, ...) {
-    if (rc == HS_OK) return rc;
+    if (rc == HS_OK || rc == HS_ESTOP) return rc;
     char head[MSG_MAX], text[2 * MSG_MAX + 4];
     va_list ap;
     va_start(ap, fmt);

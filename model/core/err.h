@@ -26,7 +26,8 @@ enum hs_rc {
 int hs_fail(int rc, const char *fmt, ...) HS_PRINTF(2, 3);
 
 // Puts "<text>: " before the stored message (a file or tensor name, added once on the way up)
-// and returns rc. Does nothing but return when rc is HS_OK.
+// and returns rc. Does nothing but return when rc is HS_OK, or HS_ESTOP: the same line wherever a
+// signal came.
 int hs_prefix(int rc, const char *fmt, ...) HS_PRINTF(2, 3);
 
 // The stored message of this thread; "" when nothing failed. Valid until the next failure.

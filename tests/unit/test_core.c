@@ -26,6 +26,7 @@ static void a_message_is_one_short_line(void **state) {
     assert_int_equal(hs_prefix(HS_EIO, "tensor %d\t", 3), HS_EIO);
     assert_string_equal(hs_errmsg(), "tensor 3?: a: no?line??");
     assert_int_equal(hs_prefix(HS_OK, "nothing"), HS_OK);
+    assert_int_equal(hs_prefix(HS_ESTOP, "nothing"), HS_ESTOP);
     assert_string_equal(hs_errmsg(), "tensor 3?: a: no?line??");
     char text[4000];
     memset(text, 'x', sizeof text - 1);

@@ -52,11 +52,16 @@ static void test_values(void **state) {
 static void test_refused(void **state) {
     static const char *const cases[][2] = {
         {"nnl", "no such column: nnl: an expression of SQL over nll, kl, base_nll"},
+        {"\"nnl\" + nll", "no such column: nnl"},
         {"", "syntax error"},
         {"nll +", "syntax error"},
         {"nll, kl", "row value misused"},
         {"nll) FROM numbers; SELECT (1", "not one expression"},
         {"(SELECT type FROM sqlite_master)", "prohibited"},
+        {"(SELECT max(nll) FROM (VALUES (1), (2)) AS a, (VALUES (1), (2)) AS b)", "a query within"},
+        {"(SELECT 1)", "a query within it: an expression of SQL over nll"},
+        {"nll) FROM numbers UNION SELECT (2", "a query within"},
+        {"nll IN (SELECT 1)", "a query within"},
         {"random()", "random() is no function of numbers"},
         {"load_extension('x')", "load_extension() is no function"},
         {"(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c)",
