@@ -8,7 +8,7 @@ command -v mpirun >/dev/null || {
 }
 m=$DATA/llama_gqa.gguf
 p=$tmp/p.jsonl
-"$HEADSCOPE" dataset repeat:k=24,n=100 --n-vocab 40 -o "$p"
+"$HEADSCOPE" dataset repeat:k=24,n=300 --n-vocab 40 -o "$p"
 # As root in a container too, and on fewer cores than processes.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
