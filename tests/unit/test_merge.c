@@ -109,6 +109,9 @@ static void test_resumed(void **state) {
         hs_db_close(db);
         s.stop_after = 0;
         sweeprun_add(a, &s);
+        dbfix_must(hs_db_open(&db, a, HS_DB_CREATE));
+        dbfix_must(sweeprun_one(db, &s, s.options[0], 1)); // begun once more, and left
+        hs_db_close(db);
         dbfix_must(hs_merge(out, in, 2, &report, NULL));
         assert_same(whole, out);
         assert_int_equal(report.left_out, 1);
