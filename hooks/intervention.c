@@ -92,14 +92,8 @@ static int target_units(hs_edit *e) {
 }
 
 static int target_word(const hs_edit *e) {
-    const char *word = e->target.data;
-    const size_t n = strlen(word);
-    for (const char *c = e->kind->choices;; c++) {
-        const size_t len = strcspn(c, "|");
-        if (len == n && !memcmp(c, word, n)) return HS_OK;
-        c += len;
-        if (!*c) return hs_fail(HS_EARG, "'%s' is none of %s", word, e->kind->choices);
-    }
+    if (hs_choices_have(e->kind->choices, e->target.data)) return HS_OK;
+    return hs_fail(HS_EARG, "'%s' is none of %s", e->target.data, e->kind->choices);
 }
 
 static int read_heads(hs_edit *e) {
@@ -177,6 +171,18 @@ static int read_target(hs_edit *e) {
     return e->kind->target == HS_TARGET_POINTS ? target_points(e) : target_word(e);
 }
 
+// What is given but would do nothing here was meant for another word, or another mode.
+static int check_only(const hs_edit *e) {
+    for (const hs_edit_only *o = e->kind->only; o && o->param; o++) {
+        const char *word = o->by ? hs_args_text(&e->args, o->by) : e->target.data;
+        const char *of = o->by ? o->by : e->kind->name, sign = o->by ? '=' : ':';
+        if (!hs_args_given(&e->args, o->param) || hs_choices_have(o->words, word)) continue;
+        return hs_fail(HS_EARG, "%s= is for %s%c%s, and this is %s%c%s", o->param, of, sign,
+                       o->words, of, sign, word);
+    }
+    return HS_OK;
+}
+
 // ---- opening ------------------------------------------------------------------------------------
 
 static int open_kind(hs_edit *e) {
@@ -203,6 +209,7 @@ static int read_spec(hs_edit *e) {
     if (!rc) rc = read_args(e, hs_spec_args(e->spec));
     if (!rc) rc = read_places(e);
     if (!rc) rc = read_target(e);
+    if (!rc) rc = check_only(e);
     return rc ? rc : open_kind(e);
 }
 

@@ -83,6 +83,14 @@ typedef struct hs_edit_place {
 } hs_edit_place;             // a table ends with param NULL
 enum { HS_EDIT_PLACES = 3 }; // at most
 
+// A parameter that does nothing but for some words of the target, or some values of another
+// parameter: given with the rest, it is refused.
+typedef struct hs_edit_only {
+    const char *param;
+    const char *by;    // an ENUM parameter; NULL: the target's word
+    const char *words; // "mean|resample"
+} hs_edit_only;        // a table ends with param NULL
+
 // hooks/iv_NAME.c defines `const hs_intervention hs_iv_NAME`.
 typedef struct hs_intervention {
     const char *name, *title, *about, *reference;
@@ -92,6 +100,7 @@ typedef struct hs_intervention {
     const char *choices;         // WORD: "sink_recent|topk"
     const hs_param *params;      // besides those that all have; NULL: none
     const hs_edit_place *places; // those of them that hold positions; NULL: none
+    const hs_edit_only *only;    // those of them that not all specs take; NULL: none
 
     // Sets *state (NULL when it needs none), what it writes (`points`, zeroed [n_layer + 1], points
     // it only looks at before editing included) and what it needs. HS_EARG for parameters that do

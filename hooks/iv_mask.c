@@ -36,8 +36,6 @@ static int open_mask(void **state, const hs_edit_setup *setup, uint64_t *points,
     const bool has_keys = strcmp(hs_args_text(setup->args, "keys"), "all") != 0;
     if (m->word == KEYS && !has_keys)
         return hs_fail(HS_EARG, "say which keys are kept: mask:keys,keys=0:4+10");
-    if (m->word != KEYS && has_keys)
-        return hs_fail(HS_EARG, "keys= is for mask:keys, and this is mask:%s", setup->word);
     for (int l = 0; l < setup->dims->n_layer; l++)
         for (int h = 0; h < setup->dims->n_head; h++)
             if (hs_heads_has(setup->heads, l, h)) points[l] |= HS_BIT(HS_SCORES);
@@ -131,6 +129,11 @@ const hs_intervention hs_iv_mask = {
             {"keys", HS_PARAM_TEXT, "all", 0, 0, NULL, "positions", "keys: those that are kept"},
             {0}},
     .places = (const hs_edit_place[]){{"keys", false}, {0}},
+    .only = (const hs_edit_only[]){{"s", NULL, "sink_recent"},
+                                   {"w", NULL, "sink_recent"},
+                                   {"k", NULL, "topk"},
+                                   {"keys", NULL, "keys"},
+                                   {0}},
     .open = open_mask,
     .close = free,
     .tile = mask_tile,

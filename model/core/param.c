@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +38,7 @@ static int unknown(const hs_param *params, const char *key) {
     return rc;
 }
 
-static bool is_choice(const char *choices, const char *value) {
+bool hs_choices_have(const char *choices, const char *value) {
     size_t n = strlen(value);
     for (const char *c = choices;; c++) {
         size_t len = strcspn(c, "|");
@@ -82,7 +81,7 @@ static int set_value(hs_args *a, size_t at, const char *value) {
         return check_range(p, v);
     }
     case HS_PARAM_ENUM:
-        if (!is_choice(p->choices, value))
+        if (!hs_choices_have(p->choices, value))
             return hs_fail(HS_EARG, "%s=%s: one of %s is needed", p->name, value, p->choices);
         a->v[at].s = value;
         return HS_OK;
@@ -100,7 +99,7 @@ static size_t find(const hs_param *params, const char *key) {
     return i;
 }
 
-static int parse_pairs(hs_args *a, size_t n, bool *given) {
+static int parse_pairs(hs_args *a, size_t n) {
     if (!a->text.len) return HS_OK;
     for (char *at = a->text.data, *next; at; at = next) {
         next = strchr(at, ',');
@@ -111,8 +110,8 @@ static int parse_pairs(hs_args *a, size_t n, bool *given) {
         *value++ = 0;
         size_t i = n ? find(a->params, at) : n;
         if (i == n) return unknown(a->params, at);
-        if (given[i]) return hs_fail(HS_EARG, "parameter '%s' is given twice", at);
-        given[i] = true;
+        if (a->given[i]) return hs_fail(HS_EARG, "parameter '%s' is given twice", at);
+        a->given[i] = true;
         int rc = set_value(a, i, value);
         if (rc) return rc;
     }
@@ -126,10 +125,9 @@ int hs_args_parse(hs_args *out, const hs_param *params, const char *text) {
     assert(n <= HS_ARGS_MAX);
     hs_buf_str(&out->text, text);
     int rc = hs_buf_rc(&out->text);
-    bool given[HS_ARGS_MAX] = {false};
-    if (!rc) rc = parse_pairs(out, n, given);
+    if (!rc) rc = parse_pairs(out, n);
     for (size_t i = 0; i < n && !rc; i++)
-        if (!given[i]) rc = set_value(out, i, params[i].fallback);
+        if (!out->given[i]) rc = set_value(out, i, params[i].fallback);
     return rc;
 }
 
@@ -155,6 +153,10 @@ double hs_args_num(const hs_args *a, const char *name) {
 
 const char *hs_args_text(const hs_args *a, const char *name) {
     return a->v[index_of(a, name)].s;
+}
+
+bool hs_args_given(const hs_args *a, const char *name) {
+    return a->given[index_of(a, name)];
 }
 
 void hs_args_json(const hs_args *a, hs_buf *out) {

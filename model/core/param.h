@@ -3,6 +3,7 @@
 #ifndef HS_CORE_PARAM_H
 #define HS_CORE_PARAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/core/buf.h"
@@ -29,6 +30,7 @@ typedef struct hs_args {
         double f;
         const char *s; // points into `text`
     } v[HS_ARGS_MAX];
+    bool given[HS_ARGS_MAX]; // not a default
     hs_buf text;
 } hs_args;
 
@@ -45,6 +47,9 @@ void hs_args_free(hs_args *);
 int64_t hs_args_int(const hs_args *, const char *name); // asserts that the name exists
 double hs_args_num(const hs_args *, const char *name);
 const char *hs_args_text(const hs_args *, const char *name); // TEXT and ENUM
+bool hs_args_given(const hs_args *, const char *name);
+// Whether "a|b|c" has the value.
+bool hs_choices_have(const char *choices, const char *value);
 // All values as a JSON object, defaults included, in table order.
 void hs_args_json(const hs_args *, hs_buf *out);
 

@@ -294,6 +294,9 @@ no 5 'run 1 was under no intervention' @1
 no 1 'none.npy' "steer:resid_pre,vec=$tmp/none.npy"
 no 2 'narrow.npy.*31' "steer:resid_pre,vec=$tmp/narrow.npy"
 no 2 "'none' is none of sink_recent" mask:none
+no 2 'w= is for mask:sink_recent, and this is mask:topk' mask:topk,w=3
+no 2 'zeta= is for norm:clipped, and this is norm:relu' norm:relu,zeta=2
+no 2 'reference= is for mode=mean, and this is mode=zero' "ablate:L0H0,mode=zero,reference=$tmp/p.jsonl"
 no_file() { exits 2 record "$m" -f "$tmp/p.jsonl" --do ablate:L2 -o "$tmp/none.db" && [ ! -e "$tmp/none.db" ]; }
 t "what is refused makes no database" no_file
 alone_refused() {

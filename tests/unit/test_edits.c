@@ -85,6 +85,48 @@ static void specs_that_are_refused(void **state) {
     refused("temper:L0H0,t=0", HS_EARG, "t=0 is out of range");
 }
 
+// What a word or a mode does not take is refused even where it says the default.
+static void parameters_of_other_words(void **state) {
+    (void)state;
+    refused("mask:topk,w=3", HS_EARG, "w= is for mask:sink_recent, and this is mask:topk");
+    refused("mask:keys,keys=0,s=4", HS_EARG, "s= is for mask:sink_recent, and this is mask:keys");
+    refused("mask:sink_recent,k=64", HS_EARG, "k= is for mask:topk");
+    refused("mask:topk,keys=all", HS_EARG, "keys= is for mask:keys");
+    refused("norm:relu,zeta=2", HS_EARG, "zeta= is for norm:clipped, and this is norm:relu");
+    refused("norm:softmax1,s=1", HS_EARG, "s= is for norm:sink");
+    refused("norm:softmax,by=n", HS_EARG, "by= is for norm:relu");
+    refused("ablate:L0H0,mode=zero,reference=x.jsonl", HS_EARG,
+            "reference= is for mode=mean, and this is mode=zero");
+    refused("ablate:L0H0,by=position", HS_EARG, "by= is for mode=mean, and this is mode=zero");
+    refused("ablate:L0H0,seed=0,mode=mean", HS_EARG, "seed= is for mode=resample");
+    refused("ablate:L0H0,from=random,mode=bos", HS_EARG, "from= is for mode=resample");
+    hs_edit_close(open_edit("ablate:L0H0,seed=0,mode=resample"));
+    hs_edit_close(open_edit("mask:topk,heads=L0H0,pos=1,prompts=0,k=1"));
+}
+
+static const hs_param *param_of(const hs_intervention *kind, const char *name) {
+    for (const hs_param *p = kind->params; p && p->name; p++)
+        if (!strcmp(p->name, name)) return p;
+    fail_msg("%s has no parameter %s", kind->name, name);
+    return NULL;
+}
+
+// The words that take a parameter exist, and its help begins with them.
+static void help_says_who_takes_a_parameter(void **state) {
+    (void)state;
+    for (int i = 0; hs_interventions[i]; i++) {
+        const hs_intervention *kind = hs_interventions[i];
+        for (const hs_edit_only *o = kind->only; o && o->param; o++) {
+            const char *help = param_of(kind, o->param)->help;
+            const size_t n = strlen(o->words);
+            if (strncmp(help, o->words, n) || help[n] != ':')
+                fail_msg("%s: %s= is for %s: \"%s\"", kind->name, o->param, o->words, help);
+            assert_true(
+                hs_choices_have(o->by ? param_of(kind, o->by)->choices : kind->choices, o->words));
+        }
+    }
+}
+
 static void attention_modes_need_heads(void **state) {
     (void)state;
     static const char *const specs[] = {"ablate:L1M,mode=uniform", "ablate:L1,mode=bos",
@@ -477,6 +519,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(specs_are_kept_with_their_defaults),
         cmocka_unit_test(specs_that_are_refused),
+        cmocka_unit_test(parameters_of_other_words),
+        cmocka_unit_test(help_says_who_takes_a_parameter),
         cmocka_unit_test(attention_modes_need_heads),
         cmocka_unit_test(edits_sit_where_they_have_effect),
         cmocka_unit_test(points_and_their_heads),

@@ -63,6 +63,28 @@ static void values_are_read_in_any_order(void **state) {
     hs_args_free(&a);
 }
 
+static void a_value_is_given_or_a_default(void **state) {
+    (void)state;
+    hs_args a;
+    assert_int_equal(hs_args_parse(&a, table, "rows=1,note=-"), HS_OK); // as the defaults are
+    assert_true(hs_args_given(&a, "rows"));
+    assert_true(hs_args_given(&a, "note"));
+    assert_false(hs_args_given(&a, "rule"));
+    assert_false(hs_args_given(&a, "free"));
+    hs_args_free(&a);
+}
+
+static void choices_are_whole_words(void **state) {
+    (void)state;
+    assert_true(hs_choices_have("add|project", "add"));
+    assert_true(hs_choices_have("add|project", "project"));
+    assert_true(hs_choices_have("add", "add"));
+    assert_false(hs_choices_have("add|project", "ad"));
+    assert_false(hs_choices_have("add|project", "projects"));
+    assert_false(hs_choices_have("add|project", "add|project"));
+    assert_false(hs_choices_have("add|project", ""));
+}
+
 static void wrong_parameters_are_refused(void **state) {
     (void)state;
     refused("beta=1", "rule, alpha, rows, note and free");
@@ -103,6 +125,8 @@ int main(void) {
         cmocka_unit_test(spec_is_split_at_the_first_colon),
         cmocka_unit_test(defaults_fill_what_is_not_given),
         cmocka_unit_test(values_are_read_in_any_order),
+        cmocka_unit_test(a_value_is_given_or_a_default),
+        cmocka_unit_test(choices_are_whole_words),
         cmocka_unit_test(wrong_parameters_are_refused),
         cmocka_unit_test(no_table_takes_no_parameters),
     };
