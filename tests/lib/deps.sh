@@ -25,6 +25,7 @@ build fonts-dejavu-core  ls /usr/share/fonts/truetype/dejavu || fc-list | grep .
 build python3          command -v python3
 build python3-pip      python3 -m pip --version
 test  libcmocka-dev    pc:cmocka
+test  openmpi-bin      command -v mpirun
 END
 }
 
