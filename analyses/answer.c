@@ -86,7 +86,10 @@ static int read_token(int32_t *out, const hs_json *doc, const char *key, const h
 
 static int read_end(int64_t *out, const hs_json *doc, int64_t n_token) {
     const hs_json *v = hs_json_path(doc, "positions.END");
+    const hs_json *positions = hs_json_get(doc, "positions");
     int64_t end = -1;
+    if (positions && hs_json_type(positions) != HS_JSON_OBJ)
+        return hs_fail(HS_EFORMAT, "positions is not an object of names and numbers");
     if (v && !hs_json_int(v, &end))
         return hs_fail(HS_EFORMAT, "positions.END is not a whole number");
     if (end < -n_token || end >= n_token)

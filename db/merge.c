@@ -116,10 +116,15 @@ static int first_difference(const hs_merge_shard *a, const hs_merge_shard *b, co
     return rc;
 }
 
+static int parse_options(const hs_merge_shard *r, hs_json **out) {
+    return hs_prefix(hs_json_parse(out, r->whole, strlen(r->whole)),
+                     "%s: run %" PRId64 "'s options", hs_db_path(r->db), r->run);
+}
+
 static int differ(const hs_merge_shard *a, const hs_merge_shard *b) {
     hs_json *left = NULL, *right = NULL;
-    int rc = hs_json_parse(&left, a->whole, strlen(a->whole));
-    if (!rc) rc = hs_json_parse(&right, b->whole, strlen(b->whole));
+    int rc = parse_options(a, &left);
+    if (!rc) rc = parse_options(b, &right);
     if (!rc) rc = first_difference(a, b, left, right);
     if (!rc) rc = first_difference(b, a, right, left);
     if (!rc)
@@ -197,10 +202,11 @@ static int place_all(merge *m) {
     for (size_t i = 0; i < m->n_shard && !rc; i++) {
         const hs_merge_shard *r = &m->shard[i];
         k = i && m->shard[i - 1].db == r->db ? k + 1 : 0;
-        // A number of shards is a stranger's: no more than could be there.
-        if (r->n_shard > 1 << 20)
-            rc = hs_fail(HS_EFORMAT, "%s: damaged: one of %" PRId64 " shards", hs_db_path(r->db),
-                         r->n_shard);
+        // A number of shards is a stranger's: a list of them must not take more than files justify.
+        if (r->n_shard > 1000 && r->n_shard > (int64_t)m->n_shard)
+            rc = hs_fail(HS_ENOTFOUND,
+                         "%s: a shard of %" PRId64 ", and there are %zu: name all files",
+                         hs_db_path(r->db), r->n_shard, m->n_shard);
         if (!rc) rc = place(m, r, k, r->db == m->db[0]);
     }
     return rc;
@@ -223,6 +229,23 @@ static int missing(const hs_merge_set *set) {
     return rc;
 }
 
+// That shards are complete is what they say themselves.
+static int check_prompts(const hs_merge_set *set) {
+    const hs_merge_shard *one = set->at[0];
+    hs_json *options = NULL;
+    int64_t n = 0, want = -1;
+    for (int64_t i = 0; i < set->n; i++) n += set->at[i]->n_prompt;
+    int rc = parse_options(one, &options);
+    const hs_json *v = rc ? NULL : hs_json_get(options, "n_prompt");
+    if (!rc && (!v || !hs_json_int(v, &want) || want != n))
+        rc = hs_fail(HS_EFORMAT,
+                     "the shards of run %" PRId64 " in %s hold %" PRId64
+                     " prompts together, not %" PRId64 ": sweep them anew",
+                     one->run, hs_db_path(one->db), n, want);
+    hs_json_free(options);
+    return rc;
+}
+
 static int check_set(const hs_merge_set *set) {
     int rc = missing(set);
     for (int64_t i = 0; i < set->n && !rc; i++) {
@@ -234,7 +257,7 @@ static int check_set(const hs_merge_set *set) {
                          hs_db_path(r->db), r->shard, r->n_shard, r->n_prompt,
                          r->n_prompt == 1 ? "" : "s");
     }
-    return rc;
+    return rc ? rc : check_prompts(set);
 }
 
 // ---- the new file ---------------------------------------------------------------------------

@@ -104,6 +104,25 @@ static bool find_analysis(const char *name, hs_analysis *out) {
     return false;
 }
 
+// A stranger's view would run whatever it says.
+static int check_table(const work *w, const char *analysis, const hs_result_table *t) {
+    hs_buf name = {0};
+    int64_t one;
+    bool there = false;
+    hs_emit_table(&name, analysis, t);
+    int rc = hs_buf_rc(&name);
+    hs_v v = hs_v_text(hs_buf_text(&name));
+    if (!rc)
+        rc = hs_sql_int(w->from->db,
+                        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", &v, 1,
+                        &one, &there);
+    if (!rc && !there)
+        rc = hs_fail(HS_EFORMAT, "%s: damaged: %s is not as headscope made it: sweep it anew",
+                     hs_db_path(w->from->db), hs_buf_text(&name));
+    hs_buf_free(&name);
+    return rc;
+}
+
 static int copy_table(work *w, const hs_analysis *a, const hs_result_table *t, hs_v key, hs_v id) {
     hs_buf columns = {0}, get = {0}, put = {0};
     hs_buf_str(&columns, "prompt_id, analysis_run_id");
@@ -119,7 +138,8 @@ static int copy_table(work *w, const hs_analysis *a, const hs_result_table *t, h
     for (int i = 1; i < n; i++) hs_buf_str(&put, ", ?");
     hs_buf_chr(&put, ')');
     const instead ids[] = {{0, hs_v_id(HS_ID_PROMPT, 0)}, {1, id}};
-    int rc = hs_buf_rc(&columns);
+    int rc = check_table(w, a->name, t);
+    if (!rc) rc = hs_buf_rc(&columns);
     if (!rc) rc = hs_buf_rc(&get);
     if (!rc) rc = hs_buf_rc(&put);
     if (!rc) rc = copy_rows(w, hs_buf_text(&get), &key, hs_buf_text(&put), ids, 2);
@@ -129,11 +149,28 @@ static int copy_table(work *w, const hs_analysis *a, const hs_result_table *t, h
     return rc;
 }
 
+// Descriptions are of the first shard: what another was looked at by must be among them.
+static int check_analysis(const work *w, const char *name, hs_analysis *a) {
+    int64_t one;
+    bool there = false;
+    const hs_v v = hs_v_text(name);
+    if (!find_analysis(name, a))
+        return hs_fail(HS_EUNSUPPORTED, "%s: results of %s, which this build does not know",
+                       hs_db_path(w->from->db), name);
+    int rc = hs_sql_int(w->to, "SELECT 1 FROM analysis WHERE name = ?", &v, 1, &one, &there);
+    if (!rc && !there)
+        rc = hs_fail(HS_EFORMAT, "%s: results of %s, which shard 0 lacks: sweep it anew",
+                     hs_db_path(w->from->db), name);
+    return rc;
+}
+
 static int copy_look(work *w, const look *l, int k) {
     const hs_v key = hs_v_int(l->id), id = hs_v_id(HS_ID_ANALYSIS_RUN, k);
     const hs_v prompt = hs_v_id(HS_ID_PROMPT, 0);
     hs_analysis a;
-    int rc = copy_rows(w,
+    int rc = check_analysis(w, l->analysis, &a);
+    if (!rc)
+        rc = copy_rows(w,
                        "SELECT r.id, r.prompt_id, a.name, r.source, r.map_dtype, r.params_json "
                        "FROM analysis_run AS r JOIN analysis AS a ON a.id = r.analysis_id "
                        "WHERE r.id = ?",
@@ -149,11 +186,7 @@ static int copy_look(work *w, const look *l, int k) {
         rc = copy_rows(w, "SELECT * FROM series WHERE analysis_run_id = ? ORDER BY id", &key,
                        "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                        (instead[]){{0, hs_v_null()}, {1, prompt}, {2, id}}, 3);
-    if (!rc && !find_analysis(l->analysis, &a))
-        rc = hs_fail(HS_EUNSUPPORTED, "%s: results of %s, which this build does not know",
-                     hs_db_path(w->from->db), l->analysis);
-    if (rc) return rc;
-    for (const hs_result_table *t = a.tables; t && t->name && !rc; t++)
+    for (const hs_result_table *t = rc ? NULL : a.tables; t && t->name && !rc; t++)
         rc = copy_table(w, &a, t, key, id);
     return rc;
 }

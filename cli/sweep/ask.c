@@ -252,7 +252,8 @@ static int check_prune(const hs_sweep_ask *a) {
 static int check(const hs_sweep_ask *a) {
     const hs_sweep_options *o = a->opt;
     if (o->seed < 0) return hs_fail(HS_EARG, "--seed takes a number from 0 on");
-    if (o->control < 0) return hs_fail(HS_EARG, "--control takes a number from 0 (none) on");
+    if (o->control < 0 || o->control > HS_SWEEP_DRAWS)
+        return hs_fail(HS_EARG, "--control takes a number from 0 (none) to %d", HS_SWEEP_DRAWS);
     if (!(o->budget >= 0 && o->budget <= 1))
         return hs_fail(HS_EARG, "--budget takes a share of the full sweep, from 0 (no limit) to 1");
     int rc = o->by == HS_BY_GRADIENT ? check_gradient(a) : HS_OK;

@@ -28,7 +28,7 @@ typedef struct hs_sweep_options {
 
 // ---- ask.c ----------------------------------------------------------------------------------
 
-enum { HS_SWEEP_METRICS = 16, HS_SWEEP_OPS = 16, HS_METRIC_NAME = 48 };
+enum { HS_SWEEP_METRICS = 16, HS_SWEEP_OPS = 16, HS_METRIC_NAME = 48, HS_SWEEP_DRAWS = 100000 };
 
 // A metric that was asked for: an effect, or a user's expression over effects.
 typedef struct hs_sweep_metric {

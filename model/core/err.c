@@ -47,6 +47,10 @@ int hs_prefix(int rc, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(head, sizeof head, fmt, ap);
     va_end(ap);
+    // What is wrong matters more than the whole of a long name.
+    const size_t said = strlen(message) + strlen(": ") + 1, room = MSG_MAX - 4;
+    const size_t keep = said < room - 200 ? room - said : 200;
+    if (strlen(head) > keep) strcpy(head + keep, "...");
     snprintf(text, sizeof text, "%s: %s", head, message);
     text[MSG_MAX - 1] = 0;
     one_line(text);

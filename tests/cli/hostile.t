@@ -222,6 +222,95 @@ def words():
     sql("numbers beyond all", 0, "select att_at(1, 9223372036854775807, -9223372036854775808) where 0")
     sql("a map that there is not", 5, "select att_row(-1, 0)")
 
+# ---- edits and sweeps -----------------------------------------------------------------------
+def edits():
+    def answers(name, want, line, metric="logit_diff,prob", *more):
+        put("p.jsonl", line if line[0] == "{" else '{"tokens":[1,2,3],%s}' % line)
+        run(name, want, "sweep", MODEL, "-f", "p.jsonl", "--metric", metric, "--heads", "L0H0", "-q", "-o", "w.db", *more)
+    for v, want in (("1", 0), ("1e30", 3), ("-1", 3), ("64", 3), ("1.5", 3), ("[1]", 3), ("{}", 3), ("null", 3), ("true", 3),
+                    ("9223372036854775808", 3), ('"two tokens"', 2), ('"\\ud83d\\ude00"', 2), ('""', 2), ("NaN", 3)):
+        answers(f"answer {v}", want, f'"answer":{v},"wrong":2')
+        answers(f"wrong {v}", want, f'"wrong":{v},"answer":2')
+    for v, want in (('{"END":2}', 0), ('{"END":-1}', 0), ('{"END":3}', 3), ('{"END":-4}', 3), ('{"END":1e30}', 3), ('{"END":[0,1]}', 3),
+                    ('{"END":{"END":1}}', 3), ('{"END":"1"}', 3), ('{"END":1.5}', 3), ("[1,2]", 3), ('"END"', 3), ("7", 3),
+                    ("[" * 100000, 3), ("{" + ",".join(f'"p{i}":1' for i in range(100000)) + "}", 0)):
+        answers(f"positions {v[:30]}", want, f'"answer":1,"wrong":2,"positions":{v}')
+    answers("an answer of 10 MB", 2, '"answer":"' + "a " * 5000000 + '"', "prob")
+    def metric(name, want, text): answers(name, want, '"answer":1', text)
+    rows = "(values(1),(2),(3),(4),(5),(6),(7),(8))"
+    metric("a loop", 2, "a=nll+(select max(a.column1) from " + ",".join(f"{rows} {c}" for c in "abcdefghijk") + ")")
+    for text in ("nll) FROM numbers UNION SELECT (2", "(with recursive c(x) as (select 1 union all select x+1 from c) select max(x)+nll from c)",
+                 "nll+load_extension('x')", "nll); attach 'x' as y; select (1", "nll + (select 1 from sqlite_master)", "nll+?", "nll/*",
+                 "zeroblob(1e9)+nll", "randomblob(nll)", "printf('%.*c',1e9,'x')+nll", "nll+writefile('x','y')", "nll->'x'", '"nll2"+nll'):
+        metric(text, 2, "a=" + text)
+    metric("1,900 parentheses", 2, "a=" + "(" * 1900 + "nll" + ")" * 1900)
+    metric("5,000 bytes", 2, "a=nll" + "+nll" * 1249)
+    metric("texts that grow", 0, "a=nll" + "||nll" * 700)
+    put("p.jsonl", '{"tokens":[1,2,3]}')
+    def sweep(name, want, *more): run(name, want, "sweep", MODEL, "-f", "p.jsonl", "-q", "-o", "w.db", *more)
+    sweep("draws without end", 2, "--top", "2", "--control", "1000000000000")
+    for s in ("1/2/3", "/2", "1/", "-1/2", "1/2 ", "9" * 20 + "/" + "9" * 21, "0/1000001", "+0/2", "", "0//2", "1e0/2"):
+        sweep(f"shard {s}", 2, "--shard", s)
+    def do(name, want, *specs):
+        run(name, want, "eval", MODEL, "-f", "p.jsonl", *[w for s in specs for w in ("--do", s)])
+    do("10,000 units", 0, "ablate:" + "+".join(["L0H0"] * 10000))
+    do("20,000 positions", 0, "ablate:L0H0,pos=" + "+".join(["0"] * 20000))
+    do("3,000 edits", 0, *["scale:L0H0,by=1.01"] * 3000)
+    do("a target of 100 KB", 2, "ablate:" + "x" * 100000)
+    do("100 KB of parameters", 2, "ablate:L0H0" + ",mode=zero" * 10000)
+    do("braces", 5, "{" * 5000)
+    for s in ("scale:L0H0,by=nan", "scale:L0H0,by=1e38", "temper:L0H0,t=0", "temper:L0H0,t=1e-40", "@-1", "@", "@" + "9" * 20, "@x.db:"): do(s, 2, s)
+    put("bad.db", b"SQLite format 3\0" + b"\xff" * 5000)
+    for s in ("@bad.db:1", "patch:z:1,from=bad.db:1", "steer:resid_pre:1,vec=bad.db"): do(s, 3, s)
+
+def told(): # what is wrong is told, however long the word is
+    p = subprocess.run([EXE, "eval", MODEL, "-f", put("p.jsonl", '{"tokens":[1,2,3]}'), "--do", "ablate:" + "L0H0+" * 10000 + "L9H9"], stderr=subprocess.PIPE)
+    if b"L9H9" not in p.stderr.split(b"...")[-1]: sys.exit(f"#   {p.stderr[-200:]}")
+
+# ---- shards ---------------------------------------------------------------------------------
+def shards():
+    import shutil, sqlite3
+    run("prompts", 0, "dataset", "repeat:k=6,n=4", "--n-vocab", "40", "-o", "four.jsonl")
+    for i in "01": run(f"shard {i}", 0, "sweep", MODEL, "-f", "four.jsonl", "-q", "-o", f"s{i}.db", "--shard", f"{i}/2")
+    def bend(name, want, *sql):
+        shutil.copy(TMP + "/s1.db", TMP + "/bent.db")
+        c = sqlite3.connect(TMP + "/bent.db", isolation_level=None)
+        for s in ("pragma writable_schema = on", "pragma ignore_check_constraints = on", "pragma foreign_keys = off", *sql): c.execute(s)
+        c.close()
+        run(name, want, "merge", "merged.db", "s0.db", "bent.db")
+        global bad
+        if os.path.exists(TMP + "/merged.db") != (want == 0):
+            bad += 1
+            print(f"#   {name}: merged.db")
+        if want == 0: os.unlink(TMP + "/merged.db")
+    def options(a, b): return f"update run set options_json = replace(options_json, '{a}', '{b}')"
+    bend("as it should be", 0, "select 1")
+    bend("its last prompt is gone", 3, "delete from prompt where ord = 3")
+    bend("its first prompt is gone", 3, "delete from prompt where ord = 1")
+    bend("a prompt that is another's", 3, "update prompt set ord = 5 where ord = 3")
+    bend("one of a million", 5, options("[1,2]", "[1,999999999]"))
+    bend("not one of two", 1, options("[1,2]", "[5,2]"))
+    bend("no JSON", 3, options('{"model"', '{model'))
+    bend("levels", 3, options('{"model"', '{"a":' + "[" * 1000 + '1,"model"'))
+    bend("10 MB", 1, options('{"model"', '{"' + "a" * 10000000 + '":1,"model"'))
+    bend("a table that is a view", 3, "drop table sweep_unit", "create view sweep_unit as with recursive c(x) as (select 1 union all select x + 1 from c) "
+         "select 1 prompt_id, x analysis_run_id, 'head' kind, x layer, 1 idx, 'nll' metric, 1.0 value, 2.0 base from c")
+    bend("a table that is gone", 3, "drop table sweep_unit")
+    bend("results of another analysis", 3, "update analysis set name = 'sinks'")
+    bend("of an unknown one", 3, "update analysis set name = 'nope'")
+    bend("a newer file", 3, "pragma user_version = 99")
+    bend("numbers beyond all", 0, "update sweep_unit set value = 9e999, base = -9e999", "update head_metric set value = 9e999")
+    c = sqlite3.connect(TMP + "/s1.db", isolation_level=None)
+    names = [r[1] for r in c.execute("pragma table_info(run)")]
+    shutil.copy(TMP + "/s1.db", TMP + "/many.db")
+    c = sqlite3.connect(TMP + "/many.db")
+    text, = c.execute("select options_json from run").fetchone()
+    cells = ",".join("?1" if n == "id" else "?2" if n == "options_json" else n for n in names)
+    for i in range(5000): c.execute(f"insert into run({','.join(names)}) select {cells} from run where id = 1", (i + 10, text.replace("[1,2]", "[1,1000000]").replace("{", f'{{"a{i}":1,', 1)))
+    c.commit()
+    c.close()
+    run("5,000 runs of a million shards", 5, "merge", "merged.db", "many.db")
+
 globals()[sys.argv[4]]()
 sys.exit(bad != 0)
 END
@@ -233,6 +322,9 @@ t "prompts" hostile prompts
 t "containers and folders" hostile containers
 t "golden files" hostile golden
 t "words and SQL" hostile words
+t "edits and metrics" hostile edits
+t "long words, and what is wrong with them" hostile told
+t "shards" hostile shards
 nothing() { # of what was forbidden
     [ -e "$tmp/w.db" ] && [ ! -e "$tmp/x" ] && [ -z "$(find "$tmp" -name 'x.*' -o -name '*.part')" ]
 }

@@ -188,7 +188,11 @@ static void test_refused(void **state) {
     dbrun_remove(b);
     swept(b, "merge-1", &s);
     dbfix_change(b, "DROP TABLE sweep_unit");
-    refused(HS_EDB, "sweep_unit", in, 2);
+    refused(HS_EFORMAT, "sweep_unit is not as headscope made it", in, 2);
+    dbrun_remove(b);
+    swept(b, "merge-1", &s);
+    dbfix_change(b, "DELETE FROM prompt WHERE ord = 5");
+    refused(HS_EFORMAT, "hold 6 prompts together, not 7", in, 2);
     refused(HS_EIO, "no such database", (const char *const[]){a, "/tmp/no-such.db"}, 2);
     dbrun_path(out, sizeof out, "merge-out");
     FILE *f = fopen(out, "wb");
