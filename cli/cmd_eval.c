@@ -19,11 +19,6 @@ struct options {
     bool per_token;
 };
 
-static void key_num(hs_jw *j, const char *key, double v) {
-    hs_jw_key(j, key);
-    hs_jw_num(j, v);
-}
-
 static void key_nums(hs_jw *j, const char *key, const double *v, int64_t n) {
     hs_jw_key(j, key);
     hs_jw_begin(j, '[');
@@ -33,10 +28,10 @@ static void key_nums(hs_jw *j, const char *key, const double *v, int64_t n) {
 
 // What is known of prompts [from, to) as a whole.
 static void json_means(hs_jw *j, const hs_scores *s, int64_t from, int64_t to) {
-    key_num(j, "nll", hs_scores_mean(s, s->nll, from, to));
+    hs_jw_key_num(j, "nll", hs_scores_mean(s, s->nll, from, to));
     if (!s->kl) return;
-    key_num(j, "baseline_nll", hs_scores_mean(s, s->base_nll, from, to));
-    key_num(j, "kl", hs_scores_mean(s, s->kl, from, to));
+    hs_jw_key_num(j, "baseline_nll", hs_scores_mean(s, s->base_nll, from, to));
+    hs_jw_key_num(j, "kl", hs_scores_mean(s, s->kl, from, to));
 }
 
 static void json_prompts(hs_jw *j, const hs_scores *s) {

@@ -82,28 +82,17 @@ static uint64_t prompts_hash(const hs_prompts *prompts) {
 static void key_hex(hs_jw *w, const char *key, uint64_t v) {
     char hex[24];
     snprintf(hex, sizeof hex, "%016" PRIx64, v);
-    hs_jw_key(w, key);
-    hs_jw_str(w, hex);
-}
-
-static void key_str(hs_jw *w, const char *key, const char *v) {
-    hs_jw_key(w, key);
-    hs_jw_str(w, v);
-}
-
-static void key_int(hs_jw *w, const char *key, int64_t v) {
-    hs_jw_key(w, key);
-    hs_jw_int(w, v);
+    hs_jw_key_str(w, key, hex);
 }
 
 void hs_subject_json(hs_jw *w, const hs_model *model, const hs_prompts *prompts) {
     key_hex(w, "model", hs_ckpt_fingerprint(hs_model_ckpt(model)));
     key_hex(w, "prompts", prompts_hash(prompts));
-    key_int(w, "n_prompt", hs_prompts_count(prompts));
-    key_str(w, "bos", hs_bos_names[hs_prompts_bos(prompts)]);
-    key_int(w, "n_ctx", hs_cli_n_ctx(model));
-    key_str(w, "isa", hs_model_backend(model)->isa(hs_model_dev(model)));
-    key_str(w, "precision", hs_precision_names[hs_model_precision(model)]);
+    hs_jw_key_int(w, "n_prompt", hs_prompts_count(prompts));
+    hs_jw_key_str(w, "bos", hs_bos_names[hs_prompts_bos(prompts)]);
+    hs_jw_key_int(w, "n_ctx", hs_cli_n_ctx(model));
+    hs_jw_key_str(w, "isa", hs_model_backend(model)->isa(hs_model_dev(model)));
+    hs_jw_key_str(w, "precision", hs_precision_names[hs_model_precision(model)]);
 }
 
 void hs_span_json(hs_jw *w, const hs_opt_list *span) {
@@ -119,11 +108,11 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
     hs_jw w = {out, false};
     hs_jw_begin(&w, '{');
     hs_subject_json(&w, model, prompts);
-    key_str(&w, "maps", plan->ask.maps ? plan->ask.maps : "none");
-    key_str(&w, "acts", plan->ask.acts ? plan->ask.acts : "");
-    key_str(&w, "store", store[plan->ask.store]);
-    key_int(&w, "generate", plan->ask.generate);
-    key_int(&w, "seed", plan->ask.seed);
+    hs_jw_key_str(&w, "maps", plan->ask.maps ? plan->ask.maps : "none");
+    hs_jw_key_str(&w, "acts", plan->ask.acts ? plan->ask.acts : "");
+    hs_jw_key_str(&w, "store", store[plan->ask.store]);
+    hs_jw_key_int(&w, "generate", plan->ask.generate);
+    hs_jw_key_int(&w, "seed", plan->ask.seed);
     hs_span_json(&w, &plan->ask.span);
     hs_jw_key(&w, "observe");
     hs_jw_begin(&w, '[');
@@ -131,7 +120,7 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
         hs_buf args = {0};
         hs_args_json(&plan->observe.item[i].args, &args);
         hs_jw_begin(&w, '{');
-        key_str(&w, "name", plan->observe.item[i].observer->name);
+        hs_jw_key_str(&w, "name", plan->observe.item[i].observer->name);
         hs_jw_key(&w, "params");
         hs_jw_buf(&w, &args);
         hs_jw_end(&w, '}');

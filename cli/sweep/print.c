@@ -104,21 +104,6 @@ static int read_found(found *f, const hs_sweep_work *w, const hs_sweep_made *mad
 
 // ---- for programs -----------------------------------------------------------------------------
 
-static void key_str(hs_jw *j, const char *key, const char *v) {
-    hs_jw_key(j, key);
-    hs_jw_str(j, v);
-}
-
-static void key_int(hs_jw *j, const char *key, int64_t v) {
-    hs_jw_key(j, key);
-    hs_jw_int(j, v);
-}
-
-static void key_num(hs_jw *j, const char *key, double v) {
-    hs_jw_key(j, key);
-    hs_jw_num(j, v);
-}
-
 static int by_place(const void *a, const void *b) {
     const unit_change *x = a, *y = b;
     if (x->layer != y->layer) return x->layer < y->layer ? -1 : 1;
@@ -127,14 +112,14 @@ static int by_place(const void *a, const void *b) {
 
 static void json_unit(hs_jw *j, const found *f, const unit_change *c, bool head) {
     hs_jw_begin(j, '{');
-    if (!head) key_str(j, "unit", c->unit);
-    if (!head) key_str(j, "kind", c->kind);
-    key_int(j, "layer", c->layer);
-    key_int(j, head ? "head" : "index", c->index);
-    key_num(j, "value", c->value);
-    key_num(j, "ci_low", c->low);
-    key_num(j, "ci_high", c->high);
-    key_int(j, "n", c->n);
+    if (!head) hs_jw_key_str(j, "unit", c->unit);
+    if (!head) hs_jw_key_str(j, "kind", c->kind);
+    hs_jw_key_int(j, "layer", c->layer);
+    hs_jw_key_int(j, head ? "head" : "index", c->index);
+    hs_jw_key_num(j, "value", c->value);
+    hs_jw_key_num(j, "ci_low", c->low);
+    hs_jw_key_num(j, "ci_high", c->high);
+    hs_jw_key_int(j, "n", c->n);
     if (f->race) {
         hs_jw_key(j, "top");
         hs_jw_bool(j, c->member);
@@ -155,29 +140,29 @@ static void json_head(hs_jw *j, const hs_sweep_work *w, const hs_sweep_made *mad
                       const hs_sweep_metric *metric) {
     static const char *const by[] = {"exact", "gradient", "race"};
     hs_jw_begin(j, '{');
-    key_int(j, "run", made->run);
-    key_str(j, "db", hs_buf_text(&w->path));
-    key_str(j, "op", made->op->op);
-    if (made->op->args) key_str(j, "args", made->op->args);
-    key_str(j, "metric", metric->name);
-    key_str(j, "by", by[w->opt->by]);
+    hs_jw_key_int(j, "run", made->run);
+    hs_jw_key_str(j, "db", hs_buf_text(&w->path));
+    hs_jw_key_str(j, "op", made->op->op);
+    if (made->op->args) hs_jw_key_str(j, "args", made->op->args);
+    hs_jw_key_str(j, "metric", metric->name);
+    hs_jw_key_str(j, "by", by[w->opt->by]);
 }
 
 static void json_found(hs_jw *j, found *f) {
     json_head(j, f->w, f->made, f->metric);
-    key_num(j, "baseline", f->baseline);
+    hs_jw_key_num(j, "baseline", f->baseline);
     qsort(f->at, (size_t)f->n, sizeof *f->at, by_place);
     if (f->w->units.at[0].kind == HS_UNIT_HEAD) json_units(j, f, "heads", true);
     json_units(j, f, "units", false);
     if (f->k) {
         hs_jw_key(j, "control");
         hs_jw_begin(j, '{');
-        key_int(j, "units", f->k);
-        key_int(j, "draws", f->w->opt->control);
-        key_num(j, "value", f->control);
-        key_num(j, "low", f->control_low);
-        key_num(j, "high", f->control_high);
-        key_num(j, "top", f->top);
+        hs_jw_key_int(j, "units", f->k);
+        hs_jw_key_int(j, "draws", f->w->opt->control);
+        hs_jw_key_num(j, "value", f->control);
+        hs_jw_key_num(j, "low", f->control_low);
+        hs_jw_key_num(j, "high", f->control_high);
+        hs_jw_key_num(j, "top", f->top);
         hs_jw_end(j, '}');
     }
     hs_jw_end(j, '}');
@@ -188,13 +173,13 @@ static int on_step(void *ctx, const hs_query *q) {
     char ranking[16];
     hs_query_text(q, "ranking", ranking, sizeof ranking);
     hs_jw_begin(j, '{');
-    key_str(j, "ranking", ranking);
-    key_int(j, "removed", hs_query_int(q, "removed"));
-    key_num(j, "value", hs_query_num(q, "value"));
-    key_num(j, "low", hs_query_num(q, "low"));
-    key_num(j, "high", hs_query_num(q, "high"));
-    key_int(j, "draws", hs_query_int(q, "draws"));
-    key_int(j, "n", hs_query_int(q, "n"));
+    hs_jw_key_str(j, "ranking", ranking);
+    hs_jw_key_int(j, "removed", hs_query_int(q, "removed"));
+    hs_jw_key_num(j, "value", hs_query_num(q, "value"));
+    hs_jw_key_num(j, "low", hs_query_num(q, "low"));
+    hs_jw_key_num(j, "high", hs_query_num(q, "high"));
+    hs_jw_key_int(j, "draws", hs_query_int(q, "draws"));
+    hs_jw_key_int(j, "n", hs_query_int(q, "n"));
     hs_jw_end(j, '}');
     return HS_OK;
 }

@@ -11,16 +11,6 @@
 
 // ---- what makes two runs the same one ---------------------------------------------------------
 
-static void key_str(hs_jw *w, const char *key, const char *v) {
-    hs_jw_key(w, key);
-    hs_jw_str(w, v);
-}
-
-static void key_int(hs_jw *w, const char *key, int64_t v) {
-    hs_jw_key(w, key);
-    hs_jw_int(w, v);
-}
-
 // "head", 270 and a checksum of which ones.
 static void units_json(hs_jw *w, const hs_units *units) {
     uint64_t hash = HS_FNV_SEED;
@@ -30,9 +20,9 @@ static void units_json(hs_jw *w, const hs_units *units) {
         hash = hs_fnv(hash, name, strlen(name) + 1);
     }
     snprintf(hex, sizeof hex, "%016" PRIx64, hash);
-    key_str(w, "kind", hs_unit_kinds[units->at[0].kind]);
-    key_int(w, "n_unit", units->n);
-    key_str(w, "units", hex);
+    hs_jw_key_str(w, "kind", hs_unit_kinds[units->at[0].kind]);
+    hs_jw_key_int(w, "n_unit", units->n);
+    hs_jw_key_str(w, "units", hex);
 }
 
 static void metrics_json(hs_jw *w, const hs_sweep_ask *ask) {
@@ -50,12 +40,12 @@ static void metrics_json(hs_jw *w, const hs_sweep_ask *ask) {
 
 // What a sweep is, of which the database keeps a copy with every prompt.
 static void what_json(hs_jw *w, const hs_sweep_run *r, const char *by) {
-    key_str(w, "op", r->op->op);
-    key_str(w, "args", r->op->args ? r->op->args : "");
+    hs_jw_key_str(w, "op", r->op->op);
+    hs_jw_key_str(w, "args", r->op->args ? r->op->args : "");
     units_json(w, &r->work->units);
     metrics_json(w, &r->work->ask);
-    key_str(w, "by", by);
-    key_int(w, "seed", r->work->opt->seed);
+    hs_jw_key_str(w, "by", by);
+    hs_jw_key_int(w, "seed", r->work->opt->seed);
 }
 
 static int options_json(hs_buf *out, const hs_sweep_run *r, const char *by, const char *more) {
@@ -63,7 +53,7 @@ static int options_json(hs_buf *out, const hs_sweep_run *r, const char *by, cons
     hs_jw w = {out, false};
     hs_jw_begin(&w, '{');
     hs_subject_json(&w, work->session.model, work->session.prompts);
-    key_str(&w, "experiment", "sweep");
+    hs_jw_key_str(&w, "experiment", "sweep");
     what_json(&w, r, by);
     hs_span_json(&w, &work->opt->prompt.span);
     hs_jw_key(&w, "edit");

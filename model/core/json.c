@@ -415,3 +415,18 @@ void hs_jw_buf(hs_jw *w, const hs_buf *json) {
     hs_jw_raw(w, hs_buf_text(json));
     if (hs_buf_rc(json)) w->out->rc = hs_buf_rc(json);
 }
+
+void hs_jw_key_str(hs_jw *w, const char *key, const char *v) {
+    hs_jw_key(w, key);
+    hs_jw_str(w, v);
+}
+
+void hs_jw_key_int(hs_jw *w, const char *key, int64_t v) {
+    hs_jw_key(w, key);
+    hs_jw_int(w, v);
+}
+
+void hs_jw_key_num(hs_jw *w, const char *key, double v) {
+    hs_jw_key(w, key);
+    hs_jw_num(w, v);
+}

@@ -61,5 +61,9 @@ void hs_jw_bool(hs_jw *, bool v);
 void hs_jw_null(hs_jw *);
 void hs_jw_raw(hs_jw *, const char *json);   // text that is JSON already
 void hs_jw_buf(hs_jw *, const hs_buf *json); // the same; a buffer that failed fails the output
+// A key and its value.
+void hs_jw_key_str(hs_jw *, const char *key, const char *v);
+void hs_jw_key_int(hs_jw *, const char *key, int64_t v);
+void hs_jw_key_num(hs_jw *, const char *key, double v);
 
 #endif
