@@ -34,16 +34,6 @@ enum {
     TURN_FAILED = -1,
 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t div_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 // ---- one tile -----------------------------------------------------------------------------------
 
 struct segment {
@@ -98,12 +88,13 @@ static void products(const struct attn_job *j, const struct tile *t) {
     for (int64_t i = 0; i < rows * w; i++) t->most[i] = -INFINITY;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
-        const int64_t end = min64(seg->n, t->pos + t->n - seg->first);
+        const int64_t end = hs_min64(seg->n, t->pos + t->n - seg->first);
         for (int64_t k = 0; k < end; k += kern->nr) {
-            const int64_t at = seg->first + k, r = max64(0, at - t->pos); // the first to see any
+            const int64_t at = seg->first + k, r = hs_max64(0, at - t->pos); // the first to see any
             kern->scores(t->s + r * j->ld + at, j->ld, t->most + r * w, q + r * ld, ld,
                          hs_kv_panel(seg->kv, kv_head(j, t), k / kern->nr), rows - r,
-                         t->pos + r + 1 - at, min64(kern->nr, end - k), a->d_head, (float)a->scale);
+                         t->pos + r + 1 - at, hs_min64(kern->nr, end - k), a->d_head,
+                         (float)a->scale);
         }
     }
 }
@@ -118,12 +109,12 @@ static void mix_values(const struct attn_job *j, const struct tile *t) {
     const int64_t ld = direct ? ld_out : pad;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
-        const int64_t end = min64(seg->first + seg->n, t->pos + t->n);
+        const int64_t end = hs_min64(seg->first + seg->n, t->pos + t->n);
         for (int64_t k = seg->first; k < end; k += KEY_CHUNK) {
-            const int64_t r = max64(0, k - t->pos);
+            const int64_t r = hs_max64(0, k - t->pos);
             j->dev->kern->mix(z + r * ld, ld, t->s + r * j->ld + k, j->ld,
                               hs_kv_value(seg->kv, kv_head(j, t), k - seg->first), pad, rows - r,
-                              pad, t->pos + r + 1 - k, min64(KEY_CHUNK, end - k), k > 0);
+                              pad, t->pos + r + 1 - k, hs_min64(KEY_CHUNK, end - k), k > 0);
         }
     }
     for (int64_t r = 0; !direct && r < rows; r++)
@@ -246,14 +237,14 @@ static int weigh(struct attn_job *j, const struct tile *t, int want) {
 
 // Floats of a score row: room for whole panels; rows 4 KiB apart would share cache sets.
 static int64_t score_row(int64_t n_key, int64_t nr) {
-    const int64_t ld = div_up(n_key + nr, 16) * 16;
+    const int64_t ld = hs_div_up(n_key + nr, 16) * 16;
     return ld % 256 == 0 ? ld + 16 : ld;
 }
 
 // Rows of a tile at most.
 static int64_t tile_height(int64_t n_q, int64_t n_key, int64_t asked) {
-    const int64_t rows = max64(TILE_ROWS_MIN, min64(TILE_ROWS, TILE_FLOATS / n_key));
-    return max64(1, min64(asked > 0 ? asked : rows, n_q));
+    const int64_t rows = hs_max64(TILE_ROWS_MIN, hs_min64(TILE_ROWS, TILE_FLOATS / n_key));
+    return hs_max64(1, hs_min64(asked > 0 ? asked : rows, n_q));
 }
 
 // Worker scratch of a tile: scores, largest scores, z, summaries.
@@ -265,12 +256,12 @@ static int64_t tile_floats(const hs_kern *kern, int64_t rows, int64_t ld, int64_
 // may bring several heads.
 int64_t hs_cpu_attention_scratch(const hs_dev *dev, const hs_extent *e) {
     const hs_kern *kern = dev->kern;
-    const int64_t keys[] = {min64(e->n_key, TILE_FLOATS / TILE_ROWS), e->n_key};
+    const int64_t keys[] = {hs_min64(e->n_key, TILE_FLOATS / TILE_ROWS), e->n_key};
     const int64_t d_pad = hs_kv_pad(kern, e->d_head);
     int64_t most = 0;
     for (int i = 0; i < 2 && e->n_key > 0; i++) {
-        const int64_t rows = max64(TILE_ROWS_MIN, tile_height(e->n_row, keys[i], e->tile_rows));
-        most = max64(most, tile_floats(kern, rows, score_row(keys[i], kern->nr) + 16, d_pad));
+        const int64_t rows = hs_max64(TILE_ROWS_MIN, tile_height(e->n_row, keys[i], e->tile_rows));
+        most = hs_max64(most, tile_floats(kern, rows, score_row(keys[i], kern->nr) + 16, d_pad));
     }
     return most;
 }
@@ -278,31 +269,31 @@ int64_t hs_cpu_attention_scratch(const hs_dev *dev, const hs_extent *e) {
 static void choose_grid(struct attn_job *j, int64_t n_key, int together) {
     const hs_attn *a = j->a;
     const int64_t group = a->n_head / a->n_kv_head, asked = a->tap ? a->tap->tile_rows : 0;
-    j->heads = a->n_q == 1 ? min64(group, TILE_ROWS_MIN) : 1;
+    j->heads = a->n_q == 1 ? hs_min64(group, TILE_ROWS_MIN) : 1;
     while (group % j->heads) j->heads--;
     j->rows = tile_height(a->n_q, n_key, asked);
     while (!asked && j->rows > TILE_ROWS_MIN &&
-           a->n_head * div_up(a->n_q, j->rows) * together < ENOUGH_TASKS)
+           a->n_head * hs_div_up(a->n_q, j->rows) * together < ENOUGH_TASKS)
         j->rows /= 2;
-    j->n_tile = div_up(a->n_q, j->rows);
+    j->n_tile = hs_div_up(a->n_q, j->rows);
     j->n_task = a->n_head / j->heads * j->n_tile;
     j->ld = score_row(n_key, j->dev->kern->nr);
     j->pad = a->own->d_pad;
     j->ordered = a->tap && a->tile_want && j->n_tile > 1;
-    j->side = j->ordered ? min64(j->dev->n_worker, SIDE_MAX) : 1;
+    j->side = j->ordered ? hs_min64(j->dev->n_worker, SIDE_MAX) : 1;
     for (int64_t i = 0; i < j->side; i++) atomic_init(&j->turn[i], 0);
 }
 
 static int run_tile(struct attn_job *j, int64_t task, int worker) {
     const hs_attn *a = j->a;
     const int64_t block = task / (j->side * j->n_tile), in_block = task % (j->side * j->n_tile);
-    const int64_t n_cell = a->n_head / j->heads, side = min64(j->side, n_cell - block * j->side);
+    const int64_t n_cell = a->n_head / j->heads, side = hs_min64(j->side, n_cell - block * j->side);
     const int64_t index = in_block / side, rows = j->heads * j->rows;
     struct tile t = {.place = in_block % side, .heads = j->heads, .worker = worker};
     t.head = (block * j->side + t.place) * t.heads;
     t.turn = block * j->n_tile + index;
     t.r0 = index * j->rows;
-    t.n = min64(j->rows, a->n_q - t.r0);
+    t.n = hs_min64(j->rows, a->n_q - t.r0);
     t.pos = a->pos0 + t.r0;
     t.s = j->dev->scratch[worker].p;
     t.z = t.s + rows * j->ld;
@@ -360,7 +351,7 @@ static int attend_together(hs_dev *dev, const hs_attn *a, int n) {
         choose_grid(j, n_key, n);
         j->first_task = n_task;
         n_task += j->n_task;
-        scratch = max64(scratch, tile_floats(dev->kern, j->heads * j->rows, j->ld, j->pad));
+        scratch = hs_max64(scratch, tile_floats(dev->kern, j->heads * j->rows, j->ld, j->pad));
         work += a->n_head * a->n_q * n_key * a->d_head;
     }
     int rc = hs_cpu_scratch(dev, scratch);
@@ -371,6 +362,6 @@ int hs_cpu_attention(hs_dev *dev, const hs_attn *a, int n) {
     int rc = HS_OK;
     for (int i = 0; i < n && !rc; i++) rc = check(&a[i]);
     for (int i = 0; i < n && !rc; i += TOGETHER)
-        rc = attend_together(dev, a + i, (int)min64(n - i, TOGETHER));
+        rc = attend_together(dev, a + i, (int)hs_min64(n - i, TOGETHER));
     return rc;
 }

@@ -23,16 +23,6 @@ enum {
     STEP = 12,             // keys at a time where a tile's rows begin to see them
 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t div_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 struct back_job {
     hs_dev *dev;
     const hs_attn_back *a;
@@ -53,10 +43,10 @@ struct room {
 
 // Lays the room out from `base` on; returns its floats.
 static int64_t lay_out(struct room *m, const hs_kern *kern, float *base, int64_t n, int64_t d) {
-    const int64_t panels = div_up(n, kern->nr) * kern->nr * d;
+    const int64_t panels = hs_div_up(n, kern->nr) * kern->nr * d;
     *m = (struct room){.n = n, .d = d, .d_pad = hs_kv_pad(kern, d)};
-    m->rows = min64(n, max64(TILE_ROWS_MIN, min64(TILE_ROWS, TILE_FLOATS / n)));
-    m->ld = div_up(n + kern->nr, 16) * 16;
+    m->rows = hs_min64(n, hs_max64(TILE_ROWS_MIN, hs_min64(TILE_ROWS, TILE_FLOATS / n)));
+    m->ld = hs_div_up(n + kern->nr, 16) * 16;
     if (m->ld % 256 == 0) m->ld += 16; // rows 4 KiB apart would share cache sets
     const struct {
         float **p;
@@ -77,7 +67,7 @@ static int64_t lay_out(struct room *m, const hs_kern *kern, float *base, int64_t
     int64_t sum = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (base) *parts[i].p = base + sum;
-        sum += div_up(parts[i].n, 16) * 16;
+        sum += hs_div_up(parts[i].n, 16) * 16;
     }
     return sum;
 }
@@ -91,7 +81,7 @@ static void copy_rows(float *to, int64_t ld_to, const float *from, int64_t ld_fr
 static void fill_panels(const hs_kern *kern, float *panel, const float *rows, int64_t ld, int64_t n,
                         int64_t d) {
     for (int64_t k = 0; k < n; k += kern->nr)
-        kern->transpose(panel + k * d, kern->nr, rows + k * ld, ld, min64(kern->nr, n - k), d);
+        kern->transpose(panel + k * d, kern->nr, rows + k * ld, ld, hs_min64(kern->nr, n - k), d);
 }
 
 // to = scale x panels^T for query rows from position `pos` on, each up to its own key.
@@ -99,10 +89,10 @@ static void products(const hs_kern *kern, const struct room *m, float *to, const
                      const float *panels, int64_t pos, int64_t n, float scale) {
     for (int64_t i = 0; i < n * kern->width; i++) m->most[i] = -INFINITY;
     for (int64_t k = 0; k < pos + n; k += kern->nr) {
-        const int64_t r = max64(0, k - pos); // the first to see any
+        const int64_t r = hs_max64(0, k - pos); // the first to see any
         kern->scores(to + r * m->ld + k, m->ld, m->most + r * kern->width, x + r * m->d_pad,
                      m->d_pad, panels + k * m->d, n - r, pos + r + 1 - k,
-                     min64(kern->nr, pos + n - k), m->d, scale);
+                     hs_min64(kern->nr, pos + n - k), m->d, scale);
     }
 }
 
@@ -112,7 +102,7 @@ static void gather(const hs_kern *kern, const struct room *m, float *to, const f
     kern->gemm_turned(to, m->d_pad, w, m->ld, x, m->d_pad, pos, m->d_pad, n, true);
     for (int64_t i = 0; i < n; i += STEP)
         kern->gemm_turned(to + (pos + i) * m->d_pad, m->d_pad, w + i * m->ld + pos + i, m->ld,
-                          x + i * m->d_pad, m->d_pad, min64(STEP, n - i), m->d_pad, n - i, true);
+                          x + i * m->d_pad, m->d_pad, hs_min64(STEP, n - i), m->d_pad, n - i, true);
 }
 
 static void tile(const hs_kern *kern, const struct room *m, int64_t pos, int64_t n, float scale) {
@@ -122,9 +112,9 @@ static void tile(const hs_kern *kern, const struct room *m, int64_t pos, int64_t
     products(kern, m, m->ds, m->dz, m->v_panel, pos, n, 1);
     kern->softmax_back(m->s, m->ds, m->ld, n, pos + 1, keys, scale);
     for (int64_t k = 0; k < keys; k += KEY_CHUNK) {
-        const int64_t r = max64(0, k - pos);
+        const int64_t r = hs_max64(0, k - pos);
         kern->mix(m->dq + r * m->d_pad, m->d_pad, m->ds + r * m->ld + k, m->ld, m->k + k * m->d_pad,
-                  m->d_pad, n - r, m->d_pad, pos + r + 1 - k, min64(KEY_CHUNK, keys - k), k > 0);
+                  m->d_pad, n - r, m->d_pad, pos + r + 1 - k, hs_min64(KEY_CHUNK, keys - k), k > 0);
     }
     gather(kern, m, m->dk, m->ds, m->q, pos, n);
     gather(kern, m, m->dv, m->s, m->dz, pos, n);
@@ -148,7 +138,7 @@ static int head_task(void *arg, int64_t task, int worker) {
     memset(m.dk, 0, (size_t)(n * m.d_pad) * sizeof *m.dk);
     memset(m.dv, 0, (size_t)(n * m.d_pad) * sizeof *m.dv);
     for (int64_t pos = 0; pos < n; pos += m.rows) {
-        const int64_t rows = min64(m.rows, n - pos), at = at_q + pos * a->ld_q;
+        const int64_t rows = hs_min64(m.rows, n - pos), at = at_q + pos * a->ld_q;
         copy_rows(m.q, m.d_pad, (const float *)a->q + at, a->ld_q, rows, d);
         copy_rows(m.dz, m.d_pad, (const float *)a->dz + at, a->ld_q, rows, d);
         tile(kern, &m, pos, rows, (float)a->scale);
@@ -177,11 +167,11 @@ static int group_task(void *arg, int64_t task, int worker) {
 
 int64_t hs_cpu_attention_back_scratch(const hs_dev *dev, const hs_extent *e) {
     // Tiles get lower as keys get more: the largest are the last, or the last of full height.
-    const int64_t keys[] = {min64(e->n_key, TILE_FLOATS / TILE_ROWS), e->n_key};
+    const int64_t keys[] = {hs_min64(e->n_key, TILE_FLOATS / TILE_ROWS), e->n_key};
     int64_t most = 0;
     for (int i = 0; i < 2 && e->back_rows; i++) {
         struct room m;
-        most = max64(most, lay_out(&m, dev->kern, NULL, keys[i], e->d_head));
+        most = hs_max64(most, lay_out(&m, dev->kern, NULL, keys[i], e->d_head));
     }
     return most;
 }
@@ -199,7 +189,7 @@ int hs_cpu_attention_back(hs_dev *dev, const hs_attn_back *a) {
     int64_t work = 0;
     for (int s = 0; s < a->n_seq; s++) {
         const int64_t n = a->seq[s + 1] - a->seq[s];
-        e.n_key = max64(e.n_key, n);
+        e.n_key = hs_max64(e.n_key, n);
         work += n * n * width;
     }
     if (rows < 1) return HS_OK;

@@ -9,6 +9,16 @@
 #include "model/backend.h"
 #include "model/cpu/kern.h"
 
+static inline int64_t hs_min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t hs_max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static inline int64_t hs_div_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
 typedef struct hs_cpu_block {
     float *p; // zeroed at first, 64-byte aligned (2 MiB when that large, in huge pages)
     size_t bytes;

@@ -43,13 +43,6 @@ struct cell {
     float *edge, *chunk; // worker scratch: sums of a narrow last panel, an unpacked chunk
 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t div_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 // c (+)= the rows' numbers k0 .. k0+n-1 times that chunk of a panel.
 static void multiply(const struct linear_job *j, const struct cell *t, int64_t panel, float *c,
                      int64_t ld_c, int64_t k0, int64_t n) {
@@ -60,7 +53,7 @@ static void multiply(const struct linear_job *j, const struct cell *t, int64_t p
     const float *b = (const float *)(const void *)part.word;
     const float *x = j->x + t->row0 * j->ld_x + (j->pairs ? k0 / 2 : k0);
     if (j->pairs) {
-        kern->gemm_pairs(c, ld_c, x, j->ld_x, b, nr, t->rows, nr, div_up(n, 2), k0 > 0);
+        kern->gemm_pairs(c, ld_c, x, j->ld_x, b, nr, t->rows, nr, hs_div_up(n, 2), k0 > 0);
     } else if (w->format == HS_PANEL_F32) {
         kern->gemm(c, ld_c, x, j->ld_x, b, nr, t->rows, nr, n, k0 > 0);
     } else if (t->rows <= HS_PANEL_FEW) {
@@ -91,7 +84,7 @@ static void run_cell(const struct linear_job *j, const struct cell *t) {
     const int64_t chunk = j->pairs ? CHUNK_PAIRS : CHUNK;
     for (int64_t k0 = 0; k0 < w->k; k0 += chunk)
         for (int64_t p = t->panel0; p < t->panel1; p++) {
-            const int64_t n = min64(chunk, w->k - k0), cols = min64(nr, w->n - p * nr);
+            const int64_t n = hs_min64(chunk, w->k - k0), cols = hs_min64(nr, w->n - p * nr);
             float *y = (float *)t->p->y + t->row0 * t->p->ld_y + p * nr;
             float *sums = cols == nr ? y : t->edge;
             const int64_t ld = cols == nr ? t->p->ld_y : nr;
@@ -101,7 +94,7 @@ static void run_cell(const struct linear_job *j, const struct cell *t) {
 }
 
 static int64_t col_tasks(const hs_weight *w) {
-    return div_up(w->n, COLUMNS);
+    return hs_div_up(w->n, COLUMNS);
 }
 
 static int linear_task(void *arg, int64_t task, int worker) {
@@ -110,9 +103,9 @@ static int linear_task(void *arg, int64_t task, int worker) {
     int64_t col = task % j->col_tasks;
     struct cell t = {.p = j->p, .row0 = task / j->col_tasks * j->rows};
     for (; col >= col_tasks(t.p->w); t.p++) col -= col_tasks(t.p->w);
-    t.rows = min64(j->rows, j->n_rows - t.row0);
+    t.rows = hs_min64(j->rows, j->n_rows - t.row0);
     t.panel0 = col * width;
-    t.panel1 = min64(t.panel0 + width, hs_cpu_panel_count(t.p->w));
+    t.panel1 = hs_min64(t.panel0 + width, hs_cpu_panel_count(t.p->w));
     t.edge = j->dev->scratch[worker].p;
     t.chunk = t.edge + j->rows * j->dev->kern->nr;
     run_cell(j, &t);
@@ -133,7 +126,7 @@ struct pair_job {
 static int pair_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct pair_job *j = arg;
-    const int64_t end = min64((task + 1) * PAIR_ROWS, j->to->n_rows);
+    const int64_t end = hs_min64((task + 1) * PAIR_ROWS, j->to->n_rows);
     for (int64_t r = task * PAIR_ROWS; r < end; r++)
         j->to->dev->kern->pairs(j->pairs + r * j->to->ld_x, j->x + r * j->ld_x, j->k);
     return HS_OK;
@@ -141,13 +134,13 @@ static int pair_task(void *arg, int64_t task, int worker) {
 
 // Rounds x into the device's room for pairs, and lets the job read those.
 static int make_pairs(struct linear_job *j, const float *x, int64_t ld_x, int64_t k) {
-    j->ld_x = div_up(k, 2);
+    j->ld_x = hs_div_up(k, 2);
     int rc = hs_cpu_block_need(&j->dev->pairs, j->n_rows * j->ld_x);
     if (rc) return rc;
     struct pair_job pair = {j, x, ld_x, k, j->dev->pairs.p};
     j->x = j->dev->pairs.p;
     j->pairs = true;
-    return hs_cpu_run(j->dev, div_up(j->n_rows, PAIR_ROWS), pair_task, &pair, j->n_rows * k);
+    return hs_cpu_run(j->dev, hs_div_up(j->n_rows, PAIR_ROWS), pair_task, &pair, j->n_rows * k);
 }
 
 // ---- all tasks ----------------------------------------------------------------------------------
@@ -161,7 +154,7 @@ static void choose_grid(struct linear_job *j) {
     }
     const int64_t least = f32 ? ROWS_MIN : ROWS_MIN_UNPACKED;
     j->rows = f32 ? ROWS_F32 : ROWS_UNPACKED;
-    while (j->rows > least && j->col_tasks * div_up(j->n_rows, j->rows) < ENOUGH_TASKS)
+    while (j->rows > least && j->col_tasks * hs_div_up(j->n_rows, j->rows) < ENOUGH_TASKS)
         j->rows /= 2;
 }
 
@@ -175,7 +168,7 @@ int64_t hs_cpu_linear_scratch(const hs_dev *dev, const hs_extent *e) {
 }
 
 int64_t hs_cpu_linear_pairs(const hs_dev *dev, const hs_extent *e) {
-    return dev->precision == HS_PREC_BF16 ? e->n_row * div_up(e->width, 2) : 0;
+    return dev->precision == HS_PREC_BF16 ? e->n_row * hs_div_up(e->width, 2) : 0;
 }
 
 int hs_cpu_linear(hs_dev *dev, const hs_product *p, int n_product, const void *x, int64_t ld_x,
@@ -189,6 +182,6 @@ int hs_cpu_linear(hs_dev *dev, const hs_product *p, int n_product, const void *x
     if (rc) return rc;
     choose_grid(&j);
     if ((rc = hs_cpu_scratch(dev, task_scratch(dev, j.rows)))) return rc;
-    return hs_cpu_run(dev, j.col_tasks * div_up(n_rows, j.rows), linear_task, &j,
+    return hs_cpu_run(dev, j.col_tasks * hs_div_up(n_rows, j.rows), linear_task, &j,
                       n_rows * k * j.col_tasks * COLUMNS);
 }

@@ -36,13 +36,6 @@ struct cell {
     float *strips; // [COLUMNS / nr][CHUNK][nr]: those of a chunk, transposed
 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t div_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 // n outputs from n0 on, by the task's columns.
 static void open_chunk(const hs_weight *w, const struct cell *t, int64_t n0, int64_t n) {
     const hs_kern *kern = w->kern;
@@ -56,14 +49,14 @@ static void open_chunk(const hs_weight *w, const struct cell *t, int64_t n0, int
             kern->panel[w->format](t->opened, nr, NULL, 0, 0, &part, t->cols, false);
         for (int64_t k = 0; k < t->cols; k += nr)
             kern->transpose(t->strips + k * CHUNK + i * nr, nr, from + k * nr, nr,
-                            min64(nr, t->cols - k), nr);
+                            hs_min64(nr, t->cols - k), nr);
     }
 }
 
 static void multiply(const struct back_job *j, const struct cell *t, const hs_product_back *p,
                      int64_t n0, bool add) {
     const hs_kern *kern = j->dev->kern;
-    const int64_t nr = kern->nr, n = min64(CHUNK, p->w->n - n0);
+    const int64_t nr = kern->nr, n = hs_min64(CHUNK, p->w->n - n0);
     const float *dy = (const float *)p->dy + t->row0 * p->ld_dy + n0;
     open_chunk(p->w, t, n0, n);
     for (int64_t k = 0; k < t->cols; k += nr) {
@@ -77,8 +70,8 @@ static int back_task(void *arg, int64_t task, int worker) {
     const struct back_job *j = arg;
     const int64_t nr = j->dev->kern->nr;
     struct cell t = {.row0 = task / j->col_tasks * j->rows, .k0 = task % j->col_tasks * COLUMNS};
-    t.rows = min64(j->rows, j->n_rows - t.row0);
-    t.cols = min64(COLUMNS, j->k - t.k0);
+    t.rows = hs_min64(j->rows, j->n_rows - t.row0);
+    t.cols = hs_min64(COLUMNS, j->k - t.k0);
     t.strips = j->dev->scratch[worker].p;
     t.opened = t.strips + COLUMNS * CHUNK;
     t.edge = t.opened + COLUMNS * nr;
@@ -107,11 +100,12 @@ int hs_cpu_linear_back(hs_dev *dev, void *dx, int64_t ld_dx, const hs_product_ba
                          .k = p->w->k,
                          .n_rows = n_rows,
                          .rows = ROWS,
-                         .col_tasks = div_up(p->w->k, COLUMNS)};
-    while (j.rows > ROWS_MIN && j.col_tasks * div_up(n_rows, j.rows) < ENOUGH_TASKS) j.rows /= 2;
+                         .col_tasks = hs_div_up(p->w->k, COLUMNS)};
+    while (j.rows > ROWS_MIN && j.col_tasks * hs_div_up(n_rows, j.rows) < ENOUGH_TASKS) j.rows /= 2;
     int64_t n = 0;
     for (int i = 0; i < n_product; i++) n += p[i].w->n;
     int rc = hs_cpu_scratch(dev, hs_cpu_linear_back_scratch(dev));
     if (rc) return rc;
-    return hs_cpu_run(dev, j.col_tasks * div_up(n_rows, j.rows), back_task, &j, n_rows * n * j.k);
+    return hs_cpu_run(dev, j.col_tasks * hs_div_up(n_rows, j.rows), back_task, &j,
+                      n_rows * n * j.k);
 }

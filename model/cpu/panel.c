@@ -33,13 +33,6 @@ static const struct {
     [HS_PANEL_Q8] = {4, 0},           [HS_PANEL_Q4] = {8, 0},
 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t div_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 struct pack_job {
     hs_dev *dev;
     const hs_weight *w;
@@ -106,7 +99,7 @@ static void plain_words(const struct pack_job *job, int64_t row, int64_t k, int6
     }
     hs_view_row(job->view, row, k, n, s->row);
     if (n % 2) s->row[n] = 0;
-    for (int64_t i = 0; i < div_up(n, 2); i++)
+    for (int64_t i = 0; i < hs_div_up(n, 2); i++)
         dst[i] = (int32_t)(narrow(w->format, s->row[2 * i]) | narrow(w->format, s->row[2 * i + 1])
                                                                   << 16);
 }
@@ -131,7 +124,7 @@ static void fill_turned(const struct pack_job *job, int64_t row0, int64_t rows, 
 static void fill_panel(const struct pack_job *job, int64_t panel, struct strip *s) {
     const hs_weight *w = job->w;
     const hs_kern *kern = w->kern;
-    const int64_t nr = kern->nr, row0 = panel * nr, rows = min64(nr, w->n - row0);
+    const int64_t nr = kern->nr, row0 = panel * nr, rows = hs_min64(nr, w->n - row0);
     float *words = w->data.p + panel * (w->words + 2 * w->groups) * nr;
     float *scale = words + w->words * nr, *min = scale + w->groups * nr;
     if (job->view->stride[0] == 1 && job->view->stride[1] != 1 && !job->row_of) {
@@ -140,8 +133,8 @@ static void fill_panel(const struct pack_job *job, int64_t panel, struct strip *
     }
     for (int64_t k = 0; k < w->k; k += STEP)
         for (int64_t r = 0; r < rows; r += GROUP) {
-            const int64_t n = min64(STEP, w->k - k), group = min64(GROUP, rows - r);
-            const int64_t n_word = div_up(n, w->digits), n_scale = w->group ? n / w->group : 0;
+            const int64_t n = hs_min64(STEP, w->k - k), group = hs_min64(GROUP, rows - r);
+            const int64_t n_word = hs_div_up(n, w->digits), n_scale = w->group ? n / w->group : 0;
             for (int64_t i = 0; i < group; i++) {
                 const int64_t row = job->row_of ? job->row_of[row0 + r + i] : row0 + r + i;
                 int32_t *to = s->words + i * n_word;
@@ -212,7 +205,7 @@ static void shape_weight(hs_weight *w, const hs_dev *dev, const hs_view *view,
     w->k = view->shape[1];
     w->format = choose_format(dev, view, mode);
     w->digits = formats[w->format].digits;
-    w->words = div_up(w->k, w->digits);
+    w->words = hs_div_up(w->k, w->digits);
     if (w->digits > 2) {
         w->group = hs_dtypes[view->dtype].quant->group;
         w->groups = w->k / w->group;
