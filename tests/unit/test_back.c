@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/backend.h"
 #include "model/core/prng.h"
 #include "model/elem.h"
+#include "tests/lib/backends.h"
 #include "tests/lib/isas.h"
 
 static const hs_backend *const cpu = &hs_backend_cpu, *const ref = &hs_backend_ref;
@@ -21,71 +21,15 @@ static const double U = 0x1p-24; // half a unit in the last place of 1 in f32
 
 // ---- scaffolding --------------------------------------------------------------------------------
 
-static hs_dev *open_ref(void) {
-    hs_dev *dev;
-    assert_int_equal(ref->open(&dev, &(hs_dev_opts){.threads = 2}), 0);
-    return dev;
-}
-
-static void each_dev(enum hs_precision precision, void (*check)(hs_dev *dev, hs_dev *truth)) {
-    hs_dev *truth = open_ref();
-    int ran = 0;
-    for (int i = 0; isa_names[i]; i++) {
-        hs_dev *dev;
-        const hs_dev_opts opts = {.threads = 2, .isa = isa_names[i], .precision = precision};
-        if (cpu->open(&dev, &opts)) continue;
-        check(dev, truth);
-        cpu->close(dev);
-        ran++;
-    }
-    ref->close(truth);
-    assert_true(ran > 0);
-}
-
-static void *get(int64_t n, size_t size) {
-    void *p = calloc(n ? (size_t)n : 1, size);
-    assert_non_null(p);
-    return p;
-}
-
 static double *wide(const float *x, int64_t n) {
-    double *p = get(n, sizeof *p);
+    double *p = zeroed(n, sizeof *p);
     for (int64_t i = 0; i < n; i++) p[i] = (double)x[i];
     return p;
-}
-
-static void near(double got, double want, double room, const char *what) {
-    if (isnan(want) ? isnan(got) : got == want || fabs(got - want) <= room) return;
-    fail_msg("%s: got %.17g, want %.17g +- %.2g", what, got, want, room);
-}
-
-static void all_near(const float *got, const double *want, int64_t n, double room,
-                     const char *what) {
-    for (int64_t i = 0; i < n; i++) near((double)got[i], want[i], room, what);
 }
 
 // ---- products -----------------------------------------------------------------------------------
 
 enum { ROWS = 139 }; // more than a task takes, and no multiple of a tile
-
-static void *stored(hs_dtype dtype, int64_t n, int64_t k, uint64_t seed) {
-    const hs_dtype_traits *t = &hs_dtypes[dtype];
-    const int64_t blocks = n * k / t->items, n_scale = dtype == HS_Q4_1 ? 2 : 1;
-    hs_prng g = hs_prng_seed(seed);
-    uint8_t *p = get(blocks, (size_t)t->bytes);
-    for (int64_t i = 0; i < blocks; i++) {
-        uint8_t *at = p + i * t->bytes;
-        const float x = (float)hs_prng_normal(&g);
-        const uint16_t f16 = hs_f16_of_f32(x), bf16 = hs_bf16_of_f32(x);
-        if (dtype == HS_F32) memcpy(at, &x, 4);
-        if (dtype == HS_F16) memcpy(at, &f16, 2);
-        if (dtype == HS_BF16) memcpy(at, &bf16, 2);
-        if (t->items == 1) continue;
-        for (int b = 0; b < t->bytes; b++) at[b] = (uint8_t)hs_prng_below(&g, 256);
-        for (int64_t s = 0; s < n_scale; s++) at[2 * s + 1] = (uint8_t)(0x38 | (at[2 * s + 1] & 3));
-    }
-    return p;
-}
 
 static int back(const hs_backend *be, hs_dev *dev, void *dx, int64_t ld, const hs_view *w, int n_w,
                 const void *const *dy, const int64_t *ld_dy, int64_t n, enum hs_weight_mode mode) {
@@ -113,7 +57,7 @@ static void check_products(hs_dev *dev, hs_dev *truth, hs_dtype dtype, int64_t k
         data[i] = stored(dtype, n, k, (uint64_t)(n + k));
         w[i] = (hs_view){data[i], dtype, 2, {n, k}, {k, 1}};
         ld_dy[i] = n + 5;
-        float *y = normal_floats((uint64_t)i, ROWS * ld_dy[i]), *m = get(n * k, sizeof *m);
+        float *y = normal_floats((uint64_t)i, ROWS * ld_dy[i]), *m = zeroed(n * k, sizeof *m);
         dy[i] = y;
         wide_dy[i] = wide(y, ROWS * ld_dy[i]);
         double *size = wide(y, ROWS * ld_dy[i]);
@@ -123,8 +67,8 @@ static void check_products(hs_dev *dev, hs_dev *truth, hs_dtype dtype, int64_t k
         for (int64_t j = 0; j < n * k; j++) m[j] = fabsf(m[j]);
         size_w[i] = hs_view_f32(m, n, k);
     }
-    float *dx = get(ROWS * ld, 4), *kept = get(ROWS * ld, 4), *one = get(ld, 4);
-    double *want = get(ROWS * ld, 8), *size = get(ROWS * ld, 8);
+    float *dx = zeroed(ROWS * ld, 4), *kept = zeroed(ROWS * ld, 4), *one = zeroed(ld, 4);
+    double *want = zeroed(ROWS * ld, 8), *size = zeroed(ROWS * ld, 8);
     back(ref, truth, want, ld, w, 3, wide_dy, ld_dy, ROWS, HS_WEIGHT_EXPAND);
     back(ref, truth, size, ld, size_w, 3, size_dy, ld_dy, ROWS, HS_WEIGHT_EXPAND);
     back(cpu, dev, dx, ld, w, 3, dy, ld_dy, ROWS, HS_WEIGHT_EXPAND);
@@ -172,8 +116,8 @@ static void bf16_products(hs_dev *dev, hs_dev *truth) {
 
 static void test_products(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, exact_products);
-    each_dev(HS_PREC_BF16, bf16_products);
+    on_each_dev(HS_PREC_EXACT, exact_products);
+    on_each_dev(HS_PREC_BF16, bf16_products);
     // 2 rows by hand: W = [1 2; 3 4; 5 6], stored rows in another order, and a second weight.
     hs_dev *dev = open_ref();
     double a[] = {5, 6, 1, 2, 3, 4}, b[] = {10, 20}, dy[] = {1, 2, 3, 0, -1, 1}, db[] = {1, -1};
@@ -214,7 +158,7 @@ static void norms(hs_dev *dev, hs_dev *truth) {
 
 static void test_norms(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, norms);
+    on_each_dev(HS_PREC_EXACT, norms);
     // Against differences of the norm itself.
     hs_dev *dev = open_ref();
     enum { D = 7 };
@@ -244,9 +188,9 @@ static void test_norms(void **state) {
 static void activations(hs_dev *dev, hs_dev *truth) {
     enum { N = 4001 };
     static const double edges[] = {0, -0.0, 1e-30, -1e-30, 60, -60, 1e4, -1e4, 1e30, -1e30};
-    float *x = get(N, 4), *gate = normal_floats(2, N), *dy = normal_floats(3, N);
-    float *dpre = get(N, 4), *dgate = get(N, 4);
-    double *want = get(N, 8), *want_gate = get(N, 8);
+    float *x = zeroed(N, 4), *gate = normal_floats(2, N), *dy = normal_floats(3, N);
+    float *dpre = zeroed(N, 4), *dgate = zeroed(N, 4);
+    double *want = zeroed(N, 8), *want_gate = zeroed(N, 8);
     for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) / 100;
     for (int i = 0; i < COUNT(edges); i++) x[i] = (float)edges[i];
     double *wx = wide(x, N), *wgate = wide(gate, N), *wdy = wide(dy, N);
@@ -266,7 +210,7 @@ static void activations(hs_dev *dev, hs_dev *truth) {
                          "gate");
             }
             // In place.
-            float *p = get(N, 4), *g = get(N, 4);
+            float *p = zeroed(N, 4), *g = zeroed(N, 4);
             memcpy(p, x, N * sizeof *p);
             memcpy(g, gate, N * sizeof *g);
             assert_int_equal(cpu->act_back(dev, p, g, dy, p, gated ? g : NULL, N, act), 0);
@@ -280,7 +224,7 @@ static void activations(hs_dev *dev, hs_dev *truth) {
 
 static void test_activations(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, activations);
+    on_each_dev(HS_PREC_EXACT, activations);
     hs_dev *dev = open_ref();
     static const double at[] = {-4, -1.5, -0.3, 0.2, 1, 3};
     for (int kind = 0; kind < HS_ACT_N; kind++)
@@ -302,7 +246,7 @@ static void softmaxes(hs_dev *dev, hs_dev *truth) {
     enum { N_ROW = 3 };
     for (int i = 0; i < COUNT(sizes); i++) {
         const int64_t n = sizes[i], ld = n + 2;
-        float *x = normal_floats(1, N_ROW * ld), *y = get(N_ROW * ld, 4);
+        float *x = normal_floats(1, N_ROW * ld), *y = zeroed(N_ROW * ld, 4);
         double lse[N_ROW];
         for (int64_t k = 0; k < N_ROW * ld; k++) x[k] = x[k] * 8 + 300; // digits are lost to 300
         memcpy(y, x, (size_t)(N_ROW * ld) * sizeof *y);
@@ -324,7 +268,7 @@ static void softmaxes(hs_dev *dev, hs_dev *truth) {
 }
 static void test_softmaxes(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, softmaxes);
+    on_each_dev(HS_PREC_EXACT, softmaxes);
 }
 
 // ---- attention ----------------------------------------------------------------------------------
@@ -354,7 +298,7 @@ static void differentiate(const hs_backend *be, hs_dev *dev, const struct proble
     for (int s = 0; s < p->n_seq; s++) seq[s + 1] = seq[s] + p->n[s];
     for (int i = 0; i < 4; i++) {
         float *x = normal_floats((uint64_t)i + 1, size[i]);
-        in[i] = get(size[i], (size_t)hs_dtypes[be->dtype].bytes);
+        in[i] = zeroed(size[i], (size_t)hs_dtypes[be->dtype].bytes);
         hs_elem_from_f32(be->dtype, in[i], x, size[i]);
         free(x);
     }
@@ -379,7 +323,7 @@ static void differentiate(const hs_backend *be, hs_dev *dev, const struct proble
 
 static struct grads room_for(const struct problem *p) {
     const int64_t rows = rows_of(p), qw = p->heads * p->d + 3, kw = p->kv_heads * p->d + 3;
-    return (struct grads){get(rows * qw, 4), get(rows * kw, 4), get(rows * kw, 4)};
+    return (struct grads){zeroed(rows * qw, 4), zeroed(rows * kw, 4), zeroed(rows * kw, 4)};
 }
 static void free_grads(struct grads *g) {
     free(g->dq), free(g->dk), free(g->dv);
@@ -404,7 +348,7 @@ static void attention(hs_dev *dev, hs_dev *truth) {
         const struct problem *p = &problems[i];
         const int64_t rows = rows_of(p), qw = p->heads * p->d + 3, kw = p->kv_heads * p->d + 3;
         struct grads got = room_for(p), own = room_for(p);
-        double *dq = get(rows * qw, 8), *dk = get(rows * kw, 8), *dv = get(rows * kw, 8);
+        double *dq = zeroed(rows * qw, 8), *dk = zeroed(rows * kw, 8), *dv = zeroed(rows * kw, 8);
         differentiate(cpu, dev, p, 0, p->n_seq, got.dq, got.dk, got.dv);
         differentiate(ref, truth, p, 0, p->n_seq, dq, dk, dv);
         all_near(got.dq, dq, rows * qw, 1e-5, "dq");
@@ -440,7 +384,7 @@ static void threads(const char *isa) {
 
 static void test_attention(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, attention);
+    on_each_dev(HS_PREC_EXACT, attention);
     on_each_isa(threads);
     hs_dev *dev = open_ref();
     const hs_attn_back bad = {.n_head = 3, .n_kv_head = 2, .d_head = 4};

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/backend.h"
 #include "model/core/prng.h"
+#include "tests/lib/backends.h"
 #include "tests/lib/isas.h"
 
 static const hs_backend *const be = &hs_backend_cpu;
@@ -39,21 +39,10 @@ static void each_dev(void (*check)(hs_dev *)) {
     each_dev_at(HS_PREC_EXACT, check);
 }
 
-static void *get(size_t n, size_t size) {
-    void *p = calloc(n ? n : 1, size);
-    assert_non_null(p);
-    return p;
-}
-
 static float *randoms(hs_prng *g, int64_t n) {
-    float *x = get((size_t)n, sizeof *x);
+    float *x = zeroed(n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = (float)hs_prng_normal(g);
     return x;
-}
-
-static void near(double got, double want, double tolerance, const char *what) {
-    if (isnan(want) ? isnan(got) : got == want || fabs(got - want) <= tolerance) return;
-    fail_msg("%s: got %.9g, want %.9g +- %.2g", what, got, want, tolerance);
 }
 
 // ---- linear -------------------------------------------------------------------------------------
@@ -82,7 +71,7 @@ static void check_weight(hs_dev *dev, const hs_view *view, const int32_t *row_of
     float *x = randoms(&g, m * ld_x), *bias = with_bias ? randoms(&g, n) : NULL;
     float *kept = NULL;
     for (int mode = HS_WEIGHT_KEEP; mode <= HS_WEIGHT_EXPAND; mode++) {
-        float *y = get((size_t)(m * ld_y), sizeof *y);
+        float *y = zeroed(m * ld_y, sizeof *y);
         for (int64_t i = 0; i < m * ld_y; i++) y[i] = 12345;
         hs_weight *packed;
         assert_int_equal(be->pack(dev, &packed, view, row_of, (enum hs_weight_mode)mode), 0);
@@ -125,7 +114,7 @@ static void test_linear_shapes(void **state) {
 
 // Random bytes with every half word below 2 as an f16, so that no scale is infinite.
 static uint8_t *random_blocks(hs_prng *g, size_t bytes) {
-    uint8_t *p = get(bytes, 1);
+    uint8_t *p = zeroed(bytes, 1);
     for (size_t i = 0; i < bytes; i++) p[i] = (uint8_t)hs_prng_u64(g) & (i % 2 ? 0xbf : 0xff);
     return p;
 }
@@ -144,13 +133,13 @@ static void every_dtype(hs_dev *dev) {
             free(bytes);
             continue;
         }
-        float *w = get((size_t)(n * k), sizeof *w);
+        float *w = zeroed(n * k, sizeof *w);
         for (int64_t r = 0; r < n; r++) t->to_f32(bytes + r * row, w + r * k, k);
         for (int64_t m = 1; m <= 7; m++) check_weight(dev, &v, NULL, w, m, m == 3);
         check_weight(dev, &v, NULL, w, 300, false); // several row blocks
 
         int32_t ids[] = {69, 0, 33, 0};
-        float *y = get((size_t)(COUNT(ids) * k), sizeof *y);
+        float *y = zeroed(COUNT(ids) * k, sizeof *y);
         assert_int_equal(be->embed(dev, y, &v, ids, COUNT(ids)), 0);
         for (int i = 0; i < COUNT(ids); i++)
             assert_memory_equal(y + i * k, w + ids[i] * k, (size_t)k * sizeof *y);
@@ -167,7 +156,7 @@ static void test_every_dtype(void **state) {
 // The logical matrix behind a view of f32 with any strides.
 static float *dense(const hs_view *v, const int32_t *row_of) {
     const float *p = v->data;
-    float *w = get((size_t)hs_view_count(v), sizeof *w);
+    float *w = zeroed(hs_view_count(v), sizeof *w);
     for (int64_t r = 0; r < v->shape[0]; r++)
         for (int64_t c = 0; c < v->shape[1]; c++)
             w[r * v->shape[1] + c] = p[(row_of ? row_of[r] : r) * v->stride[0] + c * v->stride[1]];
@@ -219,13 +208,12 @@ static void shared_input(hs_dev *dev) {
     hs_product all[3], one;
     for (int i = 0; i < 3; i++) {
         assert_int_equal(be->pack(dev, &packed[i], &views[i], NULL, HS_WEIGHT_KEEP), 0);
-        all[i] = (hs_product){get((size_t)(M * ns[i]), sizeof *x), ns[i], packed[i],
-                              i ? bias : NULL};
+        all[i] = (hs_product){zeroed(M * ns[i], sizeof *x), ns[i], packed[i], i ? bias : NULL};
     }
     assert_int_equal(be->linear(dev, all, 3, x, K, M), 0);
     for (int i = 0; i < 3; i++) {
         one = all[i];
-        one.y = get((size_t)(M * ns[i]), sizeof *x);
+        one.y = zeroed(M * ns[i], sizeof *x);
         assert_int_equal(be->linear(dev, &one, 1, x, K, M), 0);
         assert_memory_equal(one.y, all[i].y, (size_t)(M * ns[i]) * sizeof *x);
         be->unpack(packed[i]);
@@ -256,7 +244,7 @@ static void bf16_products(hs_dev *dev) {
         const int64_t m = cases[i].m, n = cases[i].n, k = cases[i].k;
         const hs_dtype_traits *t = &hs_dtypes[cases[i].type];
         float *x = randoms(&g, m * k), *w = randoms(&g, n * k);
-        float *y = get((size_t)(m * n), sizeof *y);
+        float *y = zeroed(m * n, sizeof *y);
         uint8_t *bytes = random_blocks(&g, (size_t)(n * k / t->items * t->bytes));
         if (cases[i].type == HS_F32) memcpy(bytes, w, (size_t)(n * k) * sizeof *w);
         t->to_f32(bytes, w, n * k);
@@ -325,7 +313,7 @@ static void norms(hs_dev *dev) {
         for (int kind = HS_NORM_RMS; kind <= HS_NORM_LAYER; kind++) {
             int64_t d = ds[i];
             float *x = randoms(&g, ROWS * d), *w = randoms(&g, d), *b = randoms(&g, d);
-            float scale[ROWS], *norm = get((size_t)(ROWS * d), 4), *y = get((size_t)(ROWS * d), 4);
+            float scale[ROWS], *norm = zeroed(ROWS * d, 4), *y = zeroed(ROWS * d, 4);
             for (int64_t j = 0; j < ROWS * d; j++) x[j] = x[j] * 3 + 5;
             const double eps = 1e-5;
             assert_int_equal(be->norm_scale(dev, scale, norm, x, ROWS, d, (enum hs_norm)kind, eps),
@@ -366,7 +354,7 @@ static void rotation(hs_dev *dev) {
     for (int i = 0; i < COUNT(shapes); i++) {
         int64_t heads = shapes[i][0], d = shapes[i][1], rd = shapes[i][2], ld = heads * d + 5;
         float *x = randoms(&g, ROWS * ld), *cs = randoms(&g, ROWS * rd);
-        float *old = get((size_t)(ROWS * ld), 4);
+        float *old = zeroed(ROWS * ld, 4);
         memcpy(old, x, (size_t)(ROWS * ld) * 4);
         assert_int_equal(be->rope(dev, x, ld, ROWS, heads, d, rd, cs), 0);
         for (int64_t r = 0; r < ROWS; r++)
@@ -452,8 +440,8 @@ static void trial_open(struct trial *t, hs_dev *dev, uint64_t seed) {
     t->q = randoms(&g, t->n * qw);
     t->k = randoms(&g, keys * kw);
     t->v = randoms(&g, keys * kw);
-    t->z = get((size_t)(t->n * qw), 4);
-    t->stats = get((size_t)(t->heads * HS_N_STAT * t->n), 4);
+    t->z = zeroed(t->n * qw, 4);
+    t->stats = zeroed(t->heads * HS_N_STAT * t->n, 4);
     t->scale = (float)(2 / sqrt((double)t->d));
     t->pre = NULL;
     if (t->prefix) {
@@ -653,7 +641,7 @@ static void run_edited(hs_dev *dev, int64_t tile_rows, enum hs_point at,
     struct trial t = {.heads = 4, .kv_heads = 2, .d = 16, .pos0 = 11, .n = 70, .prefix = 5};
     trial_open(&t, dev, 77);
     struct watch w = {.t = &t, .edit = edit, .edit_at = at, .fail_after = -1};
-    w.seen = get(256 * 256, sizeof *w.seen);
+    w.seen = zeroed(256 * 256, sizeof *w.seen);
     uint8_t want[4] = {0, 15, 0, 0};
     hs_tap tap = {.ctx = &w, .tile = watch_tile, .tile_rows = tile_rows};
     t.a.tap = &tap;
@@ -722,7 +710,7 @@ static void failing_hook(hs_dev *dev) {
     trial_open(&t, dev, 78);
     for (int after = 0; after < 4; after++) {
         struct watch w = {.t = &t, .fail_after = after};
-        w.seen = get(256 * 256, sizeof *w.seen);
+        w.seen = zeroed(256 * 256, sizeof *w.seen);
         hs_tap tap = {.ctx = &w, .tile = watch_tile};
         uint8_t want[4] = {0, 15, 0, 0};
         t.a.tap = &tap;

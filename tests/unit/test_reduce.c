@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/backend.h"
+#include "tests/lib/backends.h"
 #include "tests/lib/isas.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
@@ -27,11 +27,6 @@ static void each_dev(void (*check)(const hs_backend *, hs_dev *)) {
     assert_int_equal(hs_backend_ref.open(&dev, &(hs_dev_opts){.threads = 2}), HS_OK);
     check(&hs_backend_ref, dev);
     hs_backend_ref.close(dev);
-}
-
-static void close_to(double got, double want, double tolerance, const char *what) {
-    if (isnan(want) ? isnan(got) : got == want || fabs(got - want) <= tolerance) return;
-    fail_msg("%s: got %.12g, want %.12g +- %.2g", what, got, want, tolerance);
 }
 
 static double lse_of(const hs_backend *be, hs_dev *dev, const float *x, int64_t n) {
@@ -67,7 +62,7 @@ static void sums(const hs_backend *be, hs_dev *dev) {
             float *x = logits((uint64_t)(i + 1), lens[i], s[0], s[1], s[2]);
             const double want = true_lse(x, lens[i]);
             // Relative to the sum is absolute in its logarithm, but for the last digits of that.
-            close_to(lse_of(be, dev, x, lens[i]), want, 5e-7 + 1e-15 * fabs(want), "log_sum_exp");
+            near(lse_of(be, dev, x, lens[i]), want, 5e-7 + 1e-15 * fabs(want), "log_sum_exp");
             free(x);
         }
 }
@@ -84,20 +79,20 @@ static void edges(const hs_backend *be, hs_dev *dev) {
     assert_true(lse_of(be, dev, x, 40) == -INFINITY || isnan(lse_of(be, dev, x, 40)));
     x[3] = y[3] = 5;
     x[37] = 5;
-    close_to(lse_of(be, dev, x, 40), 5 + LN2, 1e-12, "two tokens");
-    close_to(lse_of(be, dev, y, 40), 5, 0, "one token");
+    near(lse_of(be, dev, x, 40), 5 + LN2, 1e-12, "two tokens");
+    near(lse_of(be, dev, y, 40), 5, 0, "one token");
     lse[0] = lse_of(be, dev, x, 40), lse[1] = lse_of(be, dev, y, 40);
     assert_int_equal(be->divergence(dev, &kl, &jsd, y, 40, lse + 1, x, 40, lse, 1, 40), HS_OK);
-    close_to(kl, LN2, 1e-6, "one token of two");
-    close_to(jsd, .5 * (log(4. / 3) + .5 * log(2. / 3) + .5 * LN2), 1e-6, "one token of two");
+    near(kl, LN2, 1e-6, "one token of two");
+    near(jsd, .5 * (log(4. / 3) + .5 * log(2. / 3) + .5 * LN2), 1e-6, "one token of two");
     assert_int_equal(be->divergence(dev, &kl, &jsd, x, 40, lse, y, 40, lse + 1, 1, 40), HS_OK);
-    close_to(kl, INFINITY, 0, "a token that q forbids");
-    close_to(jsd, .5 * (log(4. / 3) + .5 * log(2. / 3) + .5 * LN2), 1e-6, "two tokens of one");
+    near(kl, INFINITY, 0, "a token that q forbids");
+    near(jsd, .5 * (log(4. / 3) + .5 * log(2. / 3) + .5 * LN2), 1e-6, "two tokens of one");
     y[3] = -INFINITY;
     y[4] = 7;
     lse[1] = lse_of(be, dev, y, 40);
     assert_int_equal(be->divergence(dev, NULL, &jsd, x, 40, lse, y, 40, lse + 1, 1, 40), HS_OK);
-    close_to(jsd, LN2, 1e-6, "nothing in common");
+    near(jsd, LN2, 1e-6, "nothing in common");
     x[20] = NAN;
     lse[0] = lse_of(be, dev, x, 40);
     assert_true(isnan(lse[0]));
@@ -143,8 +138,8 @@ static void divergences(const hs_backend *be, hs_dev *dev) {
             assert_int_equal(
                 be->divergence(dev, &got[0], &got[1], a, n, &lse[0], b, n, &lse[1], 1, n), HS_OK);
             // What the logarithms are off by changes every t by as much.
-            close_to(got[0], want[0], 3e-6 * want[0] + 1e-6 * sqrt(want[0]) + 1e-12, "kl");
-            close_to(got[1], want[1], 3e-6 * want[1] + 1e-6 * sqrt(want[1]) + 1e-12, "jsd");
+            near(got[0], want[0], 3e-6 * want[0] + 1e-6 * sqrt(want[0]) + 1e-12, "kl");
+            near(got[1], want[1], 3e-6 * want[1] + 1e-6 * sqrt(want[1]) + 1e-12, "jsd");
             assert_true(got[0] >= -1e-12 && got[1] >= -1e-12 && got[1] <= LN2 * (1 + 1e-6));
             if (change == 0 && be == &hs_backend_cpu) assert_true(got[0] == 0 && got[1] == 0);
             assert_int_equal(be->divergence(dev, &only, NULL, a, n, &lse[0], b, n, &lse[1], 1, n),
@@ -153,7 +148,7 @@ static void divergences(const hs_backend *be, hs_dev *dev) {
             // KL of one way and the other differ, JSD does not.
             assert_int_equal(be->divergence(dev, NULL, &only, b, n, &lse[1], a, n, &lse[0], 1, n),
                              HS_OK);
-            close_to(only, got[1], 1e-6 * got[1] + 1e-13, "jsd the other way round");
+            near(only, got[1], 1e-6 * got[1] + 1e-13, "jsd the other way round");
             free(a), free(b);
         }
 }

@@ -12,7 +12,7 @@
 
 #include "model/core/prng.h"
 #include "model/elem.h"
-#include "model/backend.h"
+#include "tests/lib/backends.h"
 #include "tests/lib/isas.h"
 
 static const hs_backend *const cpu = &hs_backend_cpu, *const ref = &hs_backend_ref;
@@ -21,56 +21,11 @@ static const double U = 0x1p-24; // half a unit in the last place of 1 in f32
 
 // ---- scaffolding --------------------------------------------------------------------------------
 
-static hs_dev *open_ref(void) {
-    hs_dev *dev;
-    assert_int_equal(ref->open(&dev, &(hs_dev_opts){.threads = 2}), 0);
-    return dev;
-}
-
-// Runs a check on every set of kernels that this machine has.
-static void each_dev(enum hs_precision precision, void (*check)(hs_dev *dev, hs_dev *truth)) {
-    hs_dev *truth = open_ref();
-    int ran = 0;
-    for (int i = 0; isa_names[i]; i++) {
-        hs_dev *dev;
-        const hs_dev_opts opts = {.threads = 2, .isa = isa_names[i], .precision = precision};
-        if (cpu->open(&dev, &opts)) continue;
-        check(dev, truth);
-        cpu->close(dev);
-        ran++;
-    }
-    ref->close(truth);
-    assert_true(ran > 0);
-}
-
-static void *get(int64_t n, size_t size) {
-    void *p = calloc(n ? (size_t)n : 1, size);
-    assert_non_null(p);
-    return p;
-}
-
-static float *randoms(uint64_t seed, int64_t n) {
-    hs_prng g = hs_prng_seed(seed);
-    float *x = get(n, sizeof *x);
-    for (int64_t i = 0; i < n; i++) x[i] = (float)hs_prng_normal(&g);
-    return x;
-}
-
 // The numbers as elements of a backend.
 static void *elems(const hs_backend *be, const float *x, int64_t n) {
-    void *p = get(n, (size_t)hs_dtypes[be->dtype].bytes);
+    void *p = zeroed(n, (size_t)hs_dtypes[be->dtype].bytes);
     hs_elem_from_f32(be->dtype, p, x, n);
     return p;
-}
-
-static void near(double got, double want, double room, const char *what) {
-    if (isnan(want) ? isnan(got) : got == want || fabs(got - want) <= room) return;
-    fail_msg("%s: got %.17g, want %.17g +- %.2g", what, got, want, room);
-}
-
-static void all_near(const float *got, const double *want, int64_t n, double room,
-                     const char *what) {
-    for (int64_t i = 0; i < n; i++) near((double)got[i], want[i], room, what);
 }
 
 // ---- products -----------------------------------------------------------------------------------
@@ -78,26 +33,6 @@ static void all_near(const float *got, const double *want, int64_t n, double roo
 enum { M_MOST = 97, N_MOST = 193, K_MOST = 577 };
 static const int64_t heights[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 64, 97};
 static const int64_t outputs[] = {1, 7, 63, 65, 193};
-
-// n x k random numbers of a format, in its blocks; scales of blocks lie in [0.5, 1).
-static void *stored(hs_dtype dtype, int64_t n, int64_t k, uint64_t seed) {
-    const hs_dtype_traits *t = &hs_dtypes[dtype];
-    const int64_t blocks = n * k / t->items, n_scale = dtype == HS_Q4_1 ? 2 : 1;
-    hs_prng g = hs_prng_seed(seed);
-    uint8_t *p = get(blocks, (size_t)t->bytes);
-    for (int64_t i = 0; i < blocks; i++) {
-        uint8_t *at = p + i * t->bytes;
-        const float x = (float)hs_prng_normal(&g);
-        const uint16_t f16 = hs_f16_of_f32(x), bf16 = hs_bf16_of_f32(x);
-        if (dtype == HS_F32) memcpy(at, &x, 4);
-        if (dtype == HS_F16) memcpy(at, &f16, 2);
-        if (dtype == HS_BF16) memcpy(at, &bf16, 2);
-        if (t->items == 1) continue;
-        for (int b = 0; b < t->bytes; b++) at[b] = (uint8_t)hs_prng_below(&g, 256);
-        for (int64_t s = 0; s < n_scale; s++) at[2 * s + 1] = (uint8_t)(0x38 | (at[2 * s + 1] & 3));
-    }
-    return p;
-}
 
 static void product(const hs_backend *be, hs_dev *dev, void *y, int64_t n, const void *x, int64_t k,
                     int64_t m, const hs_view *w, const float *bias, enum hs_weight_mode mode) {
@@ -111,10 +46,10 @@ static void product(const hs_backend *be, hs_dev *dev, void *y, int64_t n, const
 static void check_shape(hs_dev *dev, hs_dev *truth, hs_dtype dtype, int64_t n, int64_t k,
                         double roundings) {
     void *data = stored(dtype, n, k, (uint64_t)(n + k));
-    float *x = randoms(1, M_MOST * k), *bias = randoms(2, n),
-          *magnitude = get(n * k, sizeof(float));
-    float *y = get(M_MOST * n, sizeof *y);
-    double *want = get(M_MOST * n, sizeof *want), *size = get(M_MOST * n, sizeof *size);
+    float *x = normal_floats(1, M_MOST * k), *bias = normal_floats(2, n),
+          *magnitude = zeroed(n * k, sizeof(float));
+    float *y = zeroed(M_MOST * n, sizeof *y);
+    double *want = zeroed(M_MOST * n, sizeof *want), *size = zeroed(M_MOST * n, sizeof *size);
     const hs_view w = {data, dtype, 2, {n, k}, {k, 1}};
     double *wide = elems(ref, x, M_MOST * k);
     product(ref, truth, want, n, wide, k, M_MOST, &w, bias, HS_WEIGHT_EXPAND);
@@ -162,8 +97,8 @@ static void bf16_products(hs_dev *dev, hs_dev *truth) {
 }
 static void test_products(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, exact_products);
-    each_dev(HS_PREC_BF16, bf16_products);
+    on_each_dev(HS_PREC_EXACT, exact_products);
+    on_each_dev(HS_PREC_BF16, bf16_products);
 }
 
 // Weights of f64 keep their digits; rows in any order, columns with any stride, two outputs at once.
@@ -211,10 +146,11 @@ static void norms(hs_dev *dev, hs_dev *truth) {
     for (int i = 0; i < 2 * COUNT(dims); i++) {
         const int64_t d = dims[i / 2], n = ROWS * d;
         const enum hs_norm kind = i % 2 ? HS_NORM_LAYER : HS_NORM_RMS;
-        float *x = randoms(1, n), *w = randoms(2, d), *b = randoms(3, d);
-        float *norm = get(n, 4), *y = get(n, 4), scale[ROWS];
+        float *x = normal_floats(1, n), *w = normal_floats(2, d), *b = normal_floats(3, d);
+        float *norm = zeroed(n, 4), *y = zeroed(n, 4), scale[ROWS];
         for (int64_t k = 0; k < n; k++) x[k] = x[k] * 3 + 1;
-        double *wide = elems(ref, x, n), *want = get(n, 8), *end = get(n, 8), want_scale[ROWS];
+        double *wide = elems(ref, x, n), *want = zeroed(n, 8), *end = zeroed(n, 8),
+               want_scale[ROWS];
         assert_int_equal(cpu->norm_scale(dev, scale, norm, x, ROWS, d, kind, 1e-5), 0);
         assert_int_equal(ref->norm_scale(truth, want_scale, want, wide, ROWS, d, kind, 1e-5), 0);
         assert_int_equal(cpu->norm_gain(dev, y, norm, ROWS, d, w, i % 3 ? b : NULL), 0);
@@ -231,7 +167,7 @@ static void norms(hs_dev *dev, hs_dev *truth) {
 }
 static void test_norms(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, norms);
+    on_each_dev(HS_PREC_EXACT, norms);
     hs_dev *dev = open_ref();
     double x[4] = {1, 2, 3, 6}, scale, y[4];
     assert_int_equal(ref->norm_scale(dev, &scale, y, x, 1, 4, HS_NORM_LAYER, 0.5), 0);
@@ -247,7 +183,7 @@ static void rotations(hs_dev *dev, hs_dev *truth) {
     enum { ROWS = 3, HEADS = 3 };
     for (int i = 0; i < COUNT(dims); i++) {
         const int64_t d = dims[i][0], turn = dims[i][1], ld = HEADS * d + 5;
-        float *x = randoms(1, ROWS * ld), *cs = randoms(2, ROWS * turn);
+        float *x = normal_floats(1, ROWS * ld), *cs = normal_floats(2, ROWS * turn);
         double *wide = elems(ref, x, ROWS * ld), *wide_cs = elems(ref, cs, ROWS * turn);
         assert_int_equal(cpu->rope(dev, x, ld, ROWS, HEADS, d, turn, cs), 0);
         assert_int_equal(ref->rope(truth, wide, ld, ROWS, HEADS, d, turn, wide_cs), 0);
@@ -257,7 +193,7 @@ static void rotations(hs_dev *dev, hs_dev *truth) {
 }
 static void test_rotations(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, rotations);
+    on_each_dev(HS_PREC_EXACT, rotations);
     hs_dev *dev = open_ref(); // halves: (1, 2) turns into (-2, 1), what lies beyond stays
     double x[5] = {1, 7, 2, 7, 9}, quarter[4] = {0, 1, 1, 0};
     assert_int_equal(ref->rope(dev, x, 5, 1, 1, 5, 4, quarter), 0);
@@ -268,8 +204,8 @@ static void test_rotations(void **state) {
 static void activations(hs_dev *dev, hs_dev *truth) {
     enum { N = 4001 };
     static const double edges[] = {0, -0.0, 1e-30, -1e-30, 60, -60, 1e4, -1e4, 1e30, -1e30};
-    float *x = get(N, 4), *gate = randoms(2, N), *y = get(N, 4);
-    double *want = get(N, 8);
+    float *x = zeroed(N, 4), *gate = normal_floats(2, N), *y = zeroed(N, 4);
+    double *want = zeroed(N, 8);
     for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) / 100;
     for (int i = 0; i < COUNT(edges); i++) x[i] = (float)edges[i];
     double *wide = elems(ref, x, N), *wide_gate = elems(ref, gate, N);
@@ -305,7 +241,7 @@ static void test_activations(void **state) {
         near(y, known[i].y, 2e-11 * fabs(known[i].y), "act");
     }
     ref->close(dev);
-    each_dev(HS_PREC_EXACT, activations);
+    on_each_dev(HS_PREC_EXACT, activations);
 }
 
 static void tables(hs_dev *dev, hs_dev *truth) {
@@ -328,7 +264,7 @@ static void tables(hs_dev *dev, hs_dev *truth) {
 }
 static void test_tables(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, tables);
+    on_each_dev(HS_PREC_EXACT, tables);
 }
 
 // ---- attention ----------------------------------------------------------------------------------
@@ -390,15 +326,16 @@ static void attend(const hs_backend *be, hs_dev *dev, const struct shape *s, str
     const int64_t qw = s->n_head * s->d, kw = s->n_kv * s->d, keys = n_key(s);
     const int64_t own_keys = keys - s->prefix;
     const int dtype = be->dtype;
-    float *q = randoms(1, s->n_q * qw), *k = randoms(2, keys * kw), *v = randoms(3, keys * kw);
+    float *q = normal_floats(1, s->n_q * qw), *k = normal_floats(2, keys * kw),
+          *v = normal_floats(3, keys * kw);
     void *eq = elems(be, q, s->n_q * qw), *ek = elems(be, k, keys * kw),
-         *ev = elems(be, v, keys * kw), *z = get(s->n_q * qw, (size_t)hs_dtypes[dtype].bytes);
+         *ev = elems(be, v, keys * kw), *z = zeroed(s->n_q * qw, (size_t)hs_dtypes[dtype].bytes);
     hs_kv *pre = NULL, *own;
     *to = (struct seen){.s = s};
-    to->z = get(s->n_q * qw, sizeof *to->z);
-    to->stats = get(s->n_head * HS_N_STAT * s->n_q, sizeof *to->stats);
-    to->scores = get(s->n_head * s->n_q * keys, sizeof *to->scores);
-    to->pattern = get(s->n_head * s->n_q * keys, sizeof *to->pattern);
+    to->z = zeroed(s->n_q * qw, sizeof *to->z);
+    to->stats = zeroed(s->n_head * HS_N_STAT * s->n_q, sizeof *to->stats);
+    to->scores = zeroed(s->n_head * s->n_q * keys, sizeof *to->scores);
+    to->pattern = zeroed(s->n_head * s->n_q * keys, sizeof *to->pattern);
     if (s->prefix) {
         assert_int_equal(be->kv_open(dev, &pre, s->n_kv, s->d, s->prefix + 2), 0);
         assert_int_equal(be->kv_put(dev, pre, 0, s->prefix, ek, kw, ev, kw), 0);
@@ -477,7 +414,7 @@ static void attention(hs_dev *dev, hs_dev *truth) {
 }
 static void test_attention(void **state) {
     (void)state;
-    each_dev(HS_PREC_EXACT, attention);
+    on_each_dev(HS_PREC_EXACT, attention);
 }
 
 // Two keys whose scores are ln 1 and ln 3, and a first row that sees one: by hand.
