@@ -59,10 +59,18 @@ static int layer_done(void *ctx, int layer) {
     return hs_bench_layer_done(s->b, layer);
 }
 
-static int evaluate(struct sweep *s, const hs_batch *batch) {
+// The copies, whole or their last rows, from layer `from` on; n_scored rows meet the head.
+static int evaluate(struct sweep *s, bool last_only, int64_t from, int64_t n_scored) {
     const hs_tap tap = {.ctx = s, .read = s->point, .rows = reduce, .layer_done = layer_done};
+    const hs_batch batch = {.seq = copies(s, last_only),
+                            .n_seq = s->n_copy,
+                            .layer_from = (int)from,
+                            .resid = s->resid,
+                            .logits = n_scored ? HS_LOGITS_ROWS : HS_LOGITS_NONE,
+                            .logit_row = s->row,
+                            .n_logit_row = n_scored};
     hs_context_set_tap(s->context, &tap);
-    int rc = hs_context_eval(s->context, batch);
+    int rc = hs_context_eval(s->context, &batch);
     hs_context_set_tap(s->context, NULL);
     return rc;
 }
@@ -70,34 +78,19 @@ static int evaluate(struct sweep *s, const hs_batch *batch) {
 static int layers(void *arg, double *seconds) {
     struct sweep *s = arg;
     (void)seconds;
-    return evaluate(s, &(hs_batch){.seq = copies(s, false),
-                                   .n_seq = s->n_copy,
-                                   .layer_from = (int)s->from,
-                                   .resid = s->resid});
+    return evaluate(s, false, s->from, 0);
 }
 
 static int head(void *arg, double *seconds) {
     struct sweep *s = arg;
     (void)seconds;
-    return evaluate(s, &(hs_batch){.seq = copies(s, false),
-                                   .n_seq = s->n_copy,
-                                   .layer_from = (int)s->n_layer,
-                                   .resid = s->resid,
-                                   .logits = HS_LOGITS_ROWS,
-                                   .logit_row = s->row,
-                                   .n_logit_row = scored_rows(s, s->tokens)});
+    return evaluate(s, false, s->n_layer, scored_rows(s, s->tokens));
 }
 
 static int last_token(void *arg, double *seconds) {
     struct sweep *s = arg;
     (void)seconds;
-    return evaluate(s, &(hs_batch){.seq = copies(s, true),
-                                   .n_seq = s->n_copy,
-                                   .layer_from = (int)s->from,
-                                   .resid = s->resid,
-                                   .logits = HS_LOGITS_ROWS,
-                                   .logit_row = s->row,
-                                   .n_logit_row = scored_rows(s, 1)});
+    return evaluate(s, true, s->from, scored_rows(s, 1));
 }
 
 // ---- results ------------------------------------------------------------------------------------
