@@ -48,14 +48,18 @@ static void hooks(hs_doc *d) {
                        NULL);
 }
 
+static void explain_both(hs_doc *d, const char *name, const char *first, const char *then) {
+    hs_buf text = {0};
+    hs_buf_printf(&text, "%s: %s", first, then);
+    hs_doc_explain(d, name, hs_buf_text(&text), NULL, NULL);
+    hs_buf_free(&text);
+}
+
 static void interventions(hs_doc *d) {
     hs_doc_head(d, "interventions");
     for (int i = 0; hs_interventions[i]; i++) {
         const hs_intervention *v = hs_interventions[i];
-        hs_buf text = {0};
-        hs_buf_printf(&text, "%s: %s", v->title, v->example);
-        hs_doc_explain(d, v->name, hs_buf_text(&text), NULL, NULL);
-        hs_buf_free(&text);
+        explain_both(d, v->name, v->title, v->example);
     }
     hs_doc_para(d, "headscope help NAME explains one, with its parameters.");
 }
@@ -126,10 +130,7 @@ static void formats(hs_doc *d) {
     hs_doc_head(d, "written by headscope export (--format, or the file's ending)");
     for (int i = 0; hs_export_formats[i]; i++) {
         const hs_export_format *f = hs_export_formats[i];
-        hs_buf text = {0};
-        hs_buf_printf(&text, "%s: %s", f->ending, f->title);
-        hs_doc_explain(d, f->name, hs_buf_text(&text), NULL, NULL);
-        hs_buf_free(&text);
+        explain_both(d, f->name, f->ending, f->title);
     }
     hs_doc_para(d, "headscope help export tells what each of them holds.");
 }
