@@ -19,7 +19,7 @@ struct expected {
 };
 
 struct golden {
-    const hs_ckpt *file;
+    hs_ckpt *file;
     int64_t n_tokens;
     int n_layer;
     struct expected at[HS_N_POINT][8]; // by layer, the model's own at 0
@@ -112,6 +112,34 @@ static int32_t *read_tokens(const hs_ckpt *file, int64_t *n) {
     return ids;
 }
 
+// A model, ready to run the tokens of a golden file, and what the file expects.
+struct side {
+    hs_model *m;
+    hs_context *x;
+    int32_t *ids;
+    struct golden g;
+};
+
+static void open_side(struct side *s, const char *model, const char *golden,
+                      const hs_model_opts *opts, int64_t row_block) {
+    *s = (struct side){0};
+    if (hs_ckpt_open(&s->g.file, golden, true)) fail_msg("%s", hs_errmsg());
+    if (hs_model_open(&s->m, model, opts)) fail_msg("%s", hs_errmsg());
+    if (hs_context_open(&s->x, s->m, &(hs_context_opts){.row_block = row_block}))
+        fail_msg("%s", hs_errmsg());
+    s->ids = read_tokens(s->g.file, &s->g.n_tokens);
+    s->g.n_layer = (int)hs_model_config(s->m)->n_layer;
+    assert_true(s->g.n_layer <= 8);
+    load(&s->g);
+}
+
+static void close_side(struct side *s) {
+    free(s->ids);
+    hs_context_close(s->x);
+    hs_model_close(s->m);
+    hs_ckpt_close(s->g.file);
+}
+
 void golden_check(const char *model, const char *golden, enum hs_weight_mode weights,
                   int64_t row_block, int64_t n_ctx) {
     golden_check_as(model, golden,
@@ -121,37 +149,22 @@ void golden_check(const char *model, const char *golden, enum hs_weight_mode wei
 
 void golden_check_as(const char *model, const char *golden, const hs_model_opts *opts,
                      int64_t row_block) {
-    hs_model *m;
-    hs_context *x;
-    hs_ckpt *file;
-    int64_t n;
-    if (hs_ckpt_open(&file, golden, true)) fail_msg("%s", hs_errmsg());
-    if (hs_model_open(&m, model, opts)) fail_msg("%s", hs_errmsg());
-    if (hs_context_open(&x, m, &(hs_context_opts){.row_block = row_block}))
-        fail_msg("%s", hs_errmsg());
-    const hs_config *c = hs_model_config(m);
-    int32_t *ids = read_tokens(file, &n);
-    struct golden g = {.file = file, .n_tokens = n, .n_layer = (int)c->n_layer};
-    assert_true(c->n_layer <= 8);
-    load(&g);
-
+    struct side s;
+    open_side(&s, model, golden, opts, row_block);
+    const hs_config *c = hs_model_config(s.m);
     uint64_t read[9] = {0};
     uint8_t tiles[8 * 64];
     assert_true(c->n_layer * c->n_head <= (int64_t)sizeof tiles);
     memset(tiles, HS_TILE_READ_PATTERN, sizeof tiles);
     for (int64_t l = 0; l <= c->n_layer; l++) read[l] = ~HS_BIT(HS_SCORES);
     const hs_tap tap = {
-        .ctx = &g, .read = read, .tile_want = tiles, .rows = on_rows, .tile = on_tile};
-    hs_context_set_tap(x, &tap);
-    const hs_seq seq = {.tokens = ids, .n = n};
-    if (hs_context_eval(x, &(hs_batch){.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_ALL}))
+        .ctx = &s.g, .read = read, .tile_want = tiles, .rows = on_rows, .tile = on_tile};
+    hs_context_set_tap(s.x, &tap);
+    const hs_seq seq = {.tokens = s.ids, .n = s.g.n_tokens};
+    if (hs_context_eval(s.x, &(hs_batch){.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_ALL}))
         fail_msg("%s", hs_errmsg());
-    report(&g, model, 5e-5);
-
-    free(ids);
-    hs_context_close(x);
-    hs_model_close(m);
-    hs_ckpt_close(file);
+    report(&s.g, model, 5e-5);
+    close_side(&s);
 }
 
 // ---- gradients ----------------------------------------------------------------------------------
@@ -183,32 +196,18 @@ static int seed(void *ctx, const hs_site *site, const hs_view *logits) {
 
 void golden_gradients(const char *model, const char *golden, const hs_model_opts *opts,
                       int64_t row_block) {
-    hs_model *m;
-    hs_context *x;
-    hs_ckpt *file;
-    int64_t n;
-    if (hs_ckpt_open(&file, golden, true)) fail_msg("%s", hs_errmsg());
-    if (hs_model_open(&m, model, opts)) fail_msg("%s", hs_errmsg());
-    if (hs_context_open(&x, m, &(hs_context_opts){.row_block = row_block}))
-        fail_msg("%s", hs_errmsg());
-    int32_t *ids = read_tokens(file, &n);
-    struct golden g = {.file = file, .n_tokens = n, .n_layer = (int)hs_model_config(m)->n_layer};
-    struct measure measure = {.ids = ids, .n = n};
-    const hs_tensor *answer = hs_ckpt_find(file, "answer");
+    struct side s;
+    open_side(&s, model, golden, opts, row_block);
+    struct measure measure = {.ids = s.ids, .n = s.g.n_tokens};
+    const hs_tensor *answer = hs_ckpt_find(s.g.file, "answer");
     if (answer) memcpy(measure.answer, answer->view.data, sizeof measure.answer);
     measure.diff = answer != NULL;
-    load(&g);
-
     uint64_t read[9] = {0};
-    for (int l = 0; l <= g.n_layer; l++) read[l] = hs_backward_points(m);
-    const hs_tap tap = {.ctx = &g, .read = read, .rows = on_rows};
+    for (int l = 0; l <= s.g.n_layer; l++) read[l] = hs_backward_points(s.m);
+    const hs_tap tap = {.ctx = &s.g, .read = read, .rows = on_rows};
     const hs_backward job = {.seed = seed, .ctx = &measure, .grads = &tap};
-    const hs_batch batch = {.seq = &(hs_seq){.tokens = ids, .n = n}, .n_seq = 1};
-    if (hs_context_backward(x, &batch, &job)) fail_msg("%s", hs_errmsg());
-    report(&g, model, opts->dev.precision == HS_PREC_F64 ? 5e-6 : 5e-5);
-
-    free(ids);
-    hs_context_close(x);
-    hs_model_close(m);
-    hs_ckpt_close(file);
+    const hs_batch batch = {.seq = &(hs_seq){.tokens = s.ids, .n = s.g.n_tokens}, .n_seq = 1};
+    if (hs_context_backward(s.x, &batch, &job)) fail_msg("%s", hs_errmsg());
+    report(&s.g, model, opts->dev.precision == HS_PREC_F64 ? 5e-6 : 5e-5);
+    close_side(&s);
 }
