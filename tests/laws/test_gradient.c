@@ -11,86 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/experiments/sweep.h"
 #include "model/backward.h"
-#include "tests/lib/laws.h"
+#include "tests/lib/lawsweep.h"
 
-enum {
-    N_PROMPT = 4,
-    NLL = 1 << HS_EFFECT_NLL,
-    DIFF = 1 << HS_EFFECT_LOGIT_DIFF,
-    ALL_KINDS = (1 << HS_N_UNIT) - 1,
-};
-static const int64_t lengths[N_PROMPT] = {23, LAW_T, 7, 16};
-static const int64_t all_prompts[N_PROMPT] = {0, 1, 2, 3};
-
-struct work {
-    hs_model *model;
-    hs_prompts *prompts;
-    hs_answer answer[N_PROMPT];
-    hs_units units;
-    hs_sweep_opts opts;
-};
-
-static void open_work(struct work *w, hs_model *model, const char *units) {
-    const hs_dims dims = hs_dims_of(model);
-    *w = (struct work){.model = model};
-    assert_int_equal(hs_prompts_open(&w->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
-    for (int i = 0; i < N_PROMPT; i++) {
-        int32_t ids[LAW_T];
-        law_tokens(ids, LAW_T, 20 + (uint64_t)i);
-        assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, NULL),
-                         HS_OK);
-        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : lengths[i] - 1};
-    }
-    if (hs_units_parse(&w->units, &dims, units, ALL_KINDS)) fail_msg("%s", hs_errmsg());
-    w->opts = (hs_sweep_opts){.model = model,
-                              .prompts = w->prompts,
-                              .answers = w->answer,
-                              .units = &w->units,
-                              .op = "zero",
-                              .effects = NLL | DIFF,
-                              .seed = 5};
-}
-
-static void close_work(struct work *w) {
-    hs_units_free(&w->units);
-    hs_prompts_close(w->prompts);
-    hs_model_close(w->model);
-}
+enum { NLL = 1 << HS_EFFECT_NLL, DIFF = 1 << HS_EFFECT_LOGIT_DIFF };
 
 // ---- results ------------------------------------------------------------------------------------
-
-struct results {
-    int64_t n_unit;
-    int n;
-    double base[N_PROMPT][HS_N_EFFECT], *value[N_PROMPT];
-};
-
-static int take(void *ctx, const hs_sweep_result *r) {
-    struct results *to = ctx;
-    const size_t bytes = (size_t)to->n_unit * HS_N_EFFECT * sizeof(double);
-    assert_int_equal(r->ord, to->n);
-    memcpy(to->base[to->n], r->base, sizeof to->base[0]);
-    to->value[to->n] = malloc(bytes);
-    memcpy(to->value[to->n++], r->value, bytes);
-    return HS_OK;
-}
 
 typedef int (*sweep_fn)(const hs_sweep_opts *, const int64_t *, int64_t, hs_sweep_fn, void *);
 
 static struct results run(const struct work *w, sweep_fn sweep, const char *op, const char *args) {
-    struct results r = {.n_unit = w->units.n};
+    struct results r = {.n_value = w->units.n};
     hs_sweep_opts o = w->opts;
     o.op = op;
     o.op_args = args;
-    if (sweep(&o, all_prompts, N_PROMPT, take, &r)) fail_msg("%s", hs_errmsg());
+    if (sweep(&o, all_prompts, N_PROMPT, take_result, &r)) fail_msg("%s", hs_errmsg());
     assert_int_equal(r.n, N_PROMPT);
+    assert_memory_equal(r.ord, all_prompts, sizeof r.ord);
     return r;
-}
-
-static void free_results(struct results *r) {
-    for (int i = 0; i < r->n; i++) free(r->value[i]);
 }
 
 // The change that unit u makes on prompt i.
@@ -101,7 +39,7 @@ static double change(const struct results *r, int i, int64_t u, int effect) {
 static double most(const struct results *r, int effect) {
     double x = 0;
     for (int i = 0; i < N_PROMPT; i++)
-        for (int64_t u = 0; u < r->n_unit; u++) x = fmax(x, fabs(change(r, i, u, effect)));
+        for (int64_t u = 0; u < r->n_value; u++) x = fmax(x, fabs(change(r, i, u, effect)));
     return x;
 }
 
@@ -113,7 +51,7 @@ static bool same(const struct results *a, const struct results *b) {
     bool equal = !memcmp(a->base, b->base, sizeof a->base);
     for (int i = 0; i < N_PROMPT; i++)
         equal &= !memcmp(a->value[i], b->value[i],
-                         (size_t)a->n_unit * HS_N_EFFECT * sizeof(double));
+                         (size_t)a->n_value * HS_N_EFFECT * sizeof(double));
     return equal;
 }
 
@@ -129,8 +67,7 @@ static void exact_where_linear(void **state) {
         struct work w;
         static const char *const ops[] = {"zero", "mean", "resample", "scale:@,by=-2"};
         static const char *const args[] = {NULL, "pos=0+3:-2"};
-        open_work(&w, law_model(i), "L2H*,L2G*,L2");
-        w.opts.effects = DIFF;
+        open_work(&w, law_model(i), "L2H*,L2G*,L2", DIFF);
         for (size_t op = 0; op < sizeof ops / sizeof *ops; op++)
             for (size_t a = 0; a < 2; a++) {
                 struct results want = run(&w, hs_sweep, ops[op], args[a]);
@@ -158,7 +95,7 @@ static void tangents(void **state) {
     for (int i = LAW_N_SPEC; i < LAW_N_MODEL; i++) {
         struct work w;
         const bool mlp = law_spec(i).family[0] != 'a';
-        open_work(&w, law_model(i), mlp ? "L*H*,L*G*,L*,L*M,L1N3" : "L*H*,L*G*,L*");
+        open_work(&w, law_model(i), mlp ? "L*H*,L*G*,L*,L*M,L1N3" : "L*H*,L*G*,L*", NLL | DIFF);
         struct results up = run(&w, hs_sweep, "scale:@,by=1.0005", NULL);
         struct results down = run(&w, hs_sweep, "scale:@,by=0.9995", NULL);
         struct results got = run(&w, hs_sweep_gradient, "scale:@,by=1.0005", NULL);
@@ -196,7 +133,7 @@ static double sum_of(const struct work *w, const struct results *r, int p, int e
 static void parts_add_up(void **state) {
     (void)state;
     struct work w;
-    open_work(&w, law_model(LAW_N_SPEC), "L*H*,L*G*,L*,L*M"); // without biases
+    open_work(&w, law_model(LAW_N_SPEC), "L*H*,L*G*,L*,L*M", NLL | DIFF); // without biases
     const hs_dims dims = hs_dims_of(w.model);
     const int64_t group = dims.n_head / dims.n_kv_head;
     struct results zero = run(&w, hs_sweep_gradient, "zero", NULL);
@@ -229,8 +166,9 @@ static void chunks_and_threads(void **state) {
     for (int i = 0; i < LAW_N_SPEC; i++) {
         const rand_spec spec = law_spec(i);
         struct work w, one;
-        open_work(&w, law_model(i), "L*H*,L*");
-        open_work(&one, law_open(&spec, &(hs_model_opts){.dev = {.threads = 1}}), "L*H*,L*");
+        open_work(&w, law_model(i), "L*H*,L*", NLL | DIFF);
+        open_work(&one, law_open(&spec, &(hs_model_opts){.dev = {.threads = 1}}), "L*H*,L*",
+                  NLL | DIFF);
         struct results a = run(&w, hs_sweep_gradient, "mean", NULL);
         struct results b = run(&one, hs_sweep_gradient, "mean", NULL);
         w.opts.memory = 1; // a prompt at a time
@@ -309,10 +247,10 @@ static void gates_of_the_toy_model(void **state) {
 // ---- refusals -----------------------------------------------------------------------------------
 
 static void refuses(struct work *w, unsigned effect, const char *op, int rc, const char *says) {
-    struct results r = {.n_unit = w->units.n};
+    struct results r = {.n_value = w->units.n};
     w->opts.effects = effect;
     w->opts.op = op;
-    const int got = hs_sweep_gradient(&w->opts, all_prompts, N_PROMPT, take, &r);
+    const int got = hs_sweep_gradient(&w->opts, all_prompts, N_PROMPT, take_result, &r);
     if (got != rc || !strstr(hs_errmsg(), says)) fail_msg("%s: %d '%s'", op, got, hs_errmsg());
     assert_int_equal(r.n, 0);
 }
@@ -320,7 +258,7 @@ static void refuses(struct work *w, unsigned effect, const char *op, int rc, con
 static void refusals(void **state) {
     (void)state;
     struct work w;
-    open_work(&w, law_model(0), "L*H*");
+    open_work(&w, law_model(0), "L*H*", NLL | DIFF);
     refuses(&w, 1u << HS_EFFECT_KL, "zero", HS_EARG, "kl has no gradient");
     refuses(&w, NLL | 1u << HS_EFFECT_PROB, "zero", HS_EARG, "prob has no gradient");
     refuses(&w, NLL, "uniform", HS_EARG, "zero, mean and resample");

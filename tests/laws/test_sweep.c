@@ -12,78 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/experiments/sweep.h"
-#include "tests/lib/laws.h"
+#include "tests/lib/lawsweep.h"
 
-enum { N_PROMPT = 4, ALL = (1 << HS_N_EFFECT) - 1 };
-static const int64_t lengths[N_PROMPT] = {23, LAW_T, 7, 16};
-
-// ---- what is swept ------------------------------------------------------------------------------
-
-struct work {
-    hs_model *model;
-    hs_prompts *prompts;
-    hs_answer answer[N_PROMPT];
-    hs_units units;
-    hs_sweep_opts opts;
-};
-
-static void open_work(struct work *w, hs_model *model, const char *units) {
-    const hs_dims dims = hs_dims_of(model);
-    *w = (struct work){.model = model};
-    assert_int_equal(hs_prompts_open(&w->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
-    for (int i = 0; i < N_PROMPT; i++) {
-        int32_t ids[LAW_T];
-        law_tokens(ids, LAW_T, 20 + (uint64_t)i);
-        assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, NULL),
-                         HS_OK);
-        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : lengths[i] - 1};
-    }
-    if (hs_units_parse(&w->units, &dims, units, (1u << HS_N_UNIT) - 1)) fail_msg("%s", hs_errmsg());
-    w->opts = (hs_sweep_opts){.model = model,
-                              .prompts = w->prompts,
-                              .answers = w->answer,
-                              .units = &w->units,
-                              .op = "zero",
-                              .effects = ALL,
-                              .seed = 5};
-}
-
-static void close_work(struct work *w) {
-    hs_units_free(&w->units);
-    hs_prompts_close(w->prompts);
-    hs_model_close(w->model);
-}
+enum { ALL = (1 << HS_N_EFFECT) - 1 };
 
 // ---- results ------------------------------------------------------------------------------------
 
-struct results {
-    int64_t n_value; // a prompt
-    int n;
-    int64_t ord[N_PROMPT];
-    double base[N_PROMPT][HS_N_EFFECT], *value[N_PROMPT]; // by number of prompt
-};
-
-static int take(void *ctx, const hs_sweep_result *r) {
-    struct results *to = ctx;
-    const size_t bytes = (size_t)to->n_value * HS_N_EFFECT * sizeof(double);
-    assert_true(to->n < N_PROMPT && r->ord < N_PROMPT);
-    to->ord[to->n++] = r->ord;
-    memcpy(to->base[r->ord], r->base, sizeof to->base[0]);
-    to->value[r->ord] = malloc(bytes);
-    memcpy(to->value[r->ord], r->value, bytes);
-    return HS_OK;
-}
-
-static void free_results(struct results *r) {
-    for (int i = 0; i < N_PROMPT; i++) free(r->value[i]);
-}
-
-static const int64_t all_prompts[N_PROMPT] = {0, 1, 2, 3};
-
 static struct results swept(const struct work *w) {
     struct results r = {.n_value = w->units.n};
-    if (hs_sweep(&w->opts, all_prompts, N_PROMPT, take, &r)) fail_msg("%s", hs_errmsg());
+    if (hs_sweep(&w->opts, all_prompts, N_PROMPT, take_result, &r)) fail_msg("%s", hs_errmsg());
     assert_int_equal(r.n, N_PROMPT);
     return r;
 }
@@ -230,7 +167,7 @@ static void a_sweep_is_its_edits(void **state) {
                 hs_model_close(model);
                 continue;
             }
-            open_work(&w, model, whats[k].units);
+            open_work(&w, model, whats[k].units, ALL);
             w.opts.op = whats[k].op;
             w.opts.op_args = whats[k].args;
             struct results r = swept(&w);
@@ -250,7 +187,7 @@ static void cuts_change_nothing(void **state) {
     for (int m = 0; m < LAW_N_MODEL; m++)
         for (size_t k = 0; k < sizeof cut / sizeof *cut; k++) {
             struct work w;
-            open_work(&w, law_model(m), cut[k].units);
+            open_work(&w, law_model(m), cut[k].units, ALL);
             w.opts.op = cut[k].op;
             w.opts.op_args = cut[k].args;
             struct results whole = swept(&w);
@@ -263,7 +200,7 @@ static void cuts_change_nothing(void **state) {
             close_work(&w);
             const rand_spec spec = law_spec(m);
             const hs_model_opts one = {.dev = {.threads = 1, .precision = law_precision(m)}};
-            open_work(&w, law_open(&spec, &one), cut[k].units);
+            open_work(&w, law_open(&spec, &one), cut[k].units, ALL);
             w.opts.op = cut[k].op;
             w.opts.op_args = cut[k].args;
             struct results r = swept(&w);
@@ -277,10 +214,10 @@ static void cuts_change_nothing(void **state) {
 static void prompts_do_not_know_each_other(void **state) {
     (void)state;
     struct work w;
-    open_work(&w, law_model(0), "all");
+    open_work(&w, law_model(0), "all", ALL);
     struct results all = swept(&w), r = {.n_value = w.units.n};
     const int64_t some[] = {1, 3};
-    if (hs_sweep(&w.opts, some, 2, take, &r)) fail_msg("%s", hs_errmsg());
+    if (hs_sweep(&w.opts, some, 2, take_result, &r)) fail_msg("%s", hs_errmsg());
     assert_int_equal(r.n, 2);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(r.ord[i], some[i]);
@@ -296,7 +233,7 @@ static void ablating_nothing_is_the_baseline(void **state) {
     (void)state;
     for (int m = 0; m < LAW_N_MODEL; m++) {
         struct work w;
-        open_work(&w, law_model(m), "all");
+        open_work(&w, law_model(m), "all", ALL);
         w.opts.op = "scale:@,by=1";
         struct results r = swept(&w);
         for (int i = 0; i < N_PROMPT; i++)
@@ -315,7 +252,7 @@ static void joint_sets_are_lists_of_edits(void **state) {
     for (int m = 0; m < LAW_N_MODEL; m++)
         for (int k = 0; k < 2; k++) {
             struct work w;
-            open_work(&w, law_model(m), "all");
+            open_work(&w, law_model(m), "all", ALL);
             w.opts.op = "mean";
             w.opts.op_args = args[k];
             const int64_t n = w.units.n, steps[N_STEP] = {0, 1, 2, 5, n};
@@ -323,7 +260,7 @@ static void joint_sets_are_lists_of_edits(void **state) {
             for (int64_t i = 0; i < n; i++) order[i] = (i * 7 + n - 1) % n; // from the top layer
             struct results r = {.n_value = N_STEP};
             const hs_sweep_joint joint = {order, steps, N_STEP};
-            if (hs_sweep_joint_run(&w.opts, &joint, all_prompts, N_PROMPT, take, &r))
+            if (hs_sweep_joint_run(&w.opts, &joint, all_prompts, N_PROMPT, take_result, &r))
                 fail_msg("%s", hs_errmsg());
             char **specs = calloc((size_t)n, sizeof *specs);
             hs_buf spec = {0};
@@ -397,7 +334,7 @@ static void the_toy_model(void **state) {
         // What the sweep says of all positions is what they say one by one.
         struct results r = {.n_value = 4};
         double sum = 0;
-        if (hs_sweep(&w.opts, all_prompts, 1, take, &r)) fail_msg("%s", hs_errmsg());
+        if (hs_sweep(&w.opts, all_prompts, 1, take_result, &r)) fail_msg("%s", hs_errmsg());
         const char *specs[] = {spec.data};
         struct logits l = plain_logits(&w, 0, specs, 1);
         for (int64_t t = 0; t < 16; t++)
@@ -426,7 +363,7 @@ static void a_race_ends_as_the_sweep_does(void **state) {
             hs_race_unit unit[MOST];
             hs_race_report report;
             double mean[MOST] = {0};
-            open_work(&w, law_model(m), "all");
+            open_work(&w, law_model(m), "all", ALL);
             struct results r = swept(&w);
             if (hs_sweep_race(&w.opts, e, &(hs_race_opts){.k = K}, all_prompts, N_PROMPT, unit,
                               &report))
@@ -463,7 +400,7 @@ static void one_token_has_no_loss(void **state) {
     hs_race_unit unit[12];
     hs_race_report report;
     int n = 0;
-    open_work(&w, law_model(0), "all");
+    open_work(&w, law_model(0), "all", ALL);
     hs_prompts_close(w.prompts);
     assert_int_equal(hs_prompts_open(&w.prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
     assert_int_equal(hs_prompts_add_tokens(w.prompts, "short", &id, 1, 0, 0, NULL), HS_OK);
@@ -488,7 +425,7 @@ static void whoever_takes_results_may_stop(void **state) {
     (void)state;
     struct work w;
     int n = 0;
-    open_work(&w, law_model(0), "all");
+    open_work(&w, law_model(0), "all", ALL);
     assert_int_equal(hs_sweep(&w.opts, all_prompts, N_PROMPT, stop, &n), HS_ESTOP);
     assert_int_equal(n, 1);
     close_work(&w);
@@ -500,7 +437,7 @@ static void refuses(struct work *w, const char *op, const char *args, int rc, co
     struct results r = {.n_value = w->units.n};
     w->opts.op = op;
     w->opts.op_args = args;
-    const int got = hs_sweep(&w->opts, all_prompts, N_PROMPT, take, &r);
+    const int got = hs_sweep(&w->opts, all_prompts, N_PROMPT, take_result, &r);
     if (got != rc || !strstr(hs_errmsg(), says)) fail_msg("%s: %d '%s'", op, got, hs_errmsg());
     assert_int_equal(r.n, 0);
 }
@@ -508,7 +445,7 @@ static void refuses(struct work *w, const char *op, const char *args, int rc, co
 static void bad_sweeps_say_why(void **state) {
     (void)state;
     struct work w;
-    open_work(&w, law_model(0), "all");
+    open_work(&w, law_model(0), "all", ALL);
     refuses(&w, "nothing", NULL, HS_ENOTFOUND, "zero, mean, resample, uniform, bos");
     refuses(&w, "zero", "pos=7:", HS_ERANGE, "");
     refuses(&w, "zero", "pos=30", HS_ERANGE, "prompt");

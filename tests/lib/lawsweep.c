@@ -1,0 +1,56 @@
+// See lawsweep.h.
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/lawsweep.h"
+
+static const int64_t lengths[N_PROMPT] = {23, LAW_T, 7, 16};
+const int64_t all_prompts[N_PROMPT] = {0, 1, 2, 3};
+
+void open_work(struct work *w, hs_model *model, const char *units, unsigned effects) {
+    const hs_dims dims = hs_dims_of(model);
+    *w = (struct work){.model = model};
+    assert_int_equal(hs_prompts_open(&w->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
+    for (int i = 0; i < N_PROMPT; i++) {
+        int32_t ids[LAW_T];
+        law_tokens(ids, LAW_T, 20 + (uint64_t)i);
+        assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, NULL),
+                         HS_OK);
+        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : lengths[i] - 1};
+    }
+    if (hs_units_parse(&w->units, &dims, units, (1u << HS_N_UNIT) - 1)) fail_msg("%s", hs_errmsg());
+    w->opts = (hs_sweep_opts){.model = model,
+                              .prompts = w->prompts,
+                              .answers = w->answer,
+                              .units = &w->units,
+                              .op = "zero",
+                              .effects = effects,
+                              .seed = 5};
+}
+
+void close_work(struct work *w) {
+    hs_units_free(&w->units);
+    hs_prompts_close(w->prompts);
+    hs_model_close(w->model);
+}
+
+int take_result(void *ctx, const hs_sweep_result *r) {
+    struct results *to = ctx;
+    const size_t bytes = (size_t)to->n_value * HS_N_EFFECT * sizeof(double);
+    assert_true(to->n < N_PROMPT && r->ord < N_PROMPT);
+    to->ord[to->n++] = r->ord;
+    memcpy(to->base[r->ord], r->base, sizeof to->base[0]);
+    to->value[r->ord] = malloc(bytes);
+    memcpy(to->value[r->ord], r->value, bytes);
+    return HS_OK;
+}
+
+void free_results(struct results *r) {
+    for (int i = 0; i < N_PROMPT; i++) free(r->value[i]);
+}
