@@ -1,23 +1,16 @@
 // The head-importance sweep as the database and the help know it; its engine is analyses/sweep/.
 #include "analyses/experiments/sweep.h"
 
-#define OF_SEQUENCE "mean over the scored positions of the prompt"
 static const hs_metric metrics[] = {
-    {"delta_nll", "nats/token",
-     "negative log-likelihood with the head edited less that without, " OF_SEQUENCE, HS_DIVERGING},
-    {"delta_kl", "nats/token",
-     "KL(unedited || edited) of the next token's distribution, " OF_SEQUENCE, HS_SEQUENTIAL},
-    {"delta_jsd", "nats/token",
-     "Jensen-Shannon divergence of the two distributions, at most ln 2, " OF_SEQUENCE,
+    {"delta_nll", "nats/token", "change of the loss when the head is edited", HS_DIVERGING},
+    {"delta_kl", "nats/token", "KL divergence from the unedited output when the head is edited",
      HS_SEQUENTIAL},
-    {"delta_logit_diff", "",
-     "logit[answer] - logit[wrong] at END with the head edited less that without", HS_DIVERGING},
-    {"delta_prob", "", "probability of the answer at END with the head edited less that without",
+    {"delta_jsd", "nats/token",
+     "Jensen-Shannon divergence from the unedited output when the head is edited", HS_SEQUENTIAL},
+    {"delta_logit_diff", "", "change of logit[answer] - logit[wrong] when the head is edited",
      HS_DIVERGING},
-    {"delta_accuracy", "",
-     "whether the answer has the largest logit at END, 1 or 0, with the head edited less that "
-     "without",
-     HS_DIVERGING},
+    {"delta_prob", "", "change of the answer's probability when the head is edited", HS_DIVERGING},
+    {"delta_accuracy", "", "change of the accuracy when the head is edited", HS_DIVERGING},
     {0},
 };
 
@@ -65,7 +58,11 @@ const hs_experiment hs_experiment_sweep = {
     .about = "Ablates, or otherwise edits, one head, KV group, layer or MLP at a time and measures "
              "the change of the output on every prompt, against the unedited run. Numbers of heads "
              "are metrics; those of all kinds of units are in the table sweep_unit, with the raw "
-             "values. Joint edits of growing sets are in sweep_curve.",
+             "values. Joint edits of growing sets are in sweep_curve. The loss is the negative "
+             "log-likelihood of the next token; KL is that of the edited distribution from the "
+             "unedited one, KL(unedited || edited); Jensen-Shannon's is at most ln 2: means over "
+             "the scored positions of a prompt. What is about the answer is measured at END; "
+             "accuracy is 1 where the answer has the largest logit, else 0.",
     .reference = "Michel et al. 2019, arXiv:1905.10650",
     .metrics = metrics,
     .tables = tables,

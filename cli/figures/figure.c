@@ -55,6 +55,34 @@ static int on_prompt(void *ctx, const hs_query *q) {
     return HS_OK;
 }
 
+// What a sweep did to its units, and how it came by the numbers.
+static int on_sweep(void *ctx, const hs_query *q) {
+    static const char *const how[][2] = {{"gradient", ", estimated by gradients"},
+                                         {"race", ", a race for the top"}};
+    hs_job *j = ctx;
+    char op[200], args[200], by[16];
+    const char *more = "";
+    hs_query_text(q, "op", op, sizeof op);
+    hs_query_text(q, "args", args, sizeof args);
+    hs_query_text(q, "by", by, sizeof by);
+    for (int i = 0; i < 2; i++)
+        if (!strcmp(how[i][0], by)) more = how[i][1];
+    return hs_job_text(j, &j->sweep, "%s%s%s%s", op, *args ? "," : "", args, more);
+}
+
+static int read_sweep(hs_job *j) {
+    static const char sql[] =
+        "SELECT json_extract(params, '$.op') AS op, json_extract(params, '$.args') AS args, "
+        "json_extract(params, '$.by') AS by FROM ("
+        "SELECT r.params_json AS params FROM prompt AS p "
+        "JOIN analysis_run AS r ON r.prompt_id = p.id "
+        "JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep' "
+        "WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt) "
+        "ORDER BY r.id DESC LIMIT 1)";
+    int rc = hs_source_each(&j->r, sql, NULL, 0, on_sweep, j);
+    return !rc && j->sweep ? hs_job_say(j, "sweep", j->sweep) : rc;
+}
+
 // Model, run and prompt by name, and into the metadata.
 static int read_names(hs_job *j) {
     hs_source r = j->r;
@@ -65,7 +93,7 @@ static int read_names(hs_job *j) {
     if (!rc) rc = hs_job_say(j, "model", j->model);
     if (!rc) rc = hs_job_say(j, "run", j->run);
     if (!rc && j->r.prompt) rc = hs_job_say(j, "prompt", j->prompt_name);
-    return rc;
+    return rc ? rc : read_sweep(j);
 }
 
 int hs_job_caption(hs_job *j, const char *more, const char *fmt, ...) {
@@ -78,7 +106,8 @@ int hs_job_caption(hs_job *j, const char *more, const char *fmt, ...) {
     va_end(ap);
     if (rc) return rc;
     const char *prompt = j->r.prompt ? j->prompt_name : "mean over its prompts";
-    return hs_job_text(j, &j->subtitle, "%s, run %s, %s%s%s%s", j->model, j->run,
+    return hs_job_text(j, &j->subtitle, "%s, run %s%s%s%s, %s%s%s%s", j->model, j->run,
+                       j->sweep ? " (sweep: " : "", j->sweep ? j->sweep : "", j->sweep ? ")" : "",
                        j->r.prompt ? "prompt " : "", prompt, more ? "; " : "", more ? more : "");
 }
 

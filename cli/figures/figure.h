@@ -30,6 +30,7 @@ typedef struct hs_job {
     hs_labels labels; // once hs_job_prompt has read them
     int64_t prompt;   // row id of the one prompt
     char run[24], model[128], prompt_name[128];
+    const char *sweep; // "zero, estimated by gradients"; NULL: the run is none
     const char *title, *subtitle;
     const char *meta[2 * HS_FIGURE_META + 1]; // key, value, ..., NULL
     int n_meta;
@@ -50,7 +51,8 @@ extern const hs_figure *const hs_figures[]; // ended by NULL
 int hs_job_text(hs_job *, const char **out, const char *fmt, ...) HS_PRINTF(3, 4) HS_MUST_USE;
 // A pair for the picture's metadata; the value is copied.
 int hs_job_say(hs_job *, const char *key, const char *value) HS_MUST_USE;
-// The title, unless the user gave one, and under it model, run and prompt, and `more` (NULL: none).
+// The title, unless the user gave one, and under it model, run (of a sweep: what it did), prompt and
+// `more` (NULL: none).
 int hs_job_caption(hs_job *, const char *more, const char *fmt, ...) HS_PRINTF(3, 4) HS_MUST_USE;
 // For figures of one prompt, before the caption: finds it (the first unless one was given) and
 // reads its tokens.

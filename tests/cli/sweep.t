@@ -161,6 +161,18 @@ t "a complete run is printed again" alone
 
 gradient() { exits 0 sweep "$m" -f "$p" -o "$db" --by gradient --json && json 'd["by"] == "gradient" and len(d["heads"]) == 8 and any(h["value"] for h in d["heads"])'; }
 t "estimates by gradients" gradient
+# Metadata of pictures hold title and subtitle as they are.
+pictures() {
+    drawn() { exits 0 heatmap "$@" --db "$db" -o "$tmp/drawn.png"; }
+    tells() { LC_ALL=C grep -aq "$1" "$tmp/drawn.png" || { echo "#   no $1"; return 1; }; }
+    drawn --grid delta_nll && tells 'delta_nll: change of the loss when the head is edited' &&
+        tells ' (sweep: zero, estimated by gradients), mean over its prompts' &&
+        exits 0 sweep "$m" -f "$p" -o "$db" --op temper:@,t=2 --metric kl -q && drawn --bar delta_kl && tells ' (sweep: temper:@,t=2), mean over' &&
+        exits 0 sweep "$m" -f "$p" -o "$db" --op mean,by=position --by race --top 3 --budget 0 -q && drawn --grid sweep_race.mean &&
+        tells ' (sweep: mean,by=position, a race for the top), mean over' &&
+        exits 0 record "$m" -f "$p" -o "$db" -q && drawn --grid entropy_nats && ! LC_ALL=C grep -aq 'sweep' "$tmp/drawn.png"
+}
+t "pictures say what was done, and how it was measured" pictures
 race() { # without a limit all that is not decided is measured on all prompts
     exits 0 sweep "$m" -f "$p" -o "$db" --json && cp "$out" "$tmp/full.json" && exits 0 sweep "$m" -f "$p" -o "$db" --by race --top 3 --budget 0 --json &&
         says 'race: [0-9]+ of 48 edits' &&
