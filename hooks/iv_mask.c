@@ -33,8 +33,7 @@ static int open_mask(void **state, const hs_edit_setup *setup, uint64_t *points,
     m->s = hs_args_int(setup->args, "s");
     m->w = hs_args_int(setup->args, "w");
     m->k = hs_args_int(setup->args, "k");
-    const bool has_keys = strcmp(hs_args_text(setup->args, "keys"), "all") != 0;
-    if (m->word == KEYS && !has_keys)
+    if (m->word == KEYS && !strcmp(hs_args_text(setup->args, "keys"), "all"))
         return hs_fail(HS_EARG, "say which keys are kept: mask:keys,keys=0:4+10");
     for (int l = 0; l < setup->dims->n_layer; l++)
         for (int h = 0; h < setup->dims->n_head; h++)

@@ -161,7 +161,7 @@ static int open_norm(void **state, const hs_edit_setup *setup, uint64_t *points,
         .k = rope ? HS_ROT_K : HS_K,
         .by_sum = !strcmp(hs_args_text(setup->args, "by"), "sum"),
         .p = hs_args_num(setup->args, "p"),
-        .s = is(setup, "softmax1") ? 0 : hs_args_num(setup->args, "s"),
+        .s = hs_args_num(setup->args, "s"), // of softmax1 always 0
         .gamma = hs_args_num(setup->args, "gamma"),
         .zeta = hs_args_num(setup->args, "zeta"),
     };

@@ -237,7 +237,6 @@ static void norms(void **state) {
     check_head("norm:relu", 1, 2, true, want_relu);
     check_head("norm:relu,by=n", 1, 2, true, want_relu_n);
     check_head("norm:softmax1", 1, 2, true, want_softmax1);
-    check_head("norm:softmax1,s=4", 1, 2, true, want_softmax1);
     check_head("norm:sink,s=0.7", 1, 2, true, want_sink);
     check_head("norm:clipped,gamma=-0.1,zeta=1.1", 1, 2, true, want_clipped);
     check_head("norm:softpick", 1, 2, true, want_softpick);
