@@ -12,7 +12,7 @@ struct back_job {
 };
 
 static int64_t end_of(const struct back_job *j, int64_t task) {
-    return (task + 1) * j->per_task < j->n ? (task + 1) * j->per_task : j->n;
+    return hs_min64((task + 1) * j->per_task, j->n);
 }
 
 static int norm_task(void *arg, int64_t task, int worker) {
@@ -36,7 +36,7 @@ static int act_task(void *arg, int64_t task, int worker) {
 
 static int run(struct back_job *j, hs_task task) {
     j->per_task = j->d < BLOCK ? BLOCK / j->d : 1;
-    return hs_cpu_run(j->dev, (j->n + j->per_task - 1) / j->per_task, task, j, j->n * j->d);
+    return hs_cpu_run(j->dev, hs_div_up(j->n, j->per_task), task, j, j->n * j->d);
 }
 
 struct softmax_job {

@@ -119,7 +119,7 @@ static int row_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct row_job *j = arg;
     int64_t r0 = task * j->per_task, r1 = r0 + j->per_task;
-    j->rows(j, r0, r1 < j->n_rows ? r1 : j->n_rows);
+    j->rows(j, r0, hs_min64(r1, j->n_rows));
     return HS_OK;
 }
 
@@ -127,7 +127,7 @@ static int row_task(void *arg, int64_t task, int worker) {
 static int run_rows(struct row_job *j) {
     if (j->n_rows < 1 || j->d < 1) return HS_OK;
     j->per_task = j->d < BLOCK ? BLOCK / j->d : 1;
-    int64_t n = (j->n_rows + j->per_task - 1) / j->per_task;
+    int64_t n = hs_div_up(j->n_rows, j->per_task);
     return hs_cpu_run(j->dev, n, row_task, j, j->n_rows * j->d);
 }
 

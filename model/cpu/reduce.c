@@ -42,8 +42,7 @@ static int reduce_task(void *arg, int64_t task, int worker) {
 
 static int run(struct reduce_job *j) {
     j->per_task = j->n < TASK ? TASK / (j->n > 0 ? j->n : 1) : 1;
-    return hs_cpu_run(j->dev, (j->n_rows + j->per_task - 1) / j->per_task, reduce_task, j,
-                      j->n_rows * j->n);
+    return hs_cpu_run(j->dev, hs_div_up(j->n_rows, j->per_task), reduce_task, j, j->n_rows * j->n);
 }
 
 int hs_cpu_log_sum_exp(hs_dev *dev, double *out, const float *x, int64_t ld, int64_t n_rows,
