@@ -20,7 +20,9 @@ int hs_sql_fail(hs_db *db, const char *doing) {
                        "again",
                        db->path, msg);
     case SQLITE_FULL:
-        return hs_fail(HS_EIO, "%s: %s: the disk is full: free some space and go on with --resume",
+        return hs_fail(HS_EIO,
+                       "%s: %s: the disk is full: free some space and run it again: what records "
+                       "or sweeps goes on with --resume",
                        db->path, doing);
     case SQLITE_READONLY:
         return hs_fail(HS_EIO, "%s: %s: the file or its folder is read only", db->path, doing);
