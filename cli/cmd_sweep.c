@@ -88,7 +88,8 @@ static const hs_opt what[] = {
     {"pos", 0, HS_OPT_TEXT, AT(pos), "POS", NULL,
      "edit only these positions: -1, 3:7, a --span, joined by +"},
     {"by", 0, HS_OPT_ENUM, AT(by), "exact|gradient|race", "exact",
-     "measure every unit; estimate all from one backward pass a prompt; or find the top K alone"},
+     "measure every unit; estimate all, and each position of each, from one backward pass a "
+     "prompt; or find the top K alone"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "K", "10",
      "units to show, to race for, and to compare with as many random ones"},
     {"delta", 0, HS_OPT_NUM, AT(delta), "P", "0.05",
@@ -130,7 +131,11 @@ const hs_cmd hs_cmd_sweep = {
         "itself the change; any other is compared with its value without the edit. mean takes the "
         "mean over all positions of all prompts, resample another prompt drawn by --seed. Each "
         "prompt is committed when it is done: Ctrl-C or a crash loses at most those in work, and "
-        "--resume goes on.",
+        "--resume goes on. --by gradient also stores what the edit does at each position alone, as "
+        "the series delta_nll_at (delta_logit_diff_at) of heads and layers, delta_nll_at_group of "
+        "KV "
+        "groups under their number and delta_nll_at_mlp: query sweep_positions, heatmap "
+        "--over-positions delta_nll_at.",
     .examples =
         (const char *const[][2]){
             {"sweep model.gguf -f prompts.jsonl -o sweep.db",
@@ -140,6 +145,8 @@ const hs_cmd hs_cmd_sweep = {
             {"sweep model.gguf -f ioi.jsonl --metric logit_diff --pos -1 --heads 'L*M'",
              "MLPs at the last position, by an answer"},
             {"sweep model.gguf -f prompts.jsonl --metric 'ppl=exp(nll)'", "an own metric"},
+            {"sweep model.gguf -f prompts.jsonl --by gradient",
+             "all heads and positions, estimated"},
             {"sweep model.gguf -f prompts.jsonl --by race --top 20", "the top 20, for a fifth"},
             {"sweep model.gguf -f prompts.jsonl --prune asc,desc,random",
              "how many heads it needs"},

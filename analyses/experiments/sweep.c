@@ -14,6 +14,28 @@ static const hs_metric metrics[] = {
     {0},
 };
 
+static const hs_metric series[] = {
+    {"delta_nll_at", "nats/token",
+     "estimated change of the loss by each position of the head, or the layer", HS_DIVERGING},
+    {"delta_nll_at_group", "nats/token",
+     "estimated change of the loss by each position of the KV group, which is in the place of "
+     "heads",
+     HS_DIVERGING},
+    {"delta_nll_at_mlp", "nats/token",
+     "estimated change of the loss by each position of the layer's MLP", HS_DIVERGING},
+    {"delta_logit_diff_at", "",
+     "estimated change of logit[answer] - logit[wrong] by each position of the head, or the layer",
+     HS_DIVERGING},
+    {"delta_logit_diff_at_group", "",
+     "estimated change of logit[answer] - logit[wrong] by each position of the KV group, which is "
+     "in the place of heads",
+     HS_DIVERGING},
+    {"delta_logit_diff_at_mlp", "",
+     "estimated change of logit[answer] - logit[wrong] by each position of the layer's MLP",
+     HS_DIVERGING},
+    {0},
+};
+
 // clang-format off
 #define UNIT_COLUMNS                                                                               \
     {"kind", "TEXT", "", "head, group, layer, mlp or neuron"},                                     \
@@ -55,15 +77,19 @@ static const hs_result_table tables[] = {
 const hs_experiment hs_experiment_sweep = {
     .name = "sweep",
     .title = "head importance: every unit edited alone, and what that does to the output",
-    .about = "Ablates, or otherwise edits, one head, KV group, layer or MLP at a time and measures "
-             "the change of the output on every prompt, against the unedited run. Numbers of heads "
-             "are metrics; those of all kinds of units are in the table sweep_unit, with the raw "
-             "values. Joint edits of growing sets are in sweep_curve. The loss is the negative "
-             "log-likelihood of the next token; KL is that of the edited distribution from the "
-             "unedited one, KL(unedited || edited); Jensen-Shannon's is at most ln 2: means over "
-             "the scored positions of a prompt. What is about the answer is measured at END; "
-             "accuracy is 1 where the answer has the largest logit, else 0.",
+    .about =
+        "Ablates, or otherwise edits, one head, KV group, layer or MLP at a time and measures "
+        "the change of the output on every prompt, against the unedited run. Numbers of heads "
+        "are metrics; those of all kinds of units are in the table sweep_unit, with the raw "
+        "values. Joint edits of growing sets are in sweep_curve. The loss is the negative "
+        "log-likelihood of the next token; KL is that of the edited distribution from the "
+        "unedited one, KL(unedited || edited); Jensen-Shannon's is at most ln 2: means over "
+        "the scored positions of a prompt. What is about the answer is measured at END; "
+        "accuracy is 1 where the answer has the largest logit, else 0. Series are first-order "
+        "estimates, by gradients, of what editing each position alone does; they add up to the "
+        "unit's.",
     .reference = "Michel et al. 2019, arXiv:1905.10650",
     .metrics = metrics,
+    .series = series,
     .tables = tables,
 };

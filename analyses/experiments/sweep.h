@@ -41,6 +41,9 @@ typedef struct hs_sweep_result {
     int64_t ord;
     const double *base;  // [HS_N_EFFECT], NaN where not measured
     const double *value; // [n_unit][HS_N_EFFECT], raw values under the edit
+    // By gradient, [n_unit][n_token]: what the edit does at each position, which adds up to value -
+    // base. NULL where there is no such estimate, and of neurons.
+    const double *at[HS_N_EFFECT];
 } hs_sweep_result;
 
 // Sweeps the prompts ord[0 .. n), ascending, and hands over each one's results in that order as

@@ -11,7 +11,9 @@
 // An estimate is a tangent: where softmax saturates it is near 0 whatever the edit would do
 // (the tests' toy model has a head that is worth 2.2 nats and is said to be worth 0.004).
 //
-// Sums run over rows and then numbers in order, in double, so results do not depend on chunks.
+// What a unit's edit does at one position is the sum over the numbers of its row; the unit's estimate
+// is the sum of those over the positions, both in order and in double, so that results do not depend
+// on chunks. Neurons, of which there are too many to keep all positions, have their sum alone.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +37,8 @@ struct chunk {
     double *lse;                // [n_row] of the logits in work
     float *value[HS_N_POINT];   // [n_row][width] of the layer in work, where units lie
     float *edited;              // [n_row][widest]
-    double *sum;                // [n][n_unit] of the effect
+    int64_t *first;             // [n] where a prompt's part of at[] begins
+    double *at[HS_N_EFFECT];    // of each prompt [n_unit][n_at]
     double *all_base, *all_sum; // [n][HS_N_EFFECT], [n][n_unit][HS_N_EFFECT]
 };
 
@@ -48,6 +51,8 @@ struct gradient {
     uint64_t *points;     // [n_layer + 1] where they lie
     uint64_t used;        // of them, in any layer
     int64_t memory;
+    int n_effect;
+    bool by_position;
 };
 
 // ---- units --------------------------------------------------------------------------------------
@@ -58,6 +63,11 @@ static int64_t width_of(const struct gradient *g, int point) {
     int64_t shape[4];
     const int ndim = hs_point_shape(&g->dims, (enum hs_point)point, 1, shape);
     return ndim == 3 ? shape[1] * shape[2] : shape[1];
+}
+
+// Sums that are kept of each unit on a prompt.
+static int64_t n_at(const struct gradient *g, int64_t ord) {
+    return g->by_position ? hs_prompts_at(g->o->prompts, ord)->n_token : 1;
 }
 
 // An edit must change its unit where the unit's output stands, and nothing else.
@@ -107,12 +117,15 @@ static int open_gradient(struct gradient *g) {
                                      .runs = o->runs,
                                      .progress = o->progress};
     char **specs = NULL;
-    for (int e = 0; e < HS_N_EFFECT; e++)
+    for (int e = 0; e < HS_N_EFFECT; e++) {
         if (o->effects & ~differentiable & 1u << e)
             return hs_fail(HS_EARG, "%s has no gradient to estimate by: take nll or logit_diff",
                            hs_effects[e].name);
+        g->n_effect += (o->effects >> e) & 1;
+    }
     g->dims = hs_dims_of(o->model);
     g->memory = o->memory ? o->memory : MEMORY;
+    g->by_position = o->units->at[0].kind != HS_UNIT_NEURON;
     int rc = hs_walk_specs(&specs, o);
     if (!rc)
         rc = hs_editing_open(&g->editing, &editing, (const char *const *)specs, (int)o->units->n);
@@ -179,19 +192,21 @@ static int add_unit(struct chunk *c, int64_t u, const hs_unit_cell *cell, const 
                     const hs_view *grad, const float *value) {
     const int64_t n_unit = c->g->o->units->n, width = width_of(c->g, (int)site->point);
     const hs_tap *tap = hs_hooks_tap(c->g->hooks);
+    const int64_t n = n_at(c->g, c->ord[site->seq]);
     const float *slope = grad->data;
-    double sum = c->sum[site->seq * n_unit + u];
+    double *sums = c->at[c->effect] + c->first[site->seq] + u * n;
     hs_site at = *site;
     hs_view view = *grad;
     at.seq = (int)(site->seq * n_unit + u);
     view.data = c->edited;
     int rc = tap->rows(tap->ctx, &at, &view, true);
-    for (int64_t r = 0; r < site->n_row; r++)
+    for (int64_t r = 0; r < site->n_row; r++) {
+        double *sum = sums + (c->g->by_position ? site->row0 + r : 0);
         for (int64_t i = r * width + cell->from; i < r * width + cell->to; i++) {
-            sum += ((double)c->edited[i] - (double)value[i]) * (double)slope[i];
+            *sum += ((double)c->edited[i] - (double)value[i]) * (double)slope[i];
             c->edited[i] = value[i];
         }
-    c->sum[site->seq * n_unit + u] = sum;
+    }
     return rc;
 }
 
@@ -235,20 +250,27 @@ static int open_meter(struct chunk *c, hs_hooks *hooks, hs_meter_prompt *in) {
     return rc;
 }
 
+static void add_positions(struct chunk *c, int i, double base) {
+    const int64_t n_unit = c->g->o->units->n, n = n_at(c->g, c->ord[i]);
+    for (int64_t u = 0; u < n_unit; u++) {
+        const double *at = c->at[c->effect] + c->first[i] + u * n;
+        double sum = 0;
+        for (int64_t t = 0; t < n; t++) sum += at[t];
+        c->all_sum[(i * n_unit + u) * HS_N_EFFECT + c->effect] = base + sum;
+    }
+}
+
 static int run_effect(struct chunk *c, hs_context *x, hs_meter_seq *measured) {
     const hs_tap values = {.ctx = c, .read = c->g->points, .rows = keep_values};
     const hs_tap grads = {.ctx = c, .read = c->g->points, .rows = add_gradients};
     const hs_backward job = {.seed = seed, .ctx = c, .values = &values, .grads = &grads};
-    const int64_t n_unit = c->g->o->units->n;
     hs_batch batch = {.seq = c->seq, .n_seq = c->n};
-    memset(c->sum, 0, (size_t)(c->n * n_unit) * sizeof *c->sum);
     int rc = hs_meter_begin(c->meter, measured, c->n, true, &batch.logit_row, &batch.n_logit_row);
     if (!rc) rc = hs_context_backward(x, &batch, &job);
     for (int i = 0; i < c->n && !rc; i++) {
         const double base = hs_meter_value(c->meter, i, c->effect);
         c->all_base[i * HS_N_EFFECT + c->effect] = base;
-        for (int64_t u = 0; u < n_unit; u++)
-            c->all_sum[(i * n_unit + u) * HS_N_EFFECT + c->effect] = base + c->sum[i * n_unit + u];
+        add_positions(c, i, base);
     }
     return rc;
 }
@@ -268,6 +290,20 @@ static int one_effect(struct chunk *c, hs_context *x) {
     hs_hooks_close(hooks);
     free(in);
     free(measured);
+    return rc;
+}
+
+// All sums begin at 0.
+static int open_sums(struct chunk *c) {
+    const struct gradient *g = c->g;
+    int64_t all = 0;
+    int rc = hs_alloc(&c->first, (size_t)c->n, sizeof *c->first);
+    for (int i = 0; i < c->n && !rc; i++) {
+        c->first[i] = all;
+        all += g->o->units->n * n_at(g, c->ord[i]);
+    }
+    for (int e = 0; e < HS_N_EFFECT && !rc; e++)
+        if (g->o->effects & 1u << e) rc = hs_alloc(&c->at[e], (size_t)all, sizeof *c->at[e]);
     return rc;
 }
 
@@ -291,7 +327,7 @@ static int open_chunk(struct chunk *c) {
     }
     if (!rc) rc = hs_alloc(&c->edited, (size_t)rows, (size_t)widest * sizeof *c->edited);
     if (!rc) rc = hs_alloc(&c->lse, (size_t)rows, sizeof *c->lse);
-    if (!rc) rc = hs_alloc(&c->sum, n * n_unit, sizeof *c->sum);
+    if (!rc) rc = open_sums(c);
     if (!rc) rc = hs_alloc(&c->all_base, n, HS_N_EFFECT * sizeof *c->all_base);
     if (!rc) rc = hs_alloc(&c->all_sum, n * n_unit, HS_N_EFFECT * sizeof *c->all_sum);
     for (size_t i = 0; i < n * HS_N_EFFECT && !rc; i++) c->all_base[i] = (double)NAN;
@@ -301,7 +337,8 @@ static int open_chunk(struct chunk *c) {
 
 static void close_chunk(struct chunk *c) {
     for (int p = 0; p < HS_N_POINT; p++) free(c->value[p]);
-    void *const blocks[] = {c->seq, c->row, c->edited, c->lse, c->sum, c->all_base, c->all_sum};
+    for (int e = 0; e < HS_N_EFFECT; e++) free(c->at[e]);
+    void *const blocks[] = {c->seq, c->row, c->edited, c->lse, c->first, c->all_base, c->all_sum};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
 }
 
@@ -317,9 +354,11 @@ static int run_chunk(const struct gradient *g, hs_context *x, const int64_t *ord
         rc = one_effect(&c, x);
     }
     for (int i = 0; i < n && !rc; i++) {
-        const hs_sweep_result result = {.ord = ord[i],
-                                        .base = c.all_base + i * HS_N_EFFECT,
-                                        .value = c.all_sum + i * n_unit * HS_N_EFFECT};
+        hs_sweep_result result = {.ord = ord[i],
+                                  .base = c.all_base + i * HS_N_EFFECT,
+                                  .value = c.all_sum + i * n_unit * HS_N_EFFECT};
+        for (int e = 0; e < HS_N_EFFECT && g->by_position; e++)
+            if (!isnan(result.base[e])) result.at[e] = c.at[e] + c.first[i];
         rc = fn(ctx, &result);
     }
     close_chunk(&c);
@@ -330,14 +369,16 @@ static int run_chunk(const struct gradient *g, hs_context *x, const int64_t *ord
 
 // Prompts from ord[0] on that go together, at least one.
 static int fit(const struct gradient *g, const int64_t *ord, int64_t n) {
-    int64_t rows = 0, width = 0;
+    int64_t rows = 0, width = 0, sums = 0;
     int i = 0;
     for (int p = 0; p < HS_N_POINT; p++)
         if (g->used & HS_BIT(p)) width += 2 * width_of(g, p);
     for (; i < n; i++) {
         rows += hs_prompts_at(g->o->prompts, ord[i])->n_token;
+        sums += n_at(g, ord[i]) * g->o->units->n * g->n_effect;
         const hs_memory need = hs_backward_memory(g->o->model, rows);
-        const int64_t bytes = hs_memory_sum(&need) + rows * width * (int64_t)sizeof(float);
+        const int64_t bytes = hs_memory_sum(&need) + rows * width * (int64_t)sizeof(float) +
+                              sums * (int64_t)sizeof(double);
         if (i && (rows > MOST_ROWS || (i + 1) * g->o->units->n > MOST_AIMS || bytes > g->memory))
             break;
     }

@@ -1,5 +1,5 @@
 // heatmap --over-positions STAT: a row statistic, or a stored series, along the positions of a
-// prompt. A few heads: a curve each. More: their mean, with the heads as faint lines. Too many to
+// prompt; of heads, else of layers. A few: a curve each. More: their mean, with the heads as faint lines. Too many to
 // see: their mean, with faint lines between which most of them lie.
 #include <math.h>
 #include <stdlib.h>
@@ -17,12 +17,13 @@ typedef struct curves {
     double *mean;
     int64_t *count;
     const char *faint_name;
+    bool of_layers; // heads have no series of that name
 } curves;
 
 static int add(hs_job *j, curves *c, const double *v, int64_t n, const char *name) {
     double *y;
     if (n < 1 || (c->n && n != c->n))
-        return hs_fail(HS_EFORMAT, "the heads have different numbers of positions");
+        return hs_fail(HS_EFORMAT, "the series have different numbers of positions");
     int rc = HS_OK;
     if (!c->n) {
         c->n = n;
@@ -44,11 +45,20 @@ static int read_head(hs_job *j, curves *c, int layer, int head) {
     const char *name;
     double *v = NULL;
     int64_t n = 0;
-    int rc = hs_db_series(j->r.db, j->prompt, layer, head, j->opt->over_positions, &v, &n);
-    if (!rc) rc = hs_job_text(j, &name, "L%dH%d", layer, head);
+    int rc = hs_db_series(j->r.db, j->prompt, layer, c->of_layers ? -1 : head,
+                          j->opt->over_positions, &v, &n);
+    if (!rc) rc = hs_job_text(j, &name, c->of_layers ? "L%d" : "L%dH%d", layer, head);
     if (!rc) rc = add(j, c, v, n, name);
     free(v);
     return rc;
+}
+
+static bool has_series(const hs_job *j, int layer, int head) {
+    double *v = NULL;
+    int64_t n;
+    const int rc = hs_db_series(j->r.db, j->prompt, layer, head, j->opt->over_positions, &v, &n);
+    free(v);
+    return !rc;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -73,7 +83,8 @@ static int take_shares(hs_job *j, curves *c) {
     if (rc) return rc;
     c->n_line = N_SHARE;
     for (int k = 0; k < N_SHARE; k++) c->line[k] = (hs_fig_line){.y = y[k]};
-    c->faint_name = "5, 25, 75 and 95 % of the heads lie below";
+    c->faint_name = c->of_layers ? "5, 25, 75 and 95 % of the layers lie below"
+                                 : "5, 25, 75 and 95 % of the heads lie below";
     return HS_OK;
 }
 
@@ -81,8 +92,9 @@ static int take_shares(hs_job *j, curves *c) {
 static int summarise(hs_job *j, curves *c) {
     const char *name;
     if (c->n_line <= FEW) return HS_OK;
-    int rc = hs_job_text(j, &name, "mean of %lld heads", (long long)c->n_line);
-    c->faint_name = "one head";
+    int rc = hs_job_text(j, &name, "mean of %lld %s", (long long)c->n_line,
+                         c->of_layers ? "layers" : "heads");
+    c->faint_name = c->of_layers ? "one layer" : "one head";
     if (!rc && c->n_line > MANY) rc = take_shares(j, c);
     if (rc) return rc;
     for (int64_t i = 0; i < c->n_line; i++) c->line[i].faint = true;
@@ -96,8 +108,13 @@ static int read_curves(hs_job *j, const hs_heads *heads, curves *c) {
     int64_t n = hs_heads_count(heads);
     if (!n) return hs_fail(HS_EARG, "--head selects no head");
     int rc = hs_arena_get(j->arena, &c->line, (size_t)n + 1, sizeof *c->line);
-    for (int i = 0; i < heads->n_layer * heads->n_head && !rc; i++)
-        if (heads->on[i]) rc = read_head(j, c, i / heads->n_head, i % heads->n_head);
+    for (int i = 0; i < heads->n_layer * heads->n_head && !rc; i++) {
+        const int layer = i / heads->n_head, head = i % heads->n_head;
+        if (!heads->on[i] || (c->of_layers && head)) continue;
+        if (!c->n_line && !j->opt->head && !has_series(j, layer, head))
+            c->of_layers = has_series(j, layer, -1);
+        rc = read_head(j, c, layer, head);
+    }
     return rc ? rc : summarise(j, c);
 }
 
@@ -110,7 +127,7 @@ static const hs_stat_info *stat_of(const char *name) {
 static int draw_curves(hs_job *j, const curves *c, hs_fig **out) {
     const char *name = j->opt->over_positions, *y_title;
     const hs_stat_info *stat = stat_of(name);
-    const char *heads = "all heads";
+    const char *heads = c->of_layers ? "all layers" : "all heads";
     const char *const *label = NULL;
     int rc = hs_job_labels(j, c->n, &label);
     if (!rc) rc = hs_job_say(j, "statistic", name);

@@ -191,15 +191,36 @@ static int emit_unit(const hs_emit *emit, const hs_unit *unit, const hs_sweep_me
                                        : "a prompt of one token has no scored position");
 }
 
+// Estimates along the prompt, where there are any: of a head or group, else of its layer.
+static int emit_positions(const hs_emit *emit, const hs_unit *unit, const hs_sweep_metric *m,
+                          const double *at, int64_t n) {
+    static const char *const of[HS_N_UNIT] = {[HS_UNIT_HEAD] = "",
+                                              [HS_UNIT_GROUP] = "_group",
+                                              [HS_UNIT_LAYER] = "",
+                                              [HS_UNIT_MLP] = "_mlp",
+                                              [HS_UNIT_NEURON] = ""};
+    const bool in_layer = unit->kind == HS_UNIT_HEAD || unit->kind == HS_UNIT_GROUP;
+    char name[HS_METRIC_NAME + 24];
+    if (!at) return HS_OK;
+    snprintf(name, sizeof name, "%s_at%s", m->stored, of[unit->kind]);
+    return emit->series(emit->ctx, unit->layer, in_layer ? (int)unit->index : -1, name, at, n);
+}
+
 static int on_prompt(void *ctx, const hs_sweep_result *result) {
     hs_sweep_run *r = ctx;
     const hs_sweep_work *w = r->work;
+    const int64_t n_token = hs_prompts_at(w->session.prompts, result->ord)->n_token;
     hs_emit emit;
     int rc = hs_sweep_run_begin(r, result->ord, &emit);
     for (int64_t u = 0; u < w->units.n; u++)
-        for (int m = 0; m < w->ask.n_metric && !rc; m++)
-            rc = emit_unit(&emit, &w->units.at[u], &w->ask.metric[m], result->base,
+        for (int k = 0; k < w->ask.n_metric && !rc; k++) {
+            const hs_sweep_metric *m = &w->ask.metric[k];
+            const double *at = m->expr ? NULL : result->at[m->effect];
+            rc = emit_unit(&emit, &w->units.at[u], m, result->base,
                            result->value + u * HS_N_EFFECT);
+            if (!rc)
+                rc = emit_positions(&emit, &w->units.at[u], m, at ? at + u * n_token : at, n_token);
+        }
     return hs_sweep_run_end(r, rc);
 }
 

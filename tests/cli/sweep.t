@@ -173,6 +173,40 @@ pictures() {
         exits 0 record "$m" -f "$p" -o "$db" -q && drawn --grid entropy_nats && ! LC_ALL=C grep -aq 'sweep' "$tmp/drawn.png"
 }
 t "pictures say what was done, and how it was measured" pictures
+positions() { # add up to the units, by prompt; of an edit at one position the others are 0
+    rm -f "$tmp/at.db"
+    for u in 'L*H*' 'L*G*' 'L*' 'L*M'; do
+        exits 0 sweep "$m" -f "$p" -o "$tmp/at.db" --by gradient --metric "$1" --heads "$u" --op mean --json || return 1
+    done
+    exits 0 sweep "$m" -f "$p" -o "$tmp/at.db" --by gradient --metric "$1" --op mean --pos 2 --json || return 1
+    for run in 1 2 3 4 5; do
+        exits 0 query sweep_prompts --db "$tmp/at.db" --run $run --json && cp "$out" "$tmp/units.json" &&
+            exits 0 query sweep_positions --param top=9999 --db "$tmp/at.db" --run $run --json || return 1
+        python3 - "$tmp/units.json" "$out" "$p" $run "$1" <<'END_PY' || return 1
+import json, math, sys
+units, at = ([dict(zip(d["columns"], r)) for r in d["rows"]] for d in (json.load(open(f)) for f in sys.argv[1:3]))
+lengths = [len(json.loads(line)["tokens"]) for line in open(sys.argv[3])]
+run, metric = int(sys.argv[4]), sys.argv[5]
+assert [abs(r["value"]) for r in at] == sorted((abs(r["value"]) for r in at), reverse=True)
+assert at[0]["value"] and all(r["metric"] == metric for r in at)
+for u in units:
+    of = {r["position"]: r["value"] for r in at if (r["unit"], r["prompt"]) == (u["unit"], u["prompt"])}
+    assert sorted(of) == list(range(lengths[u["prompt"]])), (u, of)
+    assert abs(math.fsum(of.values()) - u["change"]) <= 1e-12 * (1 + abs(u["base"])), u
+    assert run != 5 or not any(v for t, v in of.items() if t != 2)
+assert len(at) == len(units) // len(lengths) * sum(lengths)
+END_PY
+    done
+}
+t "and of every position" positions nll
+t "for an answer" positions logit_diff
+at_figures() { # of heads; of layers, where heads have none
+    exits 0 heatmap 1 --over-positions delta_logit_diff_at --head L1H1 --db "$tmp/at.db" -o "$tmp/at.svg" && grep -q L1H1 "$tmp/at.svg" &&
+        exits 0 heatmap 3 --over-positions delta_logit_diff_at --db "$tmp/at.db" -o "$tmp/at.svg" && grep -q 'all layers' "$tmp/at.svg" &&
+        exits 0 heatmap 4 --over-positions delta_logit_diff_at_mlp --layer 1 --db "$tmp/at.db" -o "$tmp/at.svg" && grep -q 'layer 1' "$tmp/at.svg" &&
+        exits 5 heatmap 3 --over-positions delta_logit_diff_at --head L1H1 --db "$tmp/at.db" -o "$tmp/no.svg" && says 'no series'
+}
+t "figures of positions" at_figures
 race() { # without a limit all that is not decided is measured on all prompts
     exits 0 sweep "$m" -f "$p" -o "$db" --json && cp "$out" "$tmp/full.json" && exits 0 sweep "$m" -f "$p" -o "$db" --by race --top 3 --budget 0 --json &&
         says 'race: [0-9]+ of 48 edits' &&
@@ -278,16 +312,17 @@ t "a prompt of one token" one_token
 
 "$HEADSCOPE" dataset repeat:k=24,n=120 --n-vocab 40 -o "$tmp/many.jsonl"
 cat >"$tmp/kill.py" <<'END_PY'
-# kill.py BINARY MODEL TMP SIGNAL TIMES: sweeps stopped at random moments and resumed until they are
+# kill.py BINARY MODEL TMP SIGNAL TIMES OPTIONS: sweeps stopped at random moments and resumed until they are
 # complete have what an unbroken one has; in between they hold whole prompts, and readers say so.
 import glob, os, random, re, signal, sqlite3, subprocess, sys, time
 sys.path.insert(0, "tests/cli")
 import dbcheck
-binary, model, tmp, how, times = sys.argv[1:]
-command = [binary, "sweep", model, "-f", f"{tmp}/many.jsonl", "--op", "zero,uniform", "--metric", "nll,kl", "--prune", "asc,random", "-q"]
+binary, model, tmp, how, times, options = sys.argv[1:]
+command = [binary, "sweep", model, "-f", f"{tmp}/many.jsonl", *options.split(), "-q"]
 def sweep(db, *more): return subprocess.Popen([*command, "-o", db, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 began = time.monotonic()
 whole = f"{tmp}/{how}-whole.db"
+for f in glob.glob(whole + "*"): os.unlink(f)
 if sweep(whole).wait(): sys.exit("#   the unbroken sweep failed")
 took, want, rng, hit, partial = time.monotonic() - began, dbcheck.content(whole), random.Random(7), 0, 0
 for round in range(3 * int(times)):
@@ -318,6 +353,7 @@ print(f"#   {hit} stopped, {partial} of them halfway")
 if not partial: sys.exit("#   none was stopped halfway")
 END_PY
 stops=${KILLS:-8}
-t "killed and resumed" python3 "$tmp/kill.py" "$HEADSCOPE" "$m" "$tmp" SIGKILL "$stops"
-t "interrupted and resumed" python3 "$tmp/kill.py" "$HEADSCOPE" "$m" "$tmp" SIGINT 3
+t "killed and resumed" python3 "$tmp/kill.py" "$HEADSCOPE" "$m" "$tmp" SIGKILL "$stops" "--op zero,uniform --metric nll,kl --prune asc,random"
+t "interrupted and resumed" python3 "$tmp/kill.py" "$HEADSCOPE" "$m" "$tmp" SIGINT 3 "--op zero,uniform --metric nll,kl --prune asc,random"
+t "estimates, killed and resumed" python3 "$tmp/kill.py" "$HEADSCOPE" "$m" "$tmp" SIGKILL 3 "--by gradient --op zero,mean"
 finish

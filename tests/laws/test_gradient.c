@@ -47,15 +47,19 @@ static void close_to(double got, double want, double room, const char *what) {
     if (!(fabs(got - want) <= room)) fail_msg("%s: %.9g, not %.9g +- %.2g", what, got, want, room);
 }
 
+static const int effects[] = {HS_EFFECT_NLL, HS_EFFECT_LOGIT_DIFF};
+
 static bool same(const struct results *a, const struct results *b) {
     bool equal = !memcmp(a->base, b->base, sizeof a->base);
-    for (int i = 0; i < N_PROMPT; i++)
+    for (int i = 0; i < N_PROMPT; i++) {
         equal &= !memcmp(a->value[i], b->value[i],
                          (size_t)a->n_value * HS_N_EFFECT * sizeof(double));
+        for (size_t k = 0; k < 2; k++)
+            equal &= !memcmp(a->at[i][effects[k]], b->at[i][effects[k]],
+                             (size_t)(a->n_value * prompt_tokens[i]) * sizeof(double));
+    }
     return equal;
 }
-
-static const int effects[] = {HS_EFFECT_NLL, HS_EFFECT_LOGIT_DIFF};
 
 // ---- what estimates are -------------------------------------------------------------------------
 
@@ -158,6 +162,54 @@ static void parts_add_up(void **state) {
                              all, room, "layer");
             }
     free_results(&zero), free_results(&half), free_results(&head), free_results(&tail);
+    close_work(&w);
+}
+
+// So are units those of all positions, to the rounding of one addition; each position is what an edit
+// there alone is said to do, which where the model is linear is what it does.
+static void positions_add_up(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        struct work w;
+        open_work(&w, law_model(i), "L*H*,L*G*,L*", NLL | DIFF);
+        const bool linear = law_spec(i).family[0] == 'a';
+        const hs_dims dims = hs_dims_of(w.model);
+        struct results all = run(&w, hs_sweep_gradient, "mean", NULL);
+        struct results here = run(&w, hs_sweep_gradient, "mean", "pos=3");
+        struct results exact = run(&w, hs_sweep, "mean", "pos=3");
+        for (size_t k = 0; k < 2; k++)
+            for (int p = 0; p < N_PROMPT; p++)
+                for (int64_t u = 0; u < w.units.n; u++) {
+                    const int e = effects[k];
+                    const int64_t n = prompt_tokens[p];
+                    const double *at = all.at[p][e] + u * n, *alone = here.at[p][e] + u * n;
+                    double sum = 0;
+                    for (int64_t t = 0; t < n; t++) {
+                        sum += at[t];
+                        assert_true(alone[t] == (t == 3 ? at[t] : 0));
+                    }
+                    close_to(sum, change(&all, p, u, e), 1e-12 * (1 + fabs(all.base[p][e])), "sum");
+                    if (linear && e == HS_EFFECT_LOGIT_DIFF &&
+                        w.units.at[u].layer == dims.n_layer - 1)
+                        close_to(at[3], change(&exact, p, u, e), 2e-5 * (1 + most(&exact, e)),
+                                 "exact");
+                }
+        assert_true(most(&here, HS_EFFECT_NLL) > 0);
+        assert_null(exact.at[0][HS_EFFECT_NLL]);
+        free_results(&all), free_results(&here), free_results(&exact);
+        close_work(&w);
+    }
+}
+
+// Of neurons the sums alone are kept.
+static void positions_of_none(void **state) {
+    (void)state;
+    struct work w;
+    open_work(&w, law_model(0), "L1N3", NLL);
+    struct results r = run(&w, hs_sweep_gradient, "zero", NULL);
+    assert_null(r.at[0][HS_EFFECT_NLL]);
+    assert_true(most(&r, HS_EFFECT_NLL) > 0);
+    free_results(&r);
     close_work(&w);
 }
 
@@ -271,7 +323,8 @@ static void refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_where_linear),     cmocka_unit_test(tangents),
-        cmocka_unit_test(parts_add_up),           cmocka_unit_test(chunks_and_threads),
+        cmocka_unit_test(parts_add_up),           cmocka_unit_test(positions_add_up),
+        cmocka_unit_test(positions_of_none),      cmocka_unit_test(chunks_and_threads),
         cmocka_unit_test(gates_of_the_toy_model), cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@
 
 #include "tests/lib/lawsweep.h"
 
-static const int64_t lengths[N_PROMPT] = {23, LAW_T, 7, 16};
+const int64_t prompt_tokens[N_PROMPT] = {23, LAW_T, 7, 16};
 const int64_t all_prompts[N_PROMPT] = {0, 1, 2, 3};
 
 void open_work(struct work *w, hs_model *model, const char *units, unsigned effects) {
@@ -20,9 +20,9 @@ void open_work(struct work *w, hs_model *model, const char *units, unsigned effe
     for (int i = 0; i < N_PROMPT; i++) {
         int32_t ids[LAW_T];
         law_tokens(ids, LAW_T, 20 + (uint64_t)i);
-        assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, NULL),
+        assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, prompt_tokens[i], 0, 0, NULL),
                          HS_OK);
-        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : lengths[i] - 1};
+        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : prompt_tokens[i] - 1};
     }
     if (hs_units_parse(&w->units, &dims, units, (1u << HS_N_UNIT) - 1)) fail_msg("%s", hs_errmsg());
     w->opts = (hs_sweep_opts){.model = model,
@@ -48,9 +48,18 @@ int take_result(void *ctx, const hs_sweep_result *r) {
     memcpy(to->base[r->ord], r->base, sizeof to->base[0]);
     to->value[r->ord] = malloc(bytes);
     memcpy(to->value[r->ord], r->value, bytes);
+    for (int e = 0; e < HS_N_EFFECT; e++) {
+        const size_t all = (size_t)(to->n_value * prompt_tokens[r->ord]) * sizeof(double);
+        if (!r->at[e]) continue;
+        to->at[r->ord][e] = malloc(all);
+        memcpy(to->at[r->ord][e], r->at[e], all);
+    }
     return HS_OK;
 }
 
 void free_results(struct results *r) {
-    for (int i = 0; i < N_PROMPT; i++) free(r->value[i]);
+    for (int i = 0; i < N_PROMPT; i++) {
+        free(r->value[i]);
+        for (int e = 0; e < HS_N_EFFECT; e++) free(r->at[i][e]);
+    }
 }

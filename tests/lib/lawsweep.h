@@ -7,7 +7,7 @@
 #include "tests/lib/laws.h"
 
 enum { N_PROMPT = 4 };
-extern const int64_t all_prompts[N_PROMPT];
+extern const int64_t all_prompts[N_PROMPT], prompt_tokens[N_PROMPT]; // how many
 
 struct work {
     hs_model *model;
@@ -26,6 +26,7 @@ struct results {
     int n;
     int64_t ord[N_PROMPT];
     double base[N_PROMPT][HS_N_EFFECT], *value[N_PROMPT]; // by number of prompt
+    double *at[N_PROMPT][HS_N_EFFECT];                    // [n_value][prompt_tokens[i]], NULL: none
 };
 int take_result(void *ctx, const hs_sweep_result *r); // an hs_sweep_fn of results
 void free_results(struct results *r);

@@ -51,6 +51,7 @@ static int sweep_prompt(hs_rec *rec, int ord) {
         for (int h = 0; h < 3 && !rc; h++) rc = emit_unit(&emit, ord, l, h);
     const double series[] = {ord, 0.5};
     if (!rc) rc = emit.series(emit.ctx, 1, -1, "made_up", series, 2);
+    if (!rc) rc = emit.series(emit.ctx, 1, 2, "made_of_head", series, 2);
     if (!rc) rc = hs_rec_emit_as(rec, &as, "{\"op\":\"zero\",\"again\":1}", &emit);
     if (!rc) rc = emit_unit(&emit, ord + 1, 1, 0);
     if (!rc) rc = hs_rec_prompt_end(rec);

@@ -76,6 +76,7 @@ static void test_equal(void **state) {
         assert_int_equal(report.left_out, 0);
         assert_int_equal(number(out, "select count(*) from sweep_unit"), 2 * 7 * 7);
         assert_int_equal(number(out, "select count(*) from sweep_unit where value is null"), 4);
+        assert_int_equal(number(out, "select count(*) from series"), 2 * 7 * 2);
         for (int i = 0; i < n; i++) dbrun_remove(part[i]);
         dbrun_remove(out);
     }

@@ -92,6 +92,51 @@ static void test_prompts(void **state) {
     hs_query_close(q);
 }
 
+// The stand-in's series of the look before the newest does not count; those put here do.
+static void test_positions(void **state) {
+    const dbfix *f = *state;
+    char path[256];
+    dbfix_copy(
+        f, path, sizeof path,
+        "INSERT INTO series SELECT NULL, s.prompt_id, s.analysis_run_id + d.id, d.value, "
+        "s.layer, iif(d.value LIKE '%mlp', NULL, 0), s.n, s.data FROM series AS s, "
+        "(SELECT 1 AS id, 'delta_nll_at' AS value UNION ALL SELECT 1, 'delta_nll_at_mlp' "
+        "UNION ALL SELECT 1, 'delta_logit_diff_at_group' UNION ALL SELECT 0, 'delta_nll_at') "
+        "AS d WHERE s.prompt_id <= 3 AND s.head IS NULL");
+    dbfix copy = {.path = ""};
+    dbfix_must(hs_db_open(&copy.db, path, HS_DB_READ));
+    static const struct {
+        const char *unit, *metric;
+        int prompt, position;
+        double value;
+    } want[] = {{"L1M", "nll", 2, 0, 2},  {"L1G0", "logit_diff", 2, 0, 2}, {"L1H0", "nll", 2, 0, 2},
+                {"L1M", "nll", 1, 0, 1},  {"L1G0", "logit_diff", 1, 0, 1}, {"L1H0", "nll", 1, 0, 1},
+                {"L1M", "nll", 0, 1, 0.5}};
+    const char *param[] = {"top=7", "metric=nll"};
+    hs_query *q = dbfix_query(&copy, "sweep_positions",
+                              &(hs_query_opts){.param = param, .n_param = 1});
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        assert_true(dbfix_next(q));
+        const hs_cell unit = cell(q, "unit"), metric = cell(q, "metric");
+        assert_int_equal(unit.n, strlen(want[i].unit));
+        assert_memory_equal(unit.data, want[i].unit, unit.n);
+        assert_memory_equal(metric.data, want[i].metric, metric.n);
+        assert_int_equal(cell(q, "prompt").i, want[i].prompt);
+        assert_int_equal(cell(q, "position").i, want[i].position);
+        assert_true(num(q, "value") == want[i].value);
+    }
+    assert_false(dbfix_next(q));
+    hs_query_close(q);
+    param[0] = "top=100";
+    q = dbfix_query(&copy, "sweep_positions", &(hs_query_opts){.param = param, .n_param = 2});
+    int n = 0;
+    while (dbfix_next(q)) n++;
+    assert_int_equal(n, 3 * 2 * 2);
+    hs_query_close(q);
+    hs_db_close(copy.db);
+    dbrun_remove(path);
+}
+
 // Means over prompts, then mean and range over draws.
 static void test_curve(void **state) {
     const dbfix *f = *state;
@@ -121,16 +166,21 @@ static void test_plans(void **state) {
     for (const hs_query_info *i = hs_queries; i->name; i++) {
         char sql[6000];
         const char *const param[] = {"metric=all", "layer=-1"};
+        const char *const of_top[] = {"metric=all", "top=9"};
         if (!strstr(i->text, "needs: sweep")) continue;
         snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", i->text);
         hs_query *q;
-        const int n_param = strstr(i->text, ":layer") ? 2 : strstr(i->text, ":metric") ? 1 : 0;
-        dbfix_must(hs_query_open(&q, f->db, sql,
-                                 &(hs_query_opts){.run = 1, .param = param, .n_param = n_param}));
+        const bool top = strstr(i->text, ":top");
+        const int n_param = top || strstr(i->text, ":layer") ? 2
+                            : strstr(i->text, ":metric")     ? 1
+                                                             : 0;
+        dbfix_must(hs_query_open(
+            &q, f->db, sql,
+            &(hs_query_opts){.run = 1, .param = top ? of_top : param, .n_param = n_param}));
         while (dbfix_next(q)) {
             const hs_cell c = cell(q, "detail");
-            static const char *const own[] = {"SCAN l", "SCAN look", "SCAN change", "SCAN drawn",
-                                              "SCAN a"};
+            static const char *const own[] = {"SCAN l",     "SCAN look", "SCAN change",
+                                              "SCAN drawn", "SCAN a",    "SCAN e"};
             bool fine = strncmp(c.data, "SCAN ", 5) != 0;
             for (size_t k = 0; k < sizeof own / sizeof *own; k++)
                 fine |= c.n >= strlen(own[k]) && !memcmp(c.data, own[k], strlen(own[k]));
@@ -139,7 +189,7 @@ static void test_plans(void **state) {
         hs_query_close(q);
         n++;
     }
-    assert_int_equal(n, 4);
+    assert_int_equal(n, 5);
 }
 
 static void test_interval(void **state) {
@@ -191,8 +241,10 @@ static void test_needs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sweep), cmocka_unit_test(test_prompts),  cmocka_unit_test(test_curve),
-        cmocka_unit_test(test_plans), cmocka_unit_test(test_interval), cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_sweep), cmocka_unit_test(test_prompts),
+        cmocka_unit_test(test_curve), cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_plans), cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_needs),
     };
     return cmocka_run_group_tests(tests, set_up, dbfix_tear_down);
 }
