@@ -49,7 +49,12 @@ killed() { # a shard that was stopped at any moment
         timeout -s KILL $s "$HEADSCOPE" sweep "$m" -f "$p" -q -o "$tmp/part.1.db" --op zero,mean --shard 1/2 >/dev/null 2>&1
         if [ $? = 137 ] && [ -s "$tmp/part.1.db" ] && "$HEADSCOPE" query 'select 1 from run limit 1' --db "$tmp/part.1.db" >/dev/null 2>&1; then
             hs merge "$tmp/all.db" "$tmp/part.0.db" "$tmp/part.1.db"
-            [ "$rc" = 5 ] || [ "$rc" = 1 ] || return 1
+            case $rc in
+            0) same "$tmp/whole.db" "$tmp/all.db" || return 1 ;; # all was there when the kill came
+            1 | 5) ;;
+            *) return 1 ;;
+            esac
+            rm -f "$tmp/all.db"
         fi
         sweep -o "$tmp/part.1.db" --op zero,mean --shard 1/2 --resume && exits 0 merge "$tmp/all.db" "$tmp/part.0.db" "$tmp/part.1.db" && same "$tmp/whole.db" "$tmp/all.db" || return 1
     done
