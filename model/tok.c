@@ -73,10 +73,10 @@ static int normalize(const hs_tok *t, const char *text, size_t n, hs_buf *out, h
         hs_buf_clear(map);
         rc = hs_utf8_normalize(t->form[f], f ? from.data : text, f ? from.len : n, out, map);
         // A later form's map leads through the one before.
-        hs_span *span = (hs_span *)(void *)map->data;
-        const hs_span *before = (const hs_span *)(const void *)from_map.data;
+        hs_utf8_from *span = (hs_utf8_from *)(void *)map->data;
+        const hs_utf8_from *before = (const hs_utf8_from *)(const void *)from_map.data;
         for (size_t i = 0; f && !rc && i < out->len; i++)
-            span[i] = (hs_span){before[span[i].from].from, before[span[i].to - 1].to};
+            span[i] = (hs_utf8_from){before[span[i].from].from, before[span[i].to - 1].to};
         if (!rc && f + 1 < t->n_form) {
             hs_buf_clear(&from);
             hs_buf_clear(&from_map);
@@ -122,7 +122,7 @@ typedef struct encoder {
     hs_buf normal, map, normal_subject; // of the segment at hand, when there is a normalizer
 
     const char *seg, *seg_subject; // the segment at hand, normalised
-    const hs_span *span;           // of each of its bytes; NULL when it is text[base..]
+    const hs_utf8_from *span;      // of each of its bytes; NULL when it is text[base..]
     int64_t base;                  // where the segment begins in text
     size_t cut;                    // where the stretch being cut into words begins in seg
 } encoder;
@@ -179,7 +179,7 @@ static int emit_raw(void *ctx, int32_t id, size_t start, size_t end) {
         hs_regex_subject(e->normal.data, n, subject);
         e->seg = e->normal.data;
         e->seg_subject = subject;
-        e->span = (const hs_span *)(const void *)e->map.data;
+        e->span = (const hs_utf8_from *)(const void *)e->map.data;
     }
     return hs_added_cut(&e->tok->normed, e->regex, e->seg, e->seg_subject, n, emit_normed, e);
 }

@@ -240,7 +240,7 @@ static bool is_plain(const char *s, size_t n) {
 
 int hs_utf8_normalize(enum hs_utf8_form form, const char *s, size_t n, hs_buf *out, hs_buf *map) {
     hs_buf_reserve(out, n); // what most texts need; failures are sticky
-    hs_buf_reserve(map, n * sizeof(hs_span));
+    hs_buf_reserve(map, n * sizeof(hs_utf8_from));
     for (size_t i = 0; i < n;) {
         const size_t len = stretch(s + i, n - i), begin = out->len;
         int rc = HS_OK;
@@ -253,7 +253,8 @@ int hs_utf8_normalize(enum hs_utf8_form form, const char *s, size_t n, hs_buf *o
         const size_t made = out->len - begin;
         const bool same = made == len && !memcmp(out->data + begin, s + i, len);
         for (size_t b = 0; b < made; b++) {
-            hs_span span = {(int64_t)(same ? i + b : i), (int64_t)(same ? i + b + 1 : i + len)};
+            hs_utf8_from span = {(int64_t)(same ? i + b : i),
+                                 (int64_t)(same ? i + b + 1 : i + len)};
             hs_buf_add(map, &span, sizeof span);
         }
         i += len;

@@ -32,13 +32,13 @@ int hs_utf8_width(const char *s, size_t n);
 void hs_utf8_visible(hs_buf *out, const char *s, size_t n, bool mark_space);
 
 // Where a byte of a normalised text came from: bytes [from, to) of the original.
-typedef struct hs_span {
+typedef struct hs_utf8_from {
     int64_t from, to;
-} hs_span;
+} hs_utf8_from;
 
 enum hs_utf8_form { HS_UTF8_NFC, HS_UTF8_NFD };
 
-// Appends s[0..n) normalised to `out`, and one hs_span a byte to `map`. Text that the form leaves
+// Appends s[0..n) normalised to `out`, and one hs_utf8_from a byte to `map`. Text that the form leaves
 // as it is maps byte to byte; where it changes, every new byte maps to the whole stretch (a base
 // and its marks) that it came from: both ends never decrease. Invalid bytes stay as they are.
 //

@@ -59,10 +59,10 @@ static void show(const char *s, size_t n) {
 static void normalize(enum hs_utf8_form form, const char *s, size_t n) {
     hs_buf once = {0}, map = {0}, twice = {0}, map2 = {0};
     need(!hs_utf8_normalize(form, s, n, &once, &map));
-    need(map.len == once.len * sizeof(hs_span));
+    need(map.len == once.len * sizeof(hs_utf8_from));
     int64_t from = 0, to = 0;
     for (size_t i = 0; i < once.len; i++) {
-        hs_span span;
+        hs_utf8_from span;
         memcpy(&span, map.data + i * sizeof span, sizeof span);
         need(span.from >= from && span.to >= to && span.from < span.to && span.to <= (int64_t)n);
         from = span.from;

@@ -138,8 +138,8 @@ static void check_form(enum hs_utf8_form form, const char *s, size_t n, const ch
     hs_buf out = {0}, map = {0};
     assert_int_equal(hs_utf8_normalize(form, s, n, &out, &map), HS_OK);
     assert_string_equal(hs_buf_text(&out), want);
-    assert_int_equal(map.len, out.len * sizeof(hs_span));
-    const hs_span *span = (const hs_span *)(const void *)map.data;
+    assert_int_equal(map.len, out.len * sizeof(hs_utf8_from));
+    const hs_utf8_from *span = (const hs_utf8_from *)(const void *)map.data;
     for (size_t i = 0; i < out.len; i++) {
         assert_true(span[i].from < span[i].to && span[i].to <= (int64_t)n);
         if (i) assert_true(span[i].from >= span[i - 1].from && span[i].to >= span[i - 1].to);
@@ -201,7 +201,7 @@ static void map_of(void **state) {
     hs_buf out = {0}, map = {0};
     assert_int_equal(hs_utf8_normalize(HS_UTF8_NFC, LIT("ae\u0301\u4e2d"), &out, &map), HS_OK);
     assert_string_equal(out.data, "a\u00e9\u4e2d");
-    const hs_span want[] = {{0, 1}, {1, 4}, {1, 4}, {4, 5}, {5, 6}, {6, 7}};
+    const hs_utf8_from want[] = {{0, 1}, {1, 4}, {1, 4}, {4, 5}, {5, 6}, {6, 7}};
     assert_int_equal(map.len, sizeof want);
     assert_memory_equal(map.data, want, sizeof want);
     hs_buf_free(&out);
