@@ -22,11 +22,12 @@ struct set_mean {
 };
 
 // Where the values that an edit refers to are kept.
+enum { DRAWN = -1, PAIR = -2 };
 enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN };
 struct wants {
     enum place place;
     int set;      // IN_SET
-    int64_t from; // IN_ROWS of another prompt: its number, -1: drawn
+    int64_t from; // IN_ROWS of another prompt: its number, or how it is chosen
 };
 
 struct hs_editing {
@@ -47,13 +48,14 @@ static const hs_ref_need *need_of(const hs_editing *e, int i) {
     return hs_edit_need(e->edit[i]);
 }
 
+hs_edit_prompt hs_edit_prompt_of(const hs_prompts *prompts, int64_t ord, hs_spans given) {
+    const hs_prompt *p = hs_prompts_at(prompts, ord);
+    return (hs_edit_prompt){
+        .ord = ord, .id = p->id, .n_token = p->n_token, .own = p->spans, .given = given};
+}
+
 static hs_edit_prompt prompt_of(const hs_editing *e, int64_t ord) {
-    const hs_prompt *p = hs_prompts_at(e->opts.prompts, ord);
-    return (hs_edit_prompt){.ord = ord,
-                            .id = p->id,
-                            .n_token = p->n_token,
-                            .span = e->opts.span,
-                            .n_span = e->opts.n_span};
+    return hs_edit_prompt_of(e->opts.prompts, ord, e->opts.spans);
 }
 
 // Whether edit i is about a row of the prompt.
@@ -95,12 +97,13 @@ static int find_prompt(const hs_editing *e, const char *name, int64_t *ord) {
                    (long long)n - 1);
 }
 
-// The prompt that edit i takes values from when it edits `ord`: drawn from the others, by the seed
-// and the edited prompt alone.
+// The prompt that edit i takes values from when it edits `ord`: a drawn one by the seed and the
+// edited prompt alone.
 static int64_t taken_from(const hs_editing *e, int i, int64_t ord) {
     const int64_t n = hs_prompts_count(e->opts.prompts);
     if (need_of(e, i)->from != HS_REF_PROMPT) return ord;
     if (e->wants[i].from >= 0) return e->wants[i].from;
+    if (e->wants[i].from == PAIR) return hs_prompts_pair(e->opts.prompts, ord);
     hs_prng random = hs_prng_seed(need_of(e, i)->seed * UINT64_C(0x9E3779B97F4A7C15) +
                                   (uint64_t)ord);
     return (ord + 1 + (int64_t)hs_prng_below(&random, (uint64_t)n - 1)) % n;
@@ -127,9 +130,14 @@ static int check_rows(const hs_editing *e, int i, const hs_prompt *from, int64_t
 static int check_source(hs_editing *e, int i) {
     const hs_prompts *prompts = e->opts.prompts;
     const char *name = need_of(e, i)->name;
-    const bool drawn = !strcmp(name, "random");
+    const bool pair = !strcmp(name, "pair"), drawn = !strcmp(name, "random");
     int rc = HS_OK;
-    e->wants[i].from = -1;
+    e->wants[i].from = pair ? PAIR : DRAWN;
+    if (pair)
+        return hs_prompts_pair(prompts, 0) >= 0
+                   ? HS_OK
+                   : hs_fail(HS_EARG, "these prompts have no other halves: from=pair is for the "
+                                      "pairs of headscope patch");
     if (drawn && hs_prompts_count(prompts) < 2)
         return hs_fail(HS_EARG, "there is no other prompt to take values from: give two at least");
     if (!drawn) rc = find_prompt(e, name, &e->wants[i].from);

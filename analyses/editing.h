@@ -20,8 +20,7 @@ typedef struct hs_run_source {
 typedef struct hs_editing_opts {
     const hs_model *model;
     const hs_prompts *prompts;
-    const hs_span *span; // of --span
-    int n_span;
+    hs_spans spans;              // of --span
     const hs_run_source *runs;   // NULL: patch from a recorded run is HS_EARG
     const hs_progress *progress; // NULL allowed
 } hs_editing_opts;
@@ -43,5 +42,8 @@ typedef struct hs_editing_seq {
     int first, n;
 } hs_editing_seq;
 int hs_editing_aim(hs_editing *, const hs_editing_seq *seq, int n_seq) HS_MUST_USE;
+
+// A prompt as edits see it.
+hs_edit_prompt hs_edit_prompt_of(const hs_prompts *prompts, int64_t ord, hs_spans given);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef HS_ANALYSES_PROMPT_H
 #define HS_ANALYSES_PROMPT_H
 
+#include "hooks/places.h"
 #include "model/core/buf.h"
 #include "model/core/param.h"
 #include "model/tok.h"
@@ -16,6 +17,7 @@ typedef struct hs_prompt {
     int bos_len;
     int64_t period;    // of repeated tokens, 0 = not said
     const char *extra; // other keys of the JSONL line as a JSON object, NULL when none
+    hs_spans spans;    // its own names of positions, from the keys "positions" and "spans"
 } hs_prompt;
 
 typedef struct hs_prompts hs_prompts; // owns its prompts
@@ -38,6 +40,13 @@ int hs_prompts_add_file(hs_prompts *, const char *path) HS_MUST_USE;
 int64_t hs_prompts_count(const hs_prompts *);
 enum hs_bos hs_prompts_bos(const hs_prompts *);                // the policy it was opened with
 const hs_prompt *hs_prompts_at(const hs_prompts *, int64_t i); // valid until the set is closed
+// Prompts of an experiment that come in twos, a clean and a corrupted one, are two prompts of one
+// set that know each other. hs_prompts_pair: the number of prompt i's other half, -1 without one.
+int64_t hs_prompts_pair(const hs_prompts *, int64_t i);
+// Adds the corrupted half of every prompt, from its key "corrupt_tokens": prompt i of n gets number
+// n + i, the id "ID~corrupt" and the same other keys. HS_EARG names a prompt without the key;
+// HS_EFORMAT one whose halves differ in length or not at all.
+int hs_prompts_add_pairs(hs_prompts *) HS_MUST_USE;
 // One JSONL line for a prompt (what `dataset` writes), newline included.
 void hs_prompt_jsonl(const hs_prompt *, hs_buf *out);
 

@@ -17,8 +17,9 @@ struct hs_prompts {
     hs_arena *arena;
     hs_prompt **at;
     int64_t n;
-    int64_t *slot; // [n_slot] index + 1 of the prompt with that id, 0 = free
-    size_t n_slot; // a power of two, more than twice n
+    int64_t *slot;  // [n_slot] index + 1 of the prompt with that id, 0 = free
+    size_t n_slot;  // a power of two, more than twice n
+    int64_t n_pair; // prompts from here on are the other halves of the first ones, 0: of none
 };
 
 int hs_prompts_open(hs_prompts **out, const hs_tok *tok, enum hs_bos bos, int64_t n_vocab) {
@@ -125,6 +126,7 @@ static int put(hs_prompts *p, const char *id, const hs_prompt *in) {
         if (!rc) rc = copy(p, &to->end, in->end, in->n_token, sizeof *in->end);
     }
     if (!rc && in->extra) rc = hs_arena_str(p->arena, &to->extra, in->extra, strlen(in->extra));
+    if (!rc && in->extra) rc = hs_prompt_spans(&to->spans, p->arena, in->extra, in->n_token);
     if (rc) return rc;
     p->at[p->n++] = to;
     p->slot[slot] = p->n;
@@ -177,6 +179,51 @@ int hs_prompts_put_text(hs_prompts *p, const char *id, const char *text, size_t 
 
 int hs_prompts_add_text(hs_prompts *p, const char *id, const char *text, size_t n) {
     return hs_prompts_put_text(p, id, text, n, 0, NULL);
+}
+
+// ---- pairs --------------------------------------------------------------------------------------
+
+int64_t hs_prompts_pair(const hs_prompts *p, int64_t i) {
+    if (!p->n_pair) return -1;
+    return i < p->n_pair ? i + p->n_pair : i - p->n_pair;
+}
+
+static int add_half(hs_prompts *p, const hs_prompt *clean) {
+    hs_json *doc = NULL;
+    hs_buf id = {0};
+    int32_t *tokens = NULL;
+    int64_t n = 0;
+    int rc = clean->extra ? hs_json_parse(&doc, clean->extra, strlen(clean->extra)) : HS_OK;
+    const hs_json *v = doc ? hs_json_get(doc, "corrupt_tokens") : NULL;
+    if (!rc && !v)
+        rc = hs_fail(HS_EARG, "there is no corrupt_tokens, the prompt that it is compared with");
+    if (!rc) rc = hs_prompt_ids(v, &tokens, &n);
+    if (v) rc = hs_prefix(rc, "corrupt_tokens");
+    if (!rc && n != clean->n_token)
+        rc = hs_fail(HS_EFORMAT,
+                     "%" PRId64 " tokens, and corrupt_tokens are %" PRId64
+                     ": halves are compared position by position, make them equally long",
+                     clean->n_token, n);
+    if (!rc && !memcmp(tokens, clean->tokens, (size_t)n * sizeof *tokens))
+        rc = hs_fail(HS_EFORMAT, "corrupt_tokens are the prompt itself");
+    hs_buf_printf(&id, "%s~corrupt", clean->id);
+    if (!rc) rc = hs_buf_rc(&id);
+    if (!rc)
+        rc = hs_prompts_add_tokens(p, id.data, tokens, n, clean->bos_len, clean->period,
+                                   clean->extra);
+    hs_buf_free(&id);
+    free(tokens);
+    hs_json_free(doc);
+    return rc;
+}
+
+int hs_prompts_add_pairs(hs_prompts *p) {
+    const int64_t n = p->n;
+    int rc = HS_OK;
+    for (int64_t i = 0; i < n && !rc; i++)
+        rc = hs_prefix(add_half(p, p->at[i]), "prompt '%s'", p->at[i]->id);
+    p->n_pair = rc ? 0 : n;
+    return rc;
 }
 
 // ---- data sets ----------------------------------------------------------------------------------

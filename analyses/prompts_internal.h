@@ -3,9 +3,18 @@
 #define HS_ANALYSES_PROMPTS_INTERNAL_H
 
 #include "analyses/prompt.h"
+#include "model/core/json.h"
+#include "model/core/mem.h"
 
 // As hs_prompts_add_text, with what a JSON line may add.
 int hs_prompts_put_text(hs_prompts *, const char *id, const char *text, size_t n, int64_t period,
                         const char *extra) HS_MUST_USE;
+
+// A JSON list of token ids as an array, which the caller frees. HS_EFORMAT for what is none.
+int hs_prompt_ids(const hs_json *list, int32_t **out, int64_t *n) HS_MUST_USE;
+
+// Names of positions among the other keys of a line: {"positions": {"S2": 10, "END": -1}} and
+// {"spans": {"doc": [3, 20]}}. What has no such form is left to whom it concerns. Made in the arena.
+int hs_prompt_spans(hs_spans *out, hs_arena *arena, const char *extra, int64_t n_token) HS_MUST_USE;
 
 #endif

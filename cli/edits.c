@@ -75,8 +75,7 @@ int hs_do_open(hs_do *d, const hs_do_options *options, const hs_opt_list *span,
     if (rc) return rc;
     const hs_editing_opts opts = {.model = session->model,
                                   .prompts = session->prompts,
-                                  .span = d->span,
-                                  .n_span = d->n_span,
+                                  .spans = {d->span, d->n_span},
                                   .runs = &d->source,
                                   .progress = &session->bar.progress};
     return hs_editing_open(&d->editing, &opts, d->spec, d->n);

@@ -15,7 +15,7 @@
 
 const hs_param hs_edit_params[] = {
     {"pos", HS_PARAM_TEXT, "all", 0, 0, NULL, "positions",
-     "rows that are edited: 3, -1, 3:10 or a span's name, joined by +"},
+     "rows that are edited: 3, -1, 3:10 or a name (--span, or the prompt's own), joined by +"},
     {"prompts", HS_PARAM_TEXT, "all", 0, 0, NULL, "prompts",
      "prompts that are edited: numbers or ids, joined by +"},
     {0},
@@ -298,7 +298,7 @@ int hs_edit_where_resolve(hs_edit_where *out, const hs_edit *e, const hs_edit_pr
     out->n_place = e->n_place;
     out->rows = e->place_rows;
     for (int i = 0; i < e->n_place && out->about && !rc; i++)
-        rc = hs_places_resolve(&out->place[i], e->place[i], p->n_token, p->span, p->n_span);
+        rc = hs_places_resolve(&out->place[i], e->place[i], p->n_token, p->own, p->given);
     return rc;
 }
 

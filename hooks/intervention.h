@@ -18,7 +18,8 @@
 enum hs_ref_from {
     HS_REF_NONE,
     HS_REF_SELF,   // the same prompt, unedited
-    HS_REF_PROMPT, // another prompt of this run; name: its id or number, or "random"
+    HS_REF_PROMPT, // another prompt of this run; name: its id or number, "random", or "pair", the
+                   // other half of a pair
     HS_REF_RUN,    // a recorded run; name: its number, or FILE.db:RUN
     HS_REF_MEAN,   // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
                    // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
@@ -143,8 +144,7 @@ typedef struct hs_edit_prompt {
     int64_t ord;
     const char *id;
     int64_t n_token;
-    const hs_span *span;
-    int n_span;
+    hs_spans own, given; // names that pos= may use: the prompt's, those of --span
 } hs_edit_prompt;
 int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
 // Checks all prompts of a run, and that every number and id of prompts= is one of theirs

@@ -13,8 +13,8 @@ static int open_patch(void **state, const hs_edit_setup *setup, uint64_t *points
     static const char prompt[] = "prompt:";
     const size_t n = sizeof prompt - 1;
     const char *from = hs_args_text(setup->args, "from");
-    const bool is_prompt = !strncmp(from, prompt, n);
-    need->from = is_prompt ? HS_REF_PROMPT : HS_REF_RUN;
+    const bool is_pair = !strcmp(from, "pair"), is_prompt = !strncmp(from, prompt, n);
+    need->from = is_prompt || is_pair ? HS_REF_PROMPT : HS_REF_RUN;
     need->name = is_prompt ? from + n : from;
     need->all_rows = true;
     if (is_prompt && !strcmp(need->name, "random"))
@@ -39,8 +39,8 @@ const hs_intervention hs_iv_patch = {
     .example = "patch:z:5,heads=L5H1,from=prompt:1",
     .target = HS_TARGET_POINTS,
     .params = (const hs_param[]){{"from", HS_PARAM_TEXT, "", 0, 0, NULL, "",
-                                  "RUN of this database, FILE.db:RUN, or prompt:ID, a prompt of "
-                                  "this run by id or number"},
+                                  "RUN of this database, FILE.db:RUN, prompt:ID, a prompt of this "
+                                  "run by id or number, or pair, the other half of a pair"},
                                  {0}},
     .open = open_patch,
     .close = free,

@@ -43,45 +43,53 @@ int hs_places_check(const char *text) {
     }
 }
 
-static int unknown_span(const char *name, const hs_span *span, int n_span) {
-    if (!n_span)
+static int unknown_span(const char *name, const hs_spans *of) {
+    if (!of[0].n && !of[1].n)
         return hs_fail(HS_ENOTFOUND, "there is no span '%s': give it with --span %s=A:B", name,
                        name);
     hs_buf names = {0};
-    for (int i = 0; i < n_span; i++) hs_buf_printf(&names, "%s%s", i ? ", " : "", span[i].name);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < of[k].n; i++)
+            hs_buf_printf(&names, "%s%s", names.len ? ", " : "", of[k].at[i].name);
     int rc = hs_fail(HS_ENOTFOUND, "there is no span '%s': the spans are %s", name,
                      hs_buf_text(&names));
     hs_buf_free(&names);
     return rc;
 }
 
-static int resolve_span(hs_range *r, const char *name, int64_t n_token, const hs_span *span,
-                        int n_span) {
-    int i = 0;
-    while (i < n_span && strcmp(span[i].name, name)) i++;
-    if (i == n_span) return unknown_span(name, span, n_span);
-    *r = (hs_range){span[i].from, span[i].to};
+static const hs_span *find_span(const char *name, const hs_spans *of) {
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < of[k].n; i++)
+            if (!strcmp(of[k].at[i].name, name)) return &of[k].at[i];
+    return NULL;
+}
+
+static int resolve_span(hs_range *r, const char *name, int64_t n_token, const hs_spans *of) {
+    const hs_span last = {name, n_token - 1, n_token}, *span = find_span(name, of);
+    if (!span && !strcmp(name, "END")) span = &last;
+    if (!span) return unknown_span(name, of);
+    *r = (hs_range){span->from, span->to};
     if (r->from < 0 || r->to > n_token)
         return hs_fail(HS_ERANGE, "span %s=%lld:%lld reaches outside the %lld positions", name,
                        (long long)r->from, (long long)r->to, (long long)n_token);
     return HS_OK;
 }
 
-static int resolve_part(hs_places *out, const char *part, int64_t n_token, const hs_span *span,
-                        int n_span) {
+static int resolve_part(hs_places *out, const char *part, int64_t n_token, const hs_spans *of) {
     int rc = hs_grow(&out->at, (size_t)out->n + 1, sizeof *out->at);
     if (rc) return rc;
     hs_range *r = &out->at[out->n];
     rc = is_number(*part) ? hs_range_parse(&r->from, &r->to, n_token, part)
-                          : resolve_span(r, part, n_token, span, n_span);
+                          : resolve_span(r, part, n_token, of);
     if (!rc && r->from >= r->to)
         rc = hs_fail(HS_ERANGE, "'%s' holds no position of the %lld", part, (long long)n_token);
     if (!rc) out->n++;
     return rc;
 }
 
-int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, const hs_span *span,
-                      int n_span) {
+int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, hs_spans own,
+                      hs_spans given) {
+    const hs_spans of[2] = {own, given};
     out->n = 0;
     out->all = is_all(text);
     if (out->all) return HS_OK;
@@ -91,7 +99,7 @@ int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, const h
     for (char *part = copy, *next; part && !rc; part = next) {
         next = strchr(part, '+');
         if (next) *next++ = 0;
-        rc = resolve_part(out, part, n_token, span, n_span);
+        rc = resolve_part(out, part, n_token, of);
     }
     free(copy);
     return rc;

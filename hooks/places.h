@@ -8,11 +8,16 @@
 
 #include "model/core/err.h"
 
-// A named range of positions, half open ("--span NAME=A:B").
+// A named range of positions, half open: "--span NAME=A:B", or a prompt's own.
 typedef struct hs_span {
     const char *name;
     int64_t from, to;
 } hs_span;
+
+typedef struct hs_spans {
+    const hs_span *at; // borrowed
+    int n;
+} hs_spans;
 
 typedef struct hs_range {
     int64_t from, to; // half open
@@ -28,9 +33,11 @@ typedef struct hs_places {
 // HS_EARG for what is neither a position nor a range nor could name a span.
 int hs_places_check(const char *text) HS_MUST_USE;
 // Positions of a prompt of n_token tokens. HS_ERANGE for one that it does not have and for ranges
-// without a position, HS_ENOTFOUND for a span without that name (the message lists the names).
-int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, const hs_span *span,
-                      int n_span) HS_MUST_USE;
+// without a position, HS_ENOTFOUND for a span without that name (the message lists the names). Of
+// spans of one name the prompt's own is meant, then that of --span; END is the last position unless
+// one of them says otherwise.
+int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, hs_spans own,
+                      hs_spans given) HS_MUST_USE;
 void hs_places_free(hs_places *);
 bool hs_places_has(const hs_places *, int64_t pos);
 

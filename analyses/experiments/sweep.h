@@ -27,8 +27,7 @@ typedef struct hs_sweep_opts {
     int64_t memory; // bytes that a chunk of work may take, 0: the default; results do not depend
     uint64_t seed;  // of resample's prompts, unless op_args has one, and of the race
     const hs_progress *progress;
-    const hs_span *span; // that edits may name
-    int n_span;
+    hs_spans spans;            // that edits may name
     const hs_run_source *runs; // NULL: edits cannot refer to recorded runs
 } hs_sweep_opts;
 

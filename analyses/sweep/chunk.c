@@ -62,26 +62,6 @@ struct chunk {
 
 // ---- prompts ------------------------------------------------------------------------------------
 
-// The first row that a job edits.
-static int64_t first_row(const hs_walk *w, const hs_walk_job *job, const hs_edit_prompt *p) {
-    int64_t first = p->n_token;
-    for (int i = job->first; i < job->first + job->n && first; i++) {
-        const int64_t row = hs_edit_first(hs_editing_at(w->editing, i), p);
-        if (row < first) first = row;
-    }
-    return first;
-}
-
-static int64_t first_of_all(const hs_walk *w, int64_t ord) {
-    const hs_edit_prompt p = hs_walk_prompt(w, ord);
-    int64_t first = p.n_token;
-    for (int j = 0; j < w->n_job && first; j++) {
-        const int64_t row = first_row(w, &w->job[j], &p);
-        if (row < first) first = row;
-    }
-    return first;
-}
-
 // The most jobs that begin at one layer.
 static int64_t widest(const hs_walk *w) {
     const int n_layer = (int)hs_model_config(w->model)->n_layer;
@@ -111,7 +91,7 @@ int hs_walk_fit(const hs_walk *w, const int64_t *ord, int64_t n) {
     int i = 0;
     for (; i < n; i++) {
         const int64_t n_token = hs_prompts_at(w->opts->prompts, ord[i])->n_token;
-        const int64_t first = first_of_all(w, ord[i]);
+        const int64_t first = w->first[ord[i]];
         rows += (n_token - first) * copies;
         base += n_token;
         bytes += bytes_of(w, n_token, first > 0);
@@ -145,7 +125,7 @@ static int open_prompts(struct chunk *c, const int64_t *ord) {
         struct prompt *p = &c->prompt[i];
         p->ord = ord[i];
         p->prompt = hs_prompts_at(c->w->opts->prompts, ord[i]);
-        p->first = first_of_all(c->w, ord[i]);
+        p->first = c->w->first[ord[i]];
         p->rows = rows_of(c, i);
         p->kept = c->n_kept;
         if (p->first < p->rows) c->n_kept += p->rows - p->first;
@@ -405,7 +385,7 @@ static int run_layer(struct chunk *c, int low, int from, int to) {
         const hs_edit_prompt seen = hs_walk_prompt(w, p->ord);
         for (int k = from; k < to && !rc; k++, w->done++) {
             const int job = w->by_layer[k];
-            if (first_row(w, &w->job[job], &seen) >= p->rows) continue;
+            if (hs_walk_first(w, &w->job[job], &seen) >= p->rows) continue;
             if (c->n_copy && c->n_row + p->rows - p->first > c->most_rows) rc = run_slab(c, low);
             if (!rc) rc = add_copy(c, i, job);
         }

@@ -112,8 +112,7 @@ static int open_gradient(struct gradient *g) {
     const hs_sweep_opts *o = g->o;
     const hs_editing_opts editing = {.model = o->model,
                                      .prompts = o->prompts,
-                                     .span = o->span,
-                                     .n_span = o->n_span,
+                                     .spans = o->spans,
                                      .runs = o->runs,
                                      .progress = o->progress};
     char **specs = NULL;

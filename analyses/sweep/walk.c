@@ -32,8 +32,7 @@ static int find_layers(hs_walk *w, int i) {
 int hs_walk_open(hs_walk **out, const hs_sweep_opts *opts, const char *const *specs, int n) {
     const hs_editing_opts editing = {.model = opts->model,
                                      .prompts = opts->prompts,
-                                     .span = opts->span,
-                                     .n_span = opts->n_span,
+                                     .spans = opts->spans,
                                      .runs = opts->runs,
                                      .progress = opts->progress};
     hs_walk *w;
@@ -83,6 +82,25 @@ static int sort_jobs(hs_walk *w) {
     return n == w->n_job ? HS_OK : hs_fail(HS_E, "%d of %d jobs have a layer", n, w->n_job);
 }
 
+int64_t hs_walk_first(const hs_walk *w, const hs_walk_job *job, const hs_edit_prompt *p) {
+    int64_t first = p->n_token;
+    for (int i = job->first; i < job->first + job->n && first; i++) {
+        const int64_t row = hs_edit_first(hs_editing_at(w->editing, i), p);
+        if (row < first) first = row;
+    }
+    return first;
+}
+
+static int64_t first_of_all(const hs_walk *w, int64_t ord) {
+    const hs_edit_prompt p = hs_walk_prompt(w, ord);
+    int64_t first = p.n_token;
+    for (int j = 0; j < w->n_job && first; j++) {
+        const int64_t row = hs_walk_first(w, &w->job[j], &p);
+        if (row < first) first = row;
+    }
+    return first;
+}
+
 int hs_walk_run(hs_walk *w, const hs_walk_job *job, int n_job, const int64_t *ord, int64_t n,
                 hs_sweep_fn fn, void *ctx) {
     w->job = job;
@@ -93,6 +111,8 @@ int hs_walk_run(hs_walk *w, const hs_walk_job *job, int n_job, const int64_t *or
     if (!rc) rc = hs_alloc(&w->by_layer, (size_t)n_job, sizeof *w->by_layer);
     for (int j = 0; j < n_job && !rc; j++) w->at[j] = layers_of(w, &job[j]);
     if (!rc) rc = sort_jobs(w);
+    if (!rc) rc = hs_alloc(&w->first, (size_t)hs_prompts_count(w->opts->prompts), sizeof *w->first);
+    for (int64_t i = 0; i < n && !rc; i++) w->first[ord[i]] = first_of_all(w, ord[i]);
     for (int64_t i = 0; i < n && !rc;) {
         const int fit = hs_walk_fit(w, ord + i, n - i);
         rc = hs_walk_chunk(w, ord + i, fit, fn, ctx);
@@ -100,8 +120,10 @@ int hs_walk_run(hs_walk *w, const hs_walk_job *job, int n_job, const int64_t *or
     }
     free(w->at);
     free(w->by_layer);
+    free(w->first);
     w->at = NULL;
     w->by_layer = NULL;
+    w->first = NULL;
     return rc;
 }
 

@@ -16,6 +16,7 @@ struct hs_walk {
     int n_job;
     struct hs_walk_layers *at; // [n_job]
     int *by_layer;             // [n_job] jobs by their lowest layer
+    int64_t *first;            // [prompts of the set] first row that a job edits
     int64_t done, total;       // evaluations, for progress
 };
 
@@ -29,14 +30,11 @@ int hs_walk_chunk(hs_walk *, const int64_t *ord, int n, hs_sweep_fn fn, void *ct
 // Prompts from ord[0] on that make a chunk, at least one.
 int hs_walk_fit(const hs_walk *, const int64_t *ord, int64_t n);
 
-// A prompt as edits see it.
+// The first row of a prompt that a job edits; the prompt's length when it edits none.
+int64_t hs_walk_first(const hs_walk *, const hs_walk_job *, const hs_edit_prompt *);
+
 static inline hs_edit_prompt hs_walk_prompt(const hs_walk *w, int64_t ord) {
-    const hs_prompt *p = hs_prompts_at(w->opts->prompts, ord);
-    return (hs_edit_prompt){.ord = ord,
-                            .id = p->id,
-                            .n_token = p->n_token,
-                            .span = w->opts->span,
-                            .n_span = w->opts->n_span};
+    return hs_edit_prompt_of(w->opts->prompts, ord, w->opts->spans);
 }
 
 #endif

@@ -192,6 +192,8 @@ const hs_topic hs_topics[] = {
      "\"...\"} (or \"prompt\") is tokenised under --bos, {\"tokens\": [1, 2, 3]} is taken as it "
      "is; \"id\", \"period\" and \"bos_len\" are honoured, other keys kept. -f FILE.txt is one "
      "prompt. --dataset NAME:k=v,... makes prompts. All may be mixed.\n"
+     "{\"positions\": {\"S2\": 10}} and {\"spans\": {\"doc\": [3, 20]}} name positions of that "
+     "prompt, for what takes positions; END is the last one unless it says otherwise.\n"
      "An option's value is the next word, whatever it begins with (-p \"-1 + 2\"), or follows "
      "'='.\n"
      "Within a run a prompt has a number, from 0, and an id: the file's, or the number.\n",
@@ -288,7 +290,8 @@ const hs_topic hs_topics[] = {
      "z:3 :: a hook point, where points are edited: by name, short name or glob\n"
      "Where the command line joins by commas elsewhere, + joins within a spec: L5H1+L6H0.\n"
      "# which rows and prompts\n"
-     "pos= :: positions 3 and -1, ranges 3:10, and names of --span, joined by +\n"
+     "pos= :: positions 3 and -1, ranges 3:10, and names, of --span or a prompt's own, joined by "
+     "+\n"
      "prompts= :: numbers or ids of prompts, joined by +\n"
      "heads= :: heads, where the target names none\n",
      interventions},

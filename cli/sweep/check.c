@@ -15,8 +15,7 @@ hs_sweep_opts hs_sweep_opts_of(const hs_sweep_work *w, const hs_sweep_op *op) {
                            .effects = w->ask.effects,
                            .seed = (uint64_t)w->opt->seed,
                            .progress = &w->session.bar.progress,
-                           .span = w->edits.span,
-                           .n_span = w->edits.n_span,
+                           .spans = {w->edits.span, w->edits.n_span},
                            .runs = &w->edits.source};
 }
 
@@ -69,9 +68,9 @@ static int check_reach(const hs_sweep_work *w, const hs_do *edits) {
     for (int e = 0; e < HS_N_EFFECT; e++)
         reaches |= (w->ask.effects >> e & 1) && hs_effects[e].answer;
     for (int64_t i = 0; i < w->n_prompt && !reaches; i++) {
-        const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
-        const hs_edit_prompt at = {i, p->id, p->n_token, edits->span, edits->n_span};
-        reaches = hs_edit_first(hs_editing_at(edits->editing, 0), &at) < p->n_token - 1;
+        const hs_edit_prompt at = hs_edit_prompt_of(w->session.prompts, i,
+                                                    (hs_spans){edits->span, edits->n_span});
+        reaches = hs_edit_first(hs_editing_at(edits->editing, 0), &at) < at.n_token - 1;
     }
     if (reaches) return HS_OK;
     return hs_fail(HS_EARG,

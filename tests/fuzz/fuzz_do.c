@@ -157,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     hs_edit *edit[MOST];
     int n_edit = 0;
     if (n > 2000 || memchr(data, '/', n)) return 0; // no files but those of this folder
-    const hs_edit_prompt p = {1, "story", 1 + take_byte(&in) % T_MAX, spans, 2};
+    const hs_edit_prompt p = {1, "story", 1 + take_byte(&in) % T_MAX, {NULL, 0}, {spans, 2}};
     hs_dims d = dims_of(take_byte(&in));
     while (in.n && n_edit < MOST) {
         char *spec = text_of(take_until(&in, '\n'));

@@ -81,7 +81,8 @@ void edited_run(cap *c, const hs_model *m, const edited *e, uint64_t seed, int64
     must(hs_hooks_open(&hooks, &dims));
     const int n_edit = open_all(edit, &dims, e);
     for (int i = 0; i < n_edit; i++) refs[i] = e->ref ? *e->ref : (hs_ref){0};
-    seq[e->around] = (hs_edit_seq){edit, refs, n_edit, {0, "p", n, e->span, e->n_span}};
+    seq[e->around] = (hs_edit_seq){
+        edit, refs, n_edit, {0, "p", n, {NULL, 0}, {e->span, e->n_span}}};
     for (int i = 0; i < n_edit; i++) must(hs_edit_check(edit[i], &seq[e->around].prompt));
     must(hs_edits_hook(edits, hooks, edit, n_edit));
     watch(hooks, c, &dims, e->points);

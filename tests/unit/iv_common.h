@@ -47,7 +47,7 @@ static inline void open_rig(rig *r, const hs_dims *d, const char *spec, const hs
     must(hs_hooks_open(&r->hooks, d));
     must(hs_edits_hook(r->edits, r->hooks, &r->edit, 1));
     r->tap = hs_hooks_tap(r->hooks);
-    r->seq = (hs_edit_seq){&r->edit, ref, 1, {0, "p", T, &span, 1}};
+    r->seq = (hs_edit_seq){&r->edit, ref, 1, {0, "p", T, {NULL, 0}, {&span, 1}}};
     must(hs_edit_check(r->edit, &r->seq.prompt));
     must(hs_edits_aim(r->edits, &r->seq, 1));
 }

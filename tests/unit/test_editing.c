@@ -171,7 +171,7 @@ static int try_spec(const hs_model *m, int n_prompt, const char *spec) {
     static const hs_span span = {"late", 6, 9};
     hs_prompts *p = prompts_of(n_prompt);
     hs_editing *e;
-    const hs_editing_opts opts = {.model = m, .prompts = p, .span = &span, .n_span = 1};
+    const hs_editing_opts opts = {.model = m, .prompts = p, .spans = {&span, 1}};
     int rc = hs_editing_open(&e, &opts, &spec, 1);
     if (!rc) rc = hs_editing_aim(e, &(hs_editing_seq){0, 0, 1}, 1);
     hs_editing_close(e);
@@ -195,6 +195,7 @@ static void test_refused(void **state) {
         {2, "ablate:L0H0,mode=resample,from=b,pos=5,prompts=a", HS_ERANGE, "has only 5"},
         {2, "ablate:L0H0,mode=resample,from=a,pos=4", HS_OK, ""},
         {2, "patch:z,from=prompt:b", HS_ERANGE, "up to position"},
+        {2, "patch:z,from=pair", HS_EARG, "no other halves"},
         {2, "patch:z,from=prompt:b,pos=2+5,prompts=a", HS_ERANGE, "up to position 5"},
         {2, "patch:z,from=prompt:b,pos=:5", HS_OK, ""},
         {2, "patch:z,from=prompt:b,prompts=b", HS_OK, ""},

@@ -216,7 +216,8 @@ static void examples_can_be_read(void **state) {
 // ---- prompts ------------------------------------------------------------------------------------
 
 static const hs_span spans[] = {{"subject", 2, 4}, {"end", 6, 7}};
-static const hs_edit_prompt story = {3, "story", 7, spans, 2}, short_one = {4, "b", 3, NULL, 0};
+static const hs_edit_prompt story = {.ord = 3, .id = "story", .n_token = 7, .given = {spans, 2}};
+static const hs_edit_prompt short_one = {.ord = 4, .id = "b", .n_token = 3};
 
 static void first_is(const char *spec, const hs_edit_prompt *p, int64_t want) {
     hs_edit *e = open_edit(spec);

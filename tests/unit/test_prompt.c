@@ -196,6 +196,74 @@ static void long_lines_cross_the_blocks(void **state) {
     hs_prompts_close(p);
 }
 
+static void has_span(const hs_prompt *p, const char *name, int64_t from, int64_t to) {
+    int i = 0;
+    while (i < p->spans.n && strcmp(p->spans.at[i].name, name) != 0) i++;
+    if (i == p->spans.n) fail_msg("prompt '%s' has no '%s'", p->id, name);
+    assert_int_equal(p->spans.at[i].from, from);
+    assert_int_equal(p->spans.at[i].to, to);
+}
+
+static void positions_have_names(void **state) {
+    (void)state;
+    hs_prompts *p = open_prompts();
+    assert_int_equal(add(p,
+                         "{\"tokens\":[1,2,3,4],\"positions\":{\"S2\":1,\"END\":-1,\"far\":4,"
+                         "\"low\":-5,\"x\":\"y\",\"f\":1.5},"
+                         "\"spans\":{\"doc\":[1,3],\"tail\":[-2,4],\"none\":[2,2],\"past\":[0,5],"
+                         "\"three\":[0,1,2]}}\n"
+                         "{\"tokens\":[1],\"positions\":[1],\"spans\":3}\n"
+                         "{\"tokens\":[1],\"about\":\"spans\"}\n"),
+                     HS_OK);
+    const hs_prompt *a = hs_prompts_at(p, 0);
+    assert_int_equal(a->spans.n, 4);
+    has_span(a, "S2", 1, 2);
+    has_span(a, "END", 3, 4);
+    has_span(a, "doc", 1, 3);
+    has_span(a, "tail", 2, 4);
+    assert_int_equal(hs_prompts_at(p, 1)->spans.n, 0);
+    assert_int_equal(hs_prompts_at(p, 2)->spans.n, 0);
+    hs_prompts_close(p);
+}
+
+static void pairs_know_each_other(void **state) {
+    (void)state;
+    hs_prompts *p = open_prompts();
+    assert_int_equal(add(p, "{\"id\":\"a\",\"tokens\":[1,2],\"corrupt_tokens\":[1,3],"
+                            "\"positions\":{\"S\":1}}\n"
+                            "{\"id\":\"b\",\"tokens\":[4],\"corrupt_tokens\":[5]}\n"),
+                     HS_OK);
+    assert_int_equal(hs_prompts_pair(p, 0), -1);
+    assert_int_equal(hs_prompts_add_pairs(p), HS_OK);
+    assert_int_equal(hs_prompts_count(p), 4);
+    assert_int_equal(hs_prompts_pair(p, 1), 3);
+    assert_int_equal(hs_prompts_pair(p, 2), 0);
+    const hs_prompt *half = hs_prompts_at(p, 2);
+    assert_string_equal(half->id, "a~corrupt");
+    assert_int_equal(half->n_token, 2);
+    assert_int_equal(half->tokens[1], 3);
+    has_span(half, "S", 1, 2);
+    hs_prompts_close(p);
+}
+
+static void no_pair(const char *line, int rc, const char *says) {
+    hs_prompts *p = open_prompts();
+    assert_int_equal(add(p, line), HS_OK);
+    int got = hs_prompts_add_pairs(p);
+    if (got != rc || !strstr(hs_errmsg(), says))
+        fail_msg("'%s' gives %d '%s', not %d '%s'", line, got, hs_errmsg(), rc, says);
+    hs_prompts_close(p);
+}
+
+static void halves_must_match(void **state) {
+    (void)state;
+    no_pair("{\"id\":\"a\",\"tokens\":[1]}", HS_EARG, "prompt 'a': there is no corrupt");
+    no_pair("{\"tokens\":[1],\"corrupt_tokens\":[1,2]}", HS_EFORMAT, "equally long");
+    no_pair("{\"tokens\":[1],\"corrupt_tokens\":[1]}", HS_EFORMAT, "the prompt itself");
+    no_pair("{\"tokens\":[1],\"corrupt_tokens\":7}", HS_EFORMAT, "not a list");
+    no_pair("{\"tokens\":[1],\"corrupt_tokens\":[100]}", HS_ERANGE, "vocabulary");
+}
+
 static void bad_lines_are_refused_by_number(void **state) {
     (void)state;
     refuses("{\"tokens\":[1]}\n{\"tokens\":[1],}\n", HS_EFORMAT, ".jsonl:2: ");
@@ -241,6 +309,9 @@ int main(void) {
         cmocka_unit_test(text_is_tokenised),
         cmocka_unit_test(json_lines_are_read),
         cmocka_unit_test(long_lines_cross_the_blocks),
+        cmocka_unit_test(positions_have_names),
+        cmocka_unit_test(pairs_know_each_other),
+        cmocka_unit_test(halves_must_match),
         cmocka_unit_test(bad_lines_are_refused_by_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,7 @@ static void cells_of_a_row(void **state) {
 
 // ---- places -------------------------------------------------------------------------------------
 
+static const hs_spans none;
 static const hs_span spans[] = {{"subject", 2, 4}, {"end", 6, 7}, {"far", 5, 9}};
 
 // Which of the seven positions, and one after them, are in the set.
@@ -199,8 +200,9 @@ static void holds(const char *text, const char *want) {
     char have[9] = "";
     assert_int_equal(hs_places_check(text), HS_OK);
     // Resolved again, it forgets what it held.
-    assert_int_equal(hs_places_resolve(&p, "0:2", 3, NULL, 0), HS_OK);
-    if (hs_places_resolve(&p, text, 7, spans, 3)) fail_msg("%s: %s", text, hs_errmsg());
+    assert_int_equal(hs_places_resolve(&p, "0:2", 3, none, none), HS_OK);
+    if (hs_places_resolve(&p, text, 7, none, (hs_spans){spans, 3}))
+        fail_msg("%s: %s", text, hs_errmsg());
     for (int i = 0; i < 8; i++) have[i] = hs_places_has(&p, i) ? 'x' : '-';
     assert_string_equal(have, want);
     hs_places_free(&p);
@@ -218,10 +220,23 @@ static void places_hold_positions(void **state) {
     holds("end+subject+0", "x-xx--x-");
 }
 
+static void names_of_a_prompt_come_first(void **state) {
+    (void)state;
+    static const hs_span own[] = {{"subject", 0, 1}, {"END", 4, 5}};
+    const hs_spans given = {spans, 3}, of = {own, 2};
+    hs_places p = {0};
+    assert_int_equal(hs_places_resolve(&p, "subject+END+end", 7, of, given), HS_OK);
+    for (int i = 0; i < 7; i++) assert_int_equal(hs_places_has(&p, i), i == 0 || i == 4 || i == 6);
+    assert_int_equal(hs_places_resolve(&p, "END", 7, none, given), HS_OK); // else the last one
+    for (int i = 0; i < 7; i++) assert_int_equal(hs_places_has(&p, i), i == 6);
+    hs_places_free(&p);
+}
+
 static void unresolved(const char *text, int rc, const char *says) {
     hs_places p = {0};
     assert_int_equal(hs_places_check(text), HS_OK);
-    if (hs_places_resolve(&p, text, 7, spans, 3) != rc) fail_msg("%s: %s", text, hs_errmsg());
+    if (hs_places_resolve(&p, text, 7, none, (hs_spans){spans, 3}) != rc)
+        fail_msg("%s: %s", text, hs_errmsg());
     if (!strstr(hs_errmsg(), says)) fail_msg("%s: \"%s\" lacks \"%s\"", text, hs_errmsg(), says);
     hs_places_free(&p);
 }
@@ -236,7 +251,7 @@ static void places_that_a_prompt_lacks(void **state) {
     unresolved("object", HS_ENOTFOUND, "the spans are subject, end, far");
     unresolved("far", HS_ERANGE, "span far=5:9 reaches outside the 7 positions");
     hs_places p = {0};
-    assert_int_equal(hs_places_resolve(&p, "subject", 7, NULL, 0), HS_ENOTFOUND);
+    assert_int_equal(hs_places_resolve(&p, "subject", 7, none, none), HS_ENOTFOUND);
     assert_non_null(strstr(hs_errmsg(), "--span subject=A:B"));
     hs_places_free(&p);
 }
@@ -263,6 +278,7 @@ int main(void) {
         cmocka_unit_test(where_units_write),
         cmocka_unit_test(cells_of_a_row),
         cmocka_unit_test(places_hold_positions),
+        cmocka_unit_test(names_of_a_prompt_come_first),
         cmocka_unit_test(places_that_a_prompt_lacks),
         cmocka_unit_test(places_that_are_none),
     };
