@@ -340,7 +340,7 @@ SWEEPS = [
     ("that, edits at the last position only", ["--metric", "prob", "--pos", "-1"], 50, None, None),
     ("loss, first order by gradients", ["--by", "gradient"], 50, 10, None),
 ]
-WHOLE = "--by"  # what is told this does all heads at once
+WHOLE = {"--by", "--pos"}  # of seconds: these do all heads in every turn, and the mean of the turns counts
 SWEEP_TURNS = 6
 SWEEP_HEADS = 3  # that the peer does in a turn; with --long all of them
 
@@ -385,11 +385,9 @@ def sweep_turn(a, prompts, turn, n_turn, sums):
     sums["theirs"] += said["seconds"] / n * len(all_heads)
     sums["peak"] = max(sums["peak"], peak)
     for i, (_, told, *_) in enumerate(SWEEPS):
-        if WHOLE in told and turn + 1 < n_turn:
-            continue
-        heads = "all" if WHOLE in told else f"L{first}-{end - 1}H*"
-        seconds, peak, losses = sweep(a, prompts, heads, told)
-        sums["ours"][i] += seconds
+        whole = WHOLE & set(told)
+        seconds, peak, losses = sweep(a, prompts, "all" if whole else f"L{first}-{end - 1}H*", told)
+        sums["ours"][i] += seconds / n_turn if whole else seconds
         sums["peaks"][i] = max(sums["peaks"][i], peak)
         for head, theirs in zip(some, said["losses"]) if not told else []:
             sums["apart"] = max([sums["apart"]] + [abs(x - y) for x, y in zip(losses[head], theirs)])
