@@ -35,7 +35,7 @@ static const hs_opt figure_options[] = {
      "(column_mean) along the text; with --head or --layer"},
     {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
     {"prune", 0, HS_OPT_FLAG, AT(prune), NULL, NULL,
-     "the pruning curve of sweep --prune: a metric as more and more heads are edited together"},
+     "the pruning curve of sweep --prune: a metric as more and more units are edited together"},
     {0},
 };
 static const hs_opt part_options[] = {

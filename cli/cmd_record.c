@@ -13,8 +13,8 @@
 #include "cli/edits.h"
 #include "cli/memory.h"
 #include "cli/out.h"
-#include "cli/plan.h"
 #include "cli/session.h"
+#include "cli/study.h"
 #include "db/query.h"
 #include "db/record.h"
 #include "model/core/mem.h"
@@ -178,20 +178,14 @@ static int open_recorder(work *w, bool *complete) {
     hs_plan_json(&options, &w->plan, w->session.model, w->session.prompts, &w->edits);
     int rc = hs_buf_rc(&argv);
     if (!rc) rc = hs_buf_rc(&options);
-    hs_run_info info = {
-        .model = w->session.model,
-        .model_path = hs_ckpt_path(hs_model_ckpt(w->session.model)),
-        .label = w->opt->label,
-        .argv_json = hs_buf_text(&argv),
-        .options_json = hs_buf_text(&options),
-        .bos = hs_bos_names[w->opt->prompt.bos],
-        .n_ctx = hs_cli_n_ctx(w->session.model),
-        .seed = (uint64_t)w->opt->seed,
-        .precision = hs_precision_names[hs_model_precision(w->session.model)],
-        .edits = w->edits.spec,
-        .n_edit = w->edits.n,
-        .baseline = w->baseline,
-    };
+    hs_run_info info = hs_run_info_of(&w->session, &w->opt->prompt);
+    info.label = w->opt->label;
+    info.argv_json = hs_buf_text(&argv);
+    info.options_json = hs_buf_text(&options);
+    info.seed = (uint64_t)w->opt->seed;
+    info.edits = w->edits.spec;
+    info.n_edit = w->edits.n;
+    info.baseline = w->baseline;
     if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
     if (!rc) rc = hs_rec_open(&w->rec, w->db, &info, w->opt->resume, &w->done, complete);
     for (int64_t i = 0; i < w->done; i++)
@@ -214,17 +208,13 @@ static int record_all(work *w) {
 
 // Closes the run with the status that rc asks for; the first failure's message survives.
 static int close_recorder(work *w, int rc) {
-    const char *status = !rc ? "complete" : rc == HS_ESTOP ? "interrupted" : "failed";
-    char first[1024];
-    snprintf(first, sizeof first, "%s", hs_errmsg());
-    int closed = hs_rec_close(w->rec, status);
+    rc = hs_rec_close(w->rec, rc);
     w->rec = NULL;
-    if (rc == HS_ESTOP && !closed)
-        return hs_fail(rc,
-                       "interrupted: %" PRId64 " of %" PRId64 " prompts are in %s; the same "
-                       "command with --resume goes on",
-                       w->done, w->n_prompt, hs_db_path(w->db));
-    return rc && rc != HS_ESTOP ? hs_fail(rc, "%s", first) : closed;
+    if (rc != HS_ESTOP) return rc;
+    return hs_fail(rc,
+                   "interrupted: %" PRId64 " of %" PRId64 " prompts are in %s; the same "
+                   "command with --resume goes on",
+                   w->done, w->n_prompt, hs_db_path(w->db));
 }
 
 // ---- what is printed ------------------------------------------------------------------------

@@ -204,9 +204,12 @@ void hs_rec_prompt_cancel(hs_rec *r) {
     forget_prompt(r);
 }
 
-int hs_rec_close(hs_rec *r, const char *status) {
-    char now[HS_NOW_LEN];
-    if (!r) return HS_OK;
+int hs_rec_close(hs_rec *r, int result) {
+    const char *status = !result ? "complete" : result == HS_ESTOP ? "interrupted" : "failed";
+    const bool failed = result && result != HS_ESTOP;
+    char now[HS_NOW_LEN], first[1024];
+    if (!r) return result;
+    snprintf(first, sizeof first, "%s", hs_errmsg());
     if (!r->complete) hs_rec_prompt_cancel(r);
     int rc = hs_writer_close(r->writer);
     hs_sql_now(now);
@@ -221,5 +224,6 @@ int hs_rec_close(hs_rec *r, const char *status) {
     hs_buf_free(&r->blob);
     hs_buf_free(&r->text);
     free(r);
-    return rc;
+    if (failed) return hs_fail(result, "%s", first);
+    return rc ? rc : result;
 }

@@ -65,9 +65,11 @@ int hs_rec_prompt_end(hs_rec *) HS_MUST_USE;
 // Abandons the prompt in work: nothing of it stays.
 void hs_rec_prompt_cancel(hs_rec *);
 
-// status: "complete", "interrupted" or "failed". Joins the writer; the first failure of the writer
-// is returned here or by any call above.
-int hs_rec_close(hs_rec *, const char *status) HS_MUST_USE;
+// Ends the run as its work ended: complete for HS_OK, interrupted for HS_ESTOP, failed for any other
+// result. Joins the writer; the writer's first failure is returned here or by any call above.
+// Returns the result of a failed work with its message, else what went wrong in closing, else the
+// result.
+int hs_rec_close(hs_rec *, int result) HS_MUST_USE;
 
 // Observers on a recorded run: results of item over prompt rows (source "offline"), in one
 // transaction a prompt. Replaces earlier offline results of the same observer and parameters.

@@ -87,15 +87,12 @@ static int record(work *w, const char *path) {
     return rc ? rc : record_prompt(w);
 }
 
-// Ends the run however it went, and keeps the first failure and its message.
 static int close_all(work *w, int rc) {
-    char first[1024];
-    snprintf(first, sizeof first, "%s", hs_errmsg());
-    int closed = w->rec ? hs_rec_close(w->rec, rc ? "failed" : "complete") : HS_OK;
+    rc = hs_rec_close(w->rec, rc);
     hs_db_close(w->db);
     hs_prompts_close(w->prompts);
     hs_plan_close(&w->plan);
-    return rc ? hs_fail(rc, "%s", first) : closed;
+    return rc;
 }
 
 static void sweep(const hs_bench *b) {

@@ -1,5 +1,6 @@
 // What the kinds of figures share; see figure.h.
 #include "cli/figures/figure.h"
+#include "cli/sweep/words.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -57,23 +58,20 @@ static int on_prompt(void *ctx, const hs_query *q) {
 
 // What a sweep did to its units, and how it came by the numbers.
 static int on_sweep(void *ctx, const hs_query *q) {
-    static const char *const how[][2] = {{"gradient", ", estimated by gradients"},
-                                         {"race", ", a race for the top"}};
     hs_job *j = ctx;
-    char op[200], args[200], by[16];
-    const char *more = "";
+    char op[200], args[200], by[16], kind[16];
     hs_query_text(q, "op", op, sizeof op);
     hs_query_text(q, "args", args, sizeof args);
     hs_query_text(q, "by", by, sizeof by);
-    for (int i = 0; i < 2; i++)
-        if (!strcmp(how[i][0], by)) more = how[i][1];
-    return hs_job_text(j, &j->sweep, "%s%s%s%s", op, *args ? "," : "", args, more);
+    hs_query_text(q, "kind", kind, sizeof kind);
+    j->swept = hs_sweep_plural(kind);
+    return hs_job_text(j, &j->sweep, "%s%s%s%s", op, *args ? "," : "", args, hs_sweep_how(by));
 }
 
 static int read_sweep(hs_job *j) {
     static const char sql[] =
         "SELECT json_extract(params, '$.op') AS op, json_extract(params, '$.args') AS args, "
-        "json_extract(params, '$.by') AS by FROM ("
+        "json_extract(params, '$.by') AS by, json_extract(params, '$.kind') AS kind FROM ("
         "SELECT r.params_json AS params FROM prompt AS p "
         "JOIN analysis_run AS r ON r.prompt_id = p.id "
         "JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep' "

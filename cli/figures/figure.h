@@ -31,6 +31,7 @@ typedef struct hs_job {
     int64_t prompt;   // row id of the one prompt
     char run[24], model[128], prompt_name[128];
     const char *sweep; // "zero, estimated by gradients"; NULL: the run is none
+    const char *swept; // what it edited: "heads"
     const char *title, *subtitle;
     const char *meta[2 * HS_FIGURE_META + 1]; // key, value, ..., NULL
     int n_meta;

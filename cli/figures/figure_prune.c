@@ -106,14 +106,16 @@ static int draw(hs_job *j, hs_fig **out) {
     curves c = {.j = j};
     hs_fig_line line[N_LINE];
     char stored[80];
-    const char *y_title = NULL, *faint = NULL;
+    const char *x_title = NULL, *y_title = NULL, *faint = NULL;
     int rc = read_curves(&c);
     snprintf(stored, sizeof stored, "delta_%s", c.metric);
     const hs_metric *info = hs_metric_info(stored);
     const bool unit = info && *info->unit;
     if (!rc) rc = hs_job_say(j, "metric", c.metric);
+    if (!rc) rc = hs_job_caption(j, NULL, "%s as more and more of the model is edited", c.metric);
     if (!rc)
-        rc = hs_job_caption(j, NULL, "%s as more and more heads are edited together", c.metric);
+        rc = hs_job_text(j, &x_title, "Number of %s edited together",
+                         j->swept ? j->swept : "units");
     if (!rc)
         rc = hs_job_text(j, &y_title, "%s%s%s%s", c.metric, unit ? " (" : "",
                          unit ? info->unit : "", unit ? ")" : "");
@@ -122,7 +124,7 @@ static int draw(hs_job *j, hs_fig **out) {
     if (rc) return rc;
     const hs_fig_curve fig = {.title = j->title,
                               .subtitle = j->subtitle,
-                              .x_title = "Units edited",
+                              .x_title = x_title,
                               .y_title = y_title,
                               .n = c.most + 1,
                               .line = line,
@@ -133,7 +135,7 @@ static int draw(hs_job *j, hs_fig **out) {
 
 const hs_figure hs_figure_prune = {
     .name = "prune",
-    .title = "the pruning curve of a sweep: a metric as more and more heads are edited",
+    .title = "the pruning curve of a sweep: a metric as more and more units are edited",
     .option = "prune",
     .takes = "",
     .example = "heatmap --prune",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/sweep/sweep.h"
+#include "cli/sweep/words.h"
 #include "model/core/mem.h"
 #include "model/core/prng.h"
 
@@ -290,18 +291,16 @@ static int put_rows(const hs_sweep_work *w) {
 // ---- for people -------------------------------------------------------------------------------
 
 static const char *plural(const hs_sweep_work *w) {
-    static const char *const names[HS_N_UNIT] = {"heads", "groups", "layers", "MLPs", "neurons"};
-    return names[w->units.at[0].kind];
+    return hs_sweep_plural(hs_unit_kinds[w->units.at[0].kind]);
 }
 
 static void put_title(const hs_sweep_work *w, const hs_sweep_made *made) {
-    static const char *const how[] = {"", ", estimated by gradients", ", a race for the top"};
     const hs_shard *s = &w->ask.shard;
     printf("%s%s%s of %" PRId64 " %s on %" PRId64 " prompt%s", made->op->op,
            made->op->args ? "," : "", made->op->args ? made->op->args : "", w->units.n, plural(w),
            w->n_mine, w->n_mine == 1 ? "" : "s");
     if (s->n) printf(" (shard %" PRId64 "/%" PRId64 ")", s->i, s->n);
-    printf("%s: run %" PRId64 " in %s\n", how[w->opt->by], made->run, hs_buf_text(&w->path));
+    printf("%s: run %" PRId64 " in %s\n", hs_sweep_how(made->by), made->run, hs_buf_text(&w->path));
 }
 
 static int put_found(const hs_sweep_work *w, const found *f) {

@@ -175,9 +175,9 @@ static int store(work *p, int64_t n) {
     int rc = HS_OK;
     for (int64_t i = 0; i < n && !rc; i++) {
         hs_emit emit;
-        rc = hs_sweep_run_begin(&p->run, p->first + i, &emit);
+        rc = hs_study_begin(&p->run.study, p->first + i, &emit);
         for (int c = 0; c < p->n_curve && !rc; c++) rc = emit_curve(p, &emit, i, c);
-        rc = hs_sweep_run_end(&p->run, rc);
+        rc = hs_study_end(&p->run.study, rc);
     }
     return rc;
 }
@@ -200,7 +200,8 @@ static int run_all(work *p) {
     const size_t n = PROMPTS * (size_t)p->n_curve * (size_t)p->n_step;
     int rc = hs_alloc(&p->value, n, sizeof *p->value);
     if (!rc) rc = hs_alloc(&p->base, PROMPTS * HS_N_EFFECT, sizeof *p->base);
-    for (p->first = p->run.done; p->first < p->w->n_prompt && !rc; p->first = p->run.done) {
+    for (p->first = p->run.study.done; p->first < p->w->n_prompt && !rc;
+         p->first = p->run.study.done) {
         const int64_t left = p->w->n_prompt - p->first;
         rc = run_prompts(p, left < PROMPTS ? left : PROMPTS);
     }
@@ -229,7 +230,7 @@ int hs_sweep_store_curve(hs_sweep_work *w, const hs_sweep_op *op, int64_t by) {
     if (!rc) rc = options_of(&p, &more);
     if (!rc) {
         rc = hs_sweep_run_open(&p.run, w, op, "prune", hs_buf_text(&more));
-        if (!rc && !p.run.complete) rc = run_all(&p);
+        if (!rc && !p.run.study.complete) rc = run_all(&p);
         rc = hs_sweep_run_close(&p.run, rc);
     }
     for (int c = 0; c < p.n_curve; c++) free(p.curve[c].order);

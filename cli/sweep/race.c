@@ -67,11 +67,11 @@ static int emit_units(const hs_sweep_run *r, const hs_emit *emit, const hs_race_
 
 static int store(hs_sweep_run *r, const hs_race_unit *found) {
     int rc = HS_OK;
-    for (int64_t ord = r->done; ord < r->work->n_prompt && !rc; ord++) {
+    for (int64_t ord = r->study.done; ord < r->work->n_prompt && !rc; ord++) {
         hs_emit emit;
-        rc = hs_sweep_run_begin(r, ord, &emit);
+        rc = hs_study_begin(&r->study, ord, &emit);
         if (!rc && ord + 1 == r->work->n_prompt) rc = emit_units(r, &emit, found);
-        rc = hs_sweep_run_end(r, rc);
+        rc = hs_study_end(&r->study, rc);
     }
     return rc;
 }
@@ -122,6 +122,6 @@ int hs_sweep_store_race(hs_sweep_work *w, const hs_sweep_op *op) {
     snprintf(more, sizeof more, ",\"top\":%" PRId64 ",\"delta\":%.17g,\"budget\":%.17g",
              w->opt->top, w->opt->delta, w->opt->budget);
     int rc = hs_sweep_run_open(&r, w, op, "race", more);
-    if (!rc && !r.complete) rc = race(&r);
+    if (!rc && !r.study.complete) rc = race(&r);
     return hs_sweep_run_close(&r, rc);
 }

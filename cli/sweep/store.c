@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/plan.h"
 #include "cli/sweep/sweep.h"
 #include "model/core/hash.h"
 #include "model/core/mem.h"
@@ -38,28 +37,15 @@ static void metrics_json(hs_jw *w, const hs_sweep_ask *ask) {
     hs_jw_end(w, ']');
 }
 
-// What a sweep is, of which the database keeps a copy with every prompt.
-static void what_json(hs_jw *w, const hs_sweep_run *r, const char *by) {
-    hs_jw_key_str(w, "op", r->op->op);
-    hs_jw_key_str(w, "args", r->op->args ? r->op->args : "");
-    units_json(w, &r->work->units);
-    metrics_json(w, &r->work->ask);
-    hs_jw_key_str(w, "by", by);
-    hs_jw_key_int(w, "seed", r->work->opt->seed);
-}
-
-static int options_json(hs_buf *out, const hs_sweep_run *r, const char *by, const char *more) {
-    const hs_sweep_work *work = r->work;
+// What a sweep is, of which the database keeps a copy with every prompt: members of an object.
+static int what_json(hs_buf *out, const hs_sweep_run *r) {
     hs_jw w = {out, false};
-    hs_jw_begin(&w, '{');
-    hs_subject_json(&w, work->session.model, work->session.prompts);
-    hs_jw_key_str(&w, "experiment", "sweep");
-    what_json(&w, r, by);
-    hs_span_json(&w, &work->opt->prompt.span);
-    hs_jw_key(&w, "edit");
-    hs_jw_buf(&w, &r->op->edit);
-    hs_buf_str(out, more);
-    hs_jw_end(&w, '}');
+    hs_jw_key_str(&w, "op", r->op->op);
+    hs_jw_key_str(&w, "args", r->op->args ? r->op->args : "");
+    units_json(&w, &r->work->units);
+    metrics_json(&w, &r->work->ask);
+    hs_jw_key_str(&w, "by", r->by);
+    hs_jw_key_int(&w, "seed", r->work->opt->seed);
     return hs_buf_rc(out);
 }
 
@@ -80,87 +66,45 @@ static void describe(hs_sweep_run *r) {
     r->as.metrics = r->metrics;
 }
 
-static int open_recorder(hs_sweep_run *r, const char *options) {
-    hs_sweep_work *w = r->work;
-    const hs_model *model = w->session.model;
-    hs_buf argv = {0};
-    hs_argv_json(&argv, w->call);
-    int rc = hs_buf_rc(&argv);
-    const hs_run_info info = {
-        .model = model,
-        .model_path = hs_ckpt_path(hs_model_ckpt(model)),
-        .label = w->opt->label,
-        .argv_json = hs_buf_text(&argv),
-        .options_json = options,
-        .bos = hs_bos_names[w->opt->prompt.bos],
-        .n_ctx = hs_cli_n_ctx(model),
-        .seed = (uint64_t)w->opt->seed,
-        .precision = hs_precision_names[hs_model_precision(model)],
-        .shard = w->ask.shard.i,
-        .n_shard = w->ask.shard.n,
-    };
-    if (!rc && !w->db) rc = hs_db_open(&w->db, hs_buf_text(&w->path), HS_DB_CREATE);
-    if (!rc) rc = hs_rec_open(&r->rec, w->db, &info, w->opt->resume, &r->done, &r->complete);
-    if (!rc) r->id = hs_rec_run(r->rec);
-    if (!rc && !r->complete) rc = hs_rec_keep(r->rec, NULL, NULL, HS_STORE_F32);
-    hs_buf_free(&argv);
-    return rc;
-}
-
 int hs_sweep_run_open(hs_sweep_run *r, hs_sweep_work *w, const hs_sweep_op *op, const char *by,
                       const char *more) {
-    hs_buf options = {0};
-    hs_jw params = {&r->params, false};
-    *r = (hs_sweep_run){.work = w, .op = op, .curve = !strcmp(by, "prune")};
+    hs_buf what = {0}, also = {0};
+    *r = (hs_sweep_run){.work = w, .op = op, .by = by, .curve = !strcmp(by, "prune")};
     describe(r);
-    hs_jw_begin(&params, '{');
-    what_json(&params, r, by);
-    hs_jw_end(&params, '}');
-    int rc = hs_buf_rc(&r->params);
-    if (!rc) rc = options_json(&options, r, by, more);
-    if (!rc) rc = open_recorder(r, hs_buf_text(&options));
-    if (!rc && r->complete) hs_note(w->call, "run %" PRId64 " is complete already", r->id);
-    hs_buf_free(&options);
+    hs_buf_printf(&also, "\"edit\":%s%s", hs_buf_text(&op->edit), more);
+    int rc = hs_buf_rc(&also);
+    if (!rc) rc = what_json(&what, r);
+    if (!rc && !w->db) rc = hs_db_open(&w->db, hs_buf_text(&w->path), HS_DB_CREATE);
+    const hs_study_opts opts = {.call = w->call,
+                                .session = &w->session,
+                                .prompt = &w->opt->prompt,
+                                .db = w->db,
+                                .label = w->opt->label,
+                                .seed = w->opt->seed,
+                                .resume = w->opt->resume,
+                                .as = &r->as,
+                                .what = hs_buf_text(&what),
+                                .more = hs_buf_text(&also),
+                                .shard = &w->ask.shard};
+    if (!rc) rc = hs_study_open(&r->study, &opts);
+    hs_buf_free(&what);
+    hs_buf_free(&also);
     return rc;
 }
 
 int hs_sweep_run_close(hs_sweep_run *r, int rc) {
     hs_sweep_work *w = r->work;
-    const char *status = !rc ? "complete" : rc == HS_ESTOP ? "interrupted" : "failed";
-    char first[1024];
-    snprintf(first, sizeof first, "%s", hs_errmsg());
-    const int closed = r->rec ? hs_rec_close(r->rec, status) : HS_OK;
-    if (rc == HS_ESTOP && !closed && r->rec)
-        rc = hs_fail(rc,
-                     "interrupted: %" PRId64 " of %" PRId64 " prompts of run %" PRId64
-                     " are in %s; the same command with --resume goes on",
-                     r->done, w->n_mine, r->id, hs_db_path(w->db));
-    else if (rc)
-        hs_fail(rc, "%s", first);
-    else
-        rc = closed;
-    if (!rc) w->made[w->n_made++] = (hs_sweep_made){r->id, r->op, r->curve};
-    hs_buf_free(&r->params);
+    rc = hs_study_close(&r->study, rc);
+    if (!rc) w->made[w->n_made++] = (hs_sweep_made){r->study.id, r->op, r->by, r->curve};
     return rc;
 }
 
 int hs_sweep_run_left(const hs_sweep_run *r, int64_t **ord, int64_t *n) {
-    const hs_sweep_work *w = r->work;
-    *n = w->n_mine - r->done;
+    const hs_study *s = &r->study;
+    *n = s->n - s->done;
     int rc = hs_alloc(ord, (size_t)*n, sizeof **ord);
-    for (int64_t k = 0; k < *n && !rc; k++) (*ord)[k] = hs_shard_ord(&w->ask.shard, r->done + k);
-    return rc;
-}
-
-int hs_sweep_run_begin(hs_sweep_run *r, int64_t ord, hs_emit *emit) {
-    int rc = hs_rec_prompt(r->rec, ord, hs_prompts_at(r->work->session.prompts, ord));
-    return rc ? rc : hs_rec_emit_as(r->rec, &r->as, hs_buf_text(&r->params), emit);
-}
-
-int hs_sweep_run_end(hs_sweep_run *r, int rc) {
-    if (!rc) rc = hs_rec_prompt_end(r->rec);
-    if (rc) hs_rec_prompt_cancel(r->rec);
-    r->done += !rc;
+    for (int64_t k = 0; k < *n && !rc; k++)
+        (*ord)[k] = hs_shard_ord(&r->work->ask.shard, s->done + k);
     return rc;
 }
 
@@ -211,7 +155,7 @@ static int on_prompt(void *ctx, const hs_sweep_result *result) {
     const hs_sweep_work *w = r->work;
     const int64_t n_token = hs_prompts_at(w->session.prompts, result->ord)->n_token;
     hs_emit emit;
-    int rc = hs_sweep_run_begin(r, result->ord, &emit);
+    int rc = hs_study_begin(&r->study, result->ord, &emit);
     for (int64_t u = 0; u < w->units.n; u++)
         for (int k = 0; k < w->ask.n_metric && !rc; k++) {
             const hs_sweep_metric *m = &w->ask.metric[k];
@@ -221,7 +165,7 @@ static int on_prompt(void *ctx, const hs_sweep_result *result) {
             if (!rc)
                 rc = emit_positions(&emit, &w->units.at[u], m, at ? at + u * n_token : at, n_token);
         }
-    return hs_sweep_run_end(r, rc);
+    return hs_study_end(&r->study, rc);
 }
 
 int hs_sweep_store(hs_sweep_work *w, const hs_sweep_op *op) {
@@ -231,9 +175,8 @@ int hs_sweep_store(hs_sweep_work *w, const hs_sweep_op *op) {
     int64_t *ord = NULL, n = 0;
     int rc = hs_sweep_run_open(&r, w, op, gradient ? "gradient" : "exact", "");
     if (!rc) rc = hs_sweep_run_left(&r, &ord, &n);
-    if (!rc && n && !r.complete)
+    if (!rc && n && !r.study.complete)
         rc = (gradient ? hs_sweep_gradient : hs_sweep)(&opts, ord, n, on_prompt, &r);
-    hs_bar_clear(&w->session.bar);
     free(ord);
     return hs_sweep_run_close(&r, rc);
 }

@@ -7,9 +7,8 @@
 #include "cli/edits.h"
 #include "cli/out.h"
 #include "cli/reader.h"
-#include "cli/shard.h"
+#include "cli/study.h"
 #include "db/expr.h"
-#include "db/record.h"
 
 enum { HS_BY_EXACT, HS_BY_GRADIENT, HS_BY_RACE };
 
@@ -78,7 +77,8 @@ int hs_sweep_harm(const hs_sweep_metric *m);
 typedef struct hs_sweep_made {
     int64_t run;
     const hs_sweep_op *op;
-    bool curve; // of joint edits
+    const char *by; // exact, gradient, race, prune
+    bool curve;     // of joint edits
 } hs_sweep_made;
 
 typedef struct hs_sweep_work {
@@ -105,20 +105,16 @@ int hs_sweep_check(hs_sweep_work *) HS_MUST_USE;
 
 // ---- store.c ----------------------------------------------------------------------------------
 
-// A run under way: its recorder, the descriptor with the own metrics, and the parameters that are
-// stored with every prompt.
+// A run under way, and the descriptor with the metrics of one's own.
 typedef struct hs_sweep_run {
     hs_sweep_work *work;
     const hs_sweep_op *op;
+    const char *by;
     bool curve;
-    hs_rec *rec;
+    hs_study study;
     hs_analysis as;
     hs_metric metrics[HS_SWEEP_METRICS + 1];
     char about[HS_SWEEP_METRICS][160];
-    hs_buf params;
-    int64_t id, done; // prompts of the shard that it holds
-    bool complete;
-    int rc;
 } hs_sweep_run;
 // by: "exact", "gradient", "race" or "prune"; more: further members for the options, begun with a
 // comma, or "". Starts the run, or with --resume goes on with it.
@@ -126,9 +122,6 @@ int hs_sweep_run_open(hs_sweep_run *, hs_sweep_work *, const hs_sweep_op *op, co
                       const char *more) HS_MUST_USE;
 // Ends it by rc, which is returned (with how to resume for HS_ESTOP); adds its number to the work's.
 int hs_sweep_run_close(hs_sweep_run *, int rc) HS_MUST_USE;
-// Begins prompt ord and gives its emitter; after the rows hs_sweep_run_end.
-int hs_sweep_run_begin(hs_sweep_run *, int64_t ord, hs_emit *emit) HS_MUST_USE;
-int hs_sweep_run_end(hs_sweep_run *, int rc) HS_MUST_USE;
 // Prompts of the shard that are still to do: ord[0 .. *n), owned by the caller.
 int hs_sweep_run_left(const hs_sweep_run *, int64_t **ord, int64_t *n) HS_MUST_USE;
 // The key columns of a unit and metric.

@@ -242,7 +242,7 @@ harm() { # of what falls when a head that matters is gone, that head goes first
         json '(lambda at: near(at[1] - d[0]["baseline"], min(h["value"] for h in d[0]["heads"]), 1e-9))({x["removed"]: x["value"] for x in d[1]["curve"]})'
 }
 t "importance is harm" harm
-curve() { exits 0 heatmap --prune --db "$db" -o "$tmp/prune.svg" && grep -q 'nll as more and more heads' "$tmp/prune.svg"; }
+curve() { exits 0 heatmap --prune --db "$db" -o "$tmp/prune.svg" && grep -q 'nll as more and more of the model' "$tmp/prune.svg"; }
 t "its figure" curve
 ranked() {
     exits 0 sweep "$m" -f "$p" -o "$db" --prune desc --rank 1 --json && json 'd["run"] == 3 and {x["ranking"] for x in d["curve"]} == {"desc"}' &&

@@ -317,7 +317,6 @@ int dbrun_record(const char *path, const dbrun *what, int64_t *run) {
     if (w.threads) facts.threads = w.threads;
     int64_t done = 0;
     bool complete = false;
-    char error[1024] = "";
     if (!w.shape.block) w.shape = (dbrun_shape){64, 16, 1};
     int rc = hs_db_open(&db, path, HS_DB_CREATE);
     if (!rc) rc = hs_observe_parse(&list, &w.observe, w.observe ? 1 : 0, w.observe != NULL);
@@ -327,11 +326,10 @@ int dbrun_record(const char *path, const dbrun *what, int64_t *run) {
     int stop = w.stop_after ? w.stop_after : w.n_prompt;
     for (int i = (int)done; i < stop && !rc && !complete; i++)
         rc = record_prompt(rec, &w, &list, i);
-    if (rc) snprintf(error, sizeof error, "%s", hs_errmsg());
-    int closed = hs_rec_close(rec, rc ? "failed" : w.stop_after ? "interrupted" : "complete");
+    rc = hs_rec_close(rec, !rc && w.stop_after ? HS_ESTOP : rc);
     hs_observe_free(&list);
     hs_db_close(db);
-    return rc ? hs_fail(rc, "%s", error) : closed;
+    return rc == HS_ESTOP ? HS_OK : rc;
 }
 
 // ---- comparing ----------------------------------------------------------------------------------

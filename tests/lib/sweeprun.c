@@ -75,8 +75,8 @@ int sweeprun_one(hs_db *db, const sweeprun *s, const char *options, int stop) {
     for (int ord = s->shard + n * step;
          ord < s->n_prompt && !rc && !complete && (!stop || n != stop); ord += step, n++)
         rc = sweep_prompt(rec, ord);
-    int closed = hs_rec_close(rec, stop ? "interrupted" : "complete");
-    return rc ? rc : closed;
+    rc = hs_rec_close(rec, !rc && stop ? HS_ESTOP : rc);
+    return rc == HS_ESTOP ? HS_OK : rc;
 }
 
 // Writes the runs of a sweep into a database.

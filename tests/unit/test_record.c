@@ -376,7 +376,7 @@ static void test_misuse(void **state) {
     int rc = hs_rec_prompt(rec, 0, &p);
     if (!rc) rc = hs_rec_prompt_end(rec);
     hs_hooks_close(hooks);
-    assert_int_equal(hs_rec_close(rec, "failed"), rc ? HS_OK : HS_EDB);
+    assert_int_equal(hs_rec_close(rec, HS_OK), rc ? HS_OK : HS_EDB);
     hs_db_close(db);
     assert_sound(path);
     assert_int_equal(one(path, "SELECT count(*) FROM prompt"), 1);

@@ -1,0 +1,91 @@
+// A run of an experiment; see study.h.
+#include "cli/study.h"
+
+#include <inttypes.h>
+
+hs_run_info hs_run_info_of(const hs_session *session, const hs_prompt_options *prompt) {
+    const hs_model *model = session->model;
+    return (hs_run_info){.model = model,
+                         .model_path = hs_ckpt_path(hs_model_ckpt(model)),
+                         .bos = hs_bos_names[prompt->bos],
+                         .n_ctx = hs_cli_n_ctx(model),
+                         .precision = hs_precision_names[hs_model_precision(model)]};
+}
+
+static int options_json(hs_buf *out, const hs_study_opts *o) {
+    hs_jw w = {out, false};
+    hs_jw_begin(&w, '{');
+    hs_subject_json(&w, o->session->model, o->session->prompts);
+    hs_jw_key_str(&w, "experiment", o->as->name);
+    hs_buf_printf(out, ",%s", o->what);
+    hs_span_json(&w, &o->prompt->span);
+    if (o->more) hs_buf_printf(out, ",%s", o->more);
+    hs_jw_end(&w, '}');
+    return hs_buf_rc(out);
+}
+
+static int open_run(hs_study *s, const char *options, const char *argv) {
+    const hs_study_opts *o = &s->o;
+    hs_run_info info = hs_run_info_of(o->session, o->prompt);
+    info.label = o->label;
+    info.argv_json = argv;
+    info.options_json = options;
+    info.seed = (uint64_t)o->seed;
+    if (o->shard) {
+        info.shard = o->shard->i;
+        info.n_shard = o->shard->n;
+    }
+    int rc = hs_rec_open(&s->rec, o->db, &info, o->resume, &s->done, &s->complete);
+    if (rc) return rc;
+    s->id = hs_rec_run(s->rec);
+    if (s->complete) {
+        hs_note(o->call, "run %" PRId64 " is complete already", s->id);
+        return HS_OK;
+    }
+    return hs_rec_keep(s->rec, NULL, NULL, HS_STORE_F32);
+}
+
+int hs_study_open(hs_study *s, const hs_study_opts *o) {
+    const int64_t n = hs_prompts_count(o->session->prompts);
+    hs_buf options = {0}, argv = {0};
+    *s = (hs_study){.o = *o, .n = o->shard ? hs_shard_count(o->shard, n) : n};
+    hs_buf_printf(&s->params, "{%s}", o->what);
+    int rc = hs_buf_rc(&s->params);
+    if (!rc) rc = options_json(&options, o);
+    hs_argv_json(&argv, o->call);
+    if (!rc) rc = hs_buf_rc(&argv);
+    if (!rc) rc = open_run(s, hs_buf_text(&options), hs_buf_text(&argv));
+    hs_buf_free(&options);
+    hs_buf_free(&argv);
+    return rc;
+}
+
+int hs_study_close(hs_study *s, int rc) {
+    const bool begun = s->rec;
+    hs_bar_clear(&s->o.session->bar);
+    rc = hs_rec_close(s->rec, rc);
+    s->rec = NULL;
+    hs_buf_free(&s->params);
+    if (rc != HS_ESTOP || !begun) return rc;
+    return hs_fail(rc,
+                   "interrupted: %" PRId64 " of %" PRId64 " prompts of run %" PRId64
+                   " are in %s; the same command with --resume goes on",
+                   s->done, s->n, s->id, hs_db_path(s->o.db));
+}
+
+int64_t hs_study_next(const hs_study *s) {
+    if (s->complete || s->done >= s->n) return -1;
+    return s->o.shard ? hs_shard_ord(s->o.shard, s->done) : s->done;
+}
+
+int hs_study_begin(hs_study *s, int64_t ord, hs_emit *emit) {
+    int rc = hs_rec_prompt(s->rec, ord, hs_prompts_at(s->o.session->prompts, ord));
+    return rc ? rc : hs_rec_emit_as(s->rec, s->o.as, hs_buf_text(&s->params), emit);
+}
+
+int hs_study_end(hs_study *s, int rc) {
+    if (!rc) rc = hs_rec_prompt_end(s->rec);
+    if (rc) hs_rec_prompt_cancel(s->rec);
+    s->done += !rc;
+    return rc;
+}
