@@ -53,7 +53,7 @@ def timed(command):
 # ---- recordings -----------------------------------------------------------------------------
 def record(db):
     return [binary, "record", model, "-f", f"{tmp}/p.jsonl", "--maps", "all", "--acts", "blocks.*.hook_resid_post,logits",
-            "--observe", "sinks,massive", "--observe", "stripes", "-q", "-o", db]
+            "--observe", "sinks,massive", "--observe", "stripes", "-q", "-o", db, *words]
 
 def look(db, whole): # how many prompts it holds, each of them whole
     if not os.path.exists(db) or not sum(os.path.getsize(f) for f in glob.glob(db + "*")): return 0
@@ -68,10 +68,11 @@ def look(db, whole): # how many prompts it holds, each of them whole
 
 def recordings():
     hit, partial, rounds, db = 0, 0, 0, f"{tmp}/{how}.db"
-    if not os.path.exists(tmp + "/whole.db"): timed(record(tmp + "/whole.db"))
+    unbroken = f"{tmp}/{'edited' if words else 'whole'}.db"
+    if not os.path.exists(unbroken): timed(record(unbroken))
     took = timed(record(tmp + "/timing.db"))
     remove(tmp + "/timing.db*")
-    whole = content(tmp + "/whole.db")
+    whole = content(unbroken)
     n_prompt = len(whole["prompt"])
     deadline = time.monotonic() + 120 + 10 * times * took
     while hit < times:
@@ -153,9 +154,10 @@ def output():
 END_PY
 killed() { python3 "$tmp/kill.py" "$tmp" "$HEADSCOPE" "$m" "$@"; }
 share() { echo $((kills * $1 / 100 + 1)); }
-t "recordings stopped by SIGKILL and resumed" killed kill "$(share 45)" 1
+t "recordings stopped by SIGKILL and resumed" killed kill "$(share 30)" 1
 t "by SIGINT" killed int "$(share 10)" 2
 t "by SIGTERM" killed term "$(share 10)" 3
+t "edited recordings" killed kill "$(share 15)" 5 --do ablate:L0H1,mode=mean --do ablate:L1H0,mode=resample
 t "observers stopped and run again" killed observe "$(share 10)" 4
 db=$tmp/whole.db
 seed=5
