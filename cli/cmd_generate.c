@@ -5,9 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "analyses/decode.h"
 #include "cli/edits.h"
-#include "cli/out.h"
 #include "cli/memory.h"
+#include "cli/out.h"
 #include "cli/session.h"
 #include "model/core/mem.h"
 #include "model/core/prng.h"
@@ -30,47 +31,53 @@ typedef struct work {
     hs_context *context;
     int32_t *token; // [opt->n] of the prompt under way
     double *weight; // [n_vocab]
+    hs_prng random; // of the prompt under way
     int64_t done, total;
 } work;
 
-static int32_t sample(const work *w, const float *logits, hs_prng *random) {
+static int32_t sample(work *w, const float *logits) {
     int64_t n = hs_model_config(w->session.model)->n_vocab;
     double max = logits[hs_argmax(logits, n)], sum = 0;
     for (int64_t i = 0; i < n; i++) {
         w->weight[i] = exp((logits[i] - max) / w->opt->temperature);
         sum += w->weight[i];
     }
-    double at = hs_prng_f64(random) * sum;
+    double at = hs_prng_f64(&w->random) * sum;
     int64_t i = 0;
     while (i + 1 < n && at >= w->weight[i]) at -= w->weight[i++];
     return (int32_t)i;
 }
 
-static int evaluate(work *w, const int32_t *tokens, int64_t n) {
-    hs_seq seq = {.tokens = tokens, .n = n};
-    hs_batch batch = {.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_LAST};
-    int rc = hs_context_eval(w->context, &batch);
-    if (!rc) rc = hs_progress_step(&w->session.bar.progress, "tokens", w->done, w->total);
-    return rc;
+static int32_t on_pick(void *ctx, int seq, const float *logits) {
+    work *w = ctx;
+    (void)seq;
+    w->done++;
+    return w->opt->temperature > 0 ? sample(w, logits)
+                                   : hs_argmax(logits, hs_model_config(w->session.model)->n_vocab);
+}
+
+static int on_turn(void *ctx, const int *seq, int n, int64_t n_row) {
+    work *w = ctx;
+    (void)seq;
+    (void)n;
+    (void)n_row;
+    return hs_progress_step(&w->session.bar.progress, "tokens", w->done, w->total);
 }
 
 // Tokens that follow prompt p into w->token, *n of them; an end-of-generation token is the last.
 static int follow(work *w, const hs_prompt *p, int64_t ord, int64_t *n) {
-    int64_t n_vocab = hs_model_config(w->session.model)->n_vocab;
-    hs_prng random = hs_prng_seed((uint64_t)w->opt->seed + (uint64_t)ord);
+    const hs_decode_opts o = {.context = w->context,
+                              .most = w->opt->n,
+                              .logits = HS_LOGITS_LAST,
+                              .ctx = w,
+                              .turn = on_turn,
+                              .pick = on_pick};
+    hs_decoding d = {.in = {.tokens = p->tokens, .n = p->n_token}, .out = w->token};
+    w->random = hs_prng_seed((uint64_t)w->opt->seed + (uint64_t)ord);
     hs_context_truncate(w->context, 0, 0);
-    *n = 0;
     int rc = hs_editing_aim(w->edits.editing, &(hs_editing_seq){ord, 0, w->edits.n}, 1);
-    if (!rc) rc = evaluate(w, p->tokens, p->n_token);
-    while (!rc && *n < w->opt->n) {
-        const float *logits = hs_context_logits(w->context);
-        int32_t id = w->opt->temperature > 0 ? sample(w, logits, &random)
-                                             : hs_argmax(logits, n_vocab);
-        w->token[(*n)++] = id;
-        w->done++;
-        if (hs_model_is_eog(w->session.model, id) || *n == w->opt->n) break;
-        rc = evaluate(w, &id, 1);
-    }
+    if (!rc) rc = hs_decode(&o, &d, 1);
+    *n = d.n_out;
     w->done += w->opt->n - *n;
     return rc;
 }

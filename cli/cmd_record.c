@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/decode.h"
 #include "analyses/observer.h"
 #include "cli/edits.h"
 #include "cli/memory.h"
@@ -80,36 +81,48 @@ static int add_own_hook(work *w, hs_hooks *hooks) {
     return rc;
 }
 
-static int evaluate(work *w, const int32_t *tokens, int64_t n) {
-    hs_seq seq = {.tokens = tokens, .n = n};
-    hs_batch batch = {.seq = &seq, .n_seq = 1};
-    batch.logits = w->plan.all_logits ? HS_LOGITS_ALL
-                   : w->opt->generate ? HS_LOGITS_LAST
-                                      : HS_LOGITS_NONE;
-    w->rows = n;
-    int rc = hs_context_eval(w->context, &batch);
-    if (!rc) w->tokens += n;
-    return rc;
+// The evaluation that comes: tokens of the one before are run.
+static int on_turn(void *ctx, const int *seq, int n, int64_t n_row) {
+    work *w = ctx;
+    (void)seq;
+    (void)n;
+    w->tokens += w->rows;
+    w->rows = n_row;
+    return HS_OK;
 }
 
-static int decode(work *w) {
-    const hs_tok *tok = hs_model_tok(w->session.model);
-    int64_t n = 0;
-    int rc = HS_OK;
-    while (!rc && n < w->opt->generate) {
-        int32_t id = hs_argmax(w->logits, w->plan.dims.n_vocab);
-        w->decoded[n++] = id;
-        rc = evaluate(w, &id, 1);
-        if (hs_model_is_eog(w->session.model, id)) break;
-    }
-    w->total -= w->opt->generate - n;
-    return rc ? rc : hs_rec_decoded(w->rec, w->decoded, n, tok);
+static int32_t on_pick(void *ctx, int seq, const float *logits) {
+    const work *w = ctx;
+    (void)seq;
+    (void)logits; // none, where all rows' logits are recorded
+    return hs_argmax(w->logits, w->plan.dims.n_vocab);
+}
+
+static enum hs_logits wanted_logits(const work *w) {
+    return w->plan.all_logits ? HS_LOGITS_ALL : w->opt->generate ? HS_LOGITS_LAST : HS_LOGITS_NONE;
+}
+
+// The prompt, and what is decoded after it.
+static int evaluate(work *w, const hs_prompt *p) {
+    const hs_decode_opts o = {.context = w->context,
+                              .most = w->opt->generate,
+                              .run_last = true,
+                              .logits = wanted_logits(w),
+                              .ctx = w,
+                              .turn = on_turn,
+                              .pick = on_pick};
+    hs_decoding d = {.in = {.tokens = p->tokens, .n = p->n_token}, .out = w->decoded};
+    hs_context_truncate(w->context, 0, 0);
+    int rc = hs_decode(&o, &d, 1);
+    w->tokens += w->rows;
+    w->rows = 0;
+    if (rc || !w->opt->generate) return rc;
+    w->total -= w->opt->generate - d.n_out;
+    return hs_rec_decoded(w->rec, w->decoded, d.n_out, hs_model_tok(w->session.model));
 }
 
 static int run_prompt(work *w, const hs_prompt *p, hs_observation *seen) {
-    if (w->opt->generate) hs_context_truncate(w->context, 0, 0);
-    int rc = evaluate(w, p->tokens, p->n_token);
-    if (!rc && w->opt->generate) rc = decode(w);
+    int rc = evaluate(w, p);
     for (int i = 0; !rc && i < w->plan.observe.n; i++) {
         hs_emit emit;
         rc = hs_rec_emit(w->rec, &w->plan.observe.item[i], &emit);
@@ -305,9 +318,7 @@ static int prepare(work *w) {
     w->n_prompt = hs_prompts_count(w->session.prompts);
     const hs_context_opts opts = context_opts(w);
     return hs_cli_room_check(w->session.model, &opts, hs_cli_longest(w->session.prompts),
-                             w->plan.all_logits ? HS_LOGITS_ALL
-                             : opt->generate    ? HS_LOGITS_LAST
-                                                : HS_LOGITS_NONE);
+                             wanted_logits(w));
 }
 
 static int run(const hs_call *call, const void *options) {

@@ -201,13 +201,6 @@ void hs_session_close(hs_session *s) {
     *s = (hs_session){0};
 }
 
-int32_t hs_argmax(const float *logits, int64_t n) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return (int32_t)best;
-}
-
 // ---- the database ---------------------------------------------------------------------------
 
 const hs_opt hs_opts_db_read[] = {

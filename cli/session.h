@@ -60,8 +60,6 @@ int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *
                     const hs_prompt_options *prompts) HS_MUST_USE;
 void hs_session_close(hs_session *s);
 
-// The token with the largest logit, the lowest id among equals.
-int32_t hs_argmax(const float *logits, int64_t n);
 // The context length that runs may use.
 int64_t hs_cli_n_ctx(const hs_model *model);
 

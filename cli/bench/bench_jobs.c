@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "analyses/decode.h"
 #include "cli/bench/bench.h"
 #include "model/core/mem.h"
 
