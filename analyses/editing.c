@@ -148,17 +148,9 @@ static int check_source(hs_editing *e, int i) {
 
 // ---- means over sets ----------------------------------------------------------------------------
 
-static bool is_dataset(const char *name) {
-    const size_t n = hs_spec_name(name);
-    for (int i = 0; hs_datasets[i]; i++)
-        if (strlen(hs_datasets[i]->name) == n && !memcmp(hs_datasets[i]->name, name, n))
-            return true;
-    return false;
-}
-
 // "repeat:k=50+n=4", where '+' joins as ',' does elsewhere; else a file.
 static int add_named(hs_prompts *to, const char *name) {
-    if (!is_dataset(name)) return hs_prompts_add_file(to, name);
+    if (hs_dataset_find(name) < 0) return hs_prompts_add_file(to, name);
     hs_buf spec = {0};
     hs_buf_str(&spec, name);
     for (size_t i = 0; i < spec.len; i++)

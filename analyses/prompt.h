@@ -58,6 +58,8 @@ typedef struct hs_dataset {
     int (*generate)(hs_prompts *out, const hs_tok *tok, int64_t n_vocab, const hs_args *args);
 } hs_dataset;
 extern const hs_dataset *const hs_datasets[]; // written by make; ended by NULL
+// The number of the data set that "NAME" or "NAME:k=v,..." means, -1 for none; '-' means '_'.
+int hs_dataset_find(const char *spec);
 // "repeat:k=50,n=4". HS_ENOTFOUND lists the known names.
 int hs_prompts_add_dataset(hs_prompts *, const char *spec) HS_MUST_USE;
 

@@ -229,16 +229,13 @@ int hs_prompts_add_pairs(hs_prompts *p) {
 // ---- data sets ----------------------------------------------------------------------------------
 
 int hs_prompts_add_dataset(hs_prompts *p, const char *spec) {
-    const size_t n = hs_spec_name(spec);
-    int at = 0;
-    while (hs_datasets[at] && (strncmp(hs_datasets[at]->name, spec, n) || hs_datasets[at]->name[n]))
-        at++;
-    if (!n || !hs_datasets[at]) {
+    const int at = hs_dataset_find(spec);
+    if (at < 0) {
         hs_buf names = {0};
         for (int i = 0; hs_datasets[i]; i++)
             hs_buf_printf(&names, "%s%s", i ? ", " : "", hs_datasets[i]->name);
-        int rc = hs_fail(HS_ENOTFOUND, "'%.*s' is not a data set: there are %s", (int)n, spec,
-                         hs_buf_text(&names));
+        int rc = hs_fail(HS_ENOTFOUND, "'%.*s' is not a data set: there are %s",
+                         (int)hs_spec_name(spec), spec, hs_buf_text(&names));
         hs_buf_free(&names);
         return rc;
     }

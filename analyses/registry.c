@@ -37,6 +37,17 @@ const hs_dataset *const hs_datasets[] = {
 };
 #undef HS_ENTRY
 
+int hs_dataset_find(const char *spec) {
+    const size_t n = hs_spec_name(spec);
+    for (int i = 0; hs_datasets[i]; i++) {
+        const char *name = hs_datasets[i]->name;
+        size_t at = 0;
+        while (at < n && name[at] && name[at] == (spec[at] == '-' ? '_' : spec[at])) at++;
+        if (at == n && !name[at]) return i;
+    }
+    return -1;
+}
+
 // ---- observers and experiments alike -----------------------------------------------------------
 
 hs_analysis hs_analysis_of(const hs_observer *o) {

@@ -2,9 +2,8 @@
 // duplicate-token heads (Olsson et al. 2022) and for RazorAttention's scores. Ids are uniform over
 // the tokens that are not special and stand for some bytes; without a tokenizer over all ids.
 #include <stdlib.h>
-#include <string.h>
 
-#include "analyses/prompt.h"
+#include "analyses/dataset/words.h"
 #include "model/core/mem.h"
 #include "model/core/prng.h"
 
@@ -29,20 +28,6 @@ static int list_ids(const hs_tok *tok, int64_t n_vocab, int32_t **out, int64_t *
     return hs_fail(HS_EARG, "the vocabulary has no ordinary tokens");
 }
 
-// The BOS to put in front, -1 for none: the parameter, else the prompts' policy, else the
-// tokenizer's own.
-static int choose_bos(const hs_prompts *prompts, const hs_tok *tok, const char *wish,
-                      int32_t *bos) {
-    const enum hs_bos policy = !strcmp(wish, "yes")  ? HS_BOS_YES
-                               : !strcmp(wish, "no") ? HS_BOS_NO
-                                                     : hs_prompts_bos(prompts);
-    const bool add = policy == HS_BOS_YES || (policy == HS_BOS_AUTO && tok && hs_tok_adds_bos(tok));
-    *bos = add && tok ? hs_tok_bos(tok) : -1;
-    if (add && *bos < 0)
-        return hs_fail(HS_EARG, "there is no BOS token to put in front: say bos=no");
-    return HS_OK;
-}
-
 static int repeat_generate(hs_prompts *out, const hs_tok *tok, int64_t n_vocab,
                            const hs_args *args) {
     const int64_t k = hs_args_int(args, "k"), copies = hs_args_int(args, "r");
@@ -53,7 +38,7 @@ static int repeat_generate(hs_prompts *out, const hs_tok *tok, int64_t n_vocab,
     if (k > MAX_TOKENS / copies)
         return hs_fail(HS_EARG, "%lld copies of %lld tokens are too long a prompt",
                        (long long)copies, (long long)k);
-    int rc = choose_bos(out, tok, hs_args_text(args, "bos"), &bos);
+    int rc = hs_dataset_bos(&bos, out, tok, args);
     if (!rc) rc = list_ids(tok, n_vocab, &ids, &n_id);
     if (!rc) rc = hs_alloc(&tokens, (size_t)(k * copies + 1), sizeof *tokens);
     for (int64_t i = 0; i < n_prompt && !rc; i++) {
@@ -72,10 +57,7 @@ static int repeat_generate(hs_prompts *out, const hs_tok *tok, int64_t n_vocab,
 static const hs_param params[] = {
     {"k", HS_PARAM_INT, "50", 1, MAX_TOKENS, NULL, "tokens", "length of one copy"},
     {"r", HS_PARAM_INT, "2", 1, MAX_TOKENS, NULL, "copies", "copies in a prompt"},
-    {"n", HS_PARAM_INT, "1", 1, 1e9, NULL, "prompts", "number of prompts"},
-    {"seed", HS_PARAM_INT, "0", 0, 9e15, NULL, NULL, "the same seed gives the same prompts"},
-    {"bos", HS_PARAM_ENUM, "auto", 0, 0, "auto|yes|no", NULL,
-     "put the BOS token in front; auto: as --bos says"},
+    HS_DATASET_PARAMS("1"),
     {0},
 };
 

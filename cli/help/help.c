@@ -179,6 +179,7 @@ const hs_kind hs_kinds[] = {
 
 static int index_in(const hs_kind *kind, const char *word) {
     const char *name;
+    if (kind->at == dataset_at) return hs_dataset_find(word);
     for (int i = 0; (name = kind->at(i)); i++)
         if (strcmp(name, word) == 0) return i;
     return -1;

@@ -121,11 +121,12 @@ static void observers(hs_words *w) {
 }
 
 static void datasets(hs_words *w) {
-    for (int i = 0; hs_datasets[i]; i++)
-        if (is_spec(w, hs_datasets[i]->name)) {
-            params(w, hs_datasets[i]->params);
-            return;
-        }
+    const char *typed = w->line->word + w->stem;
+    const int given = hs_dataset_find(typed);
+    if (given >= 0 && typed[hs_spec_name(typed)] == ':') {
+        params(w, hs_datasets[given]->params);
+        return;
+    }
     for (int i = 0; hs_datasets[i]; i++)
         hs_words_add(w, hs_datasets[i]->name, hs_datasets[i]->title);
 }
