@@ -26,10 +26,10 @@ static int place_on_slot(hs_context *x, const hs_seq *in, hs_run_seq *s) {
     if (s->slot->len && (s->slot->n_prefix != in->n_prefix ||
                          (in->n_prefix && s->slot->prefix_slot != in->prefix_slot)))
         return hs_fail(HS_EARG, "slot %d began with another prefix", in->slot);
-    if (s->pos0 + in->n - in->n_prefix > x->opts.kv_capacity)
+    const int64_t capacity = hs_context_capacity(&x->opts, in->slot);
+    if (s->pos0 + in->n - in->n_prefix > capacity)
         return hs_fail(HS_ERANGE, "%lld positions on slot %d, which holds %lld",
-                       (long long)(s->pos0 + in->n - in->n_prefix), in->slot,
-                       (long long)x->opts.kv_capacity);
+                       (long long)(s->pos0 + in->n - in->n_prefix), in->slot, (long long)capacity);
     return HS_OK;
 }
 

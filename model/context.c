@@ -44,14 +44,20 @@ static int64_t block_items(const int64_t width[HS_N_BUF], int64_t rows) {
 static int resolve_opts(const hs_context_opts *in, hs_context_opts *o) {
     *o = in ? *in : (hs_context_opts){0};
     if (!o->n_slot) o->n_slot = 1;
+    if (!o->tail_capacity) o->tail_capacity = o->kv_capacity;
     if (!o->row_block) o->row_block = HS_ROW_BLOCK;
-    if (o->kv_capacity < 0 || o->kv_capacity > INT32_MAX || o->n_slot < 0)
-        return hs_fail(HS_EARG, "a context of %d slots of %lld positions", o->n_slot,
-                       (long long)o->kv_capacity);
+    if (o->kv_capacity < 0 || o->kv_capacity > INT32_MAX || o->n_slot < 0 || o->tail_capacity < 0 ||
+        o->tail_capacity > o->kv_capacity)
+        return hs_fail(HS_EARG, "a context of %d slots of %lld and %lld positions", o->n_slot,
+                       (long long)o->kv_capacity, (long long)o->tail_capacity);
     if (o->row_block < 0 || o->row_block > ROW_BLOCK_MAX)
         return hs_fail(HS_EARG, "row blocks of %lld rows: give 1 to %d", (long long)o->row_block,
                        ROW_BLOCK_MAX);
     return HS_OK;
+}
+
+int64_t hs_context_capacity(const hs_context_opts *o, int64_t i) {
+    return i ? o->tail_capacity : o->kv_capacity;
 }
 
 hs_extent hs_context_extent(const hs_config *c, const hs_context_opts *o, int64_t n_row,
@@ -75,13 +81,15 @@ hs_memory hs_context_memory(const hs_model *m, const hs_context_opts *opts, int6
     if (resolve_opts(opts, &o)) return (hs_memory){0};
     buffer_widths(c, width);
     const int64_t capacity = o.kv_capacity ? o.kv_capacity : n_tokens;
-    const int64_t stores = o.kv_capacity ? c->n_layer * o.n_slot : 1;
+    const int64_t stores = o.kv_capacity ? c->n_layer : 1;
+    const int64_t tails = (o.n_slot - 1) * m->be->kv_bytes(m->dev, c->n_kv_head, c->d_head,
+                                                           o.kv_capacity ? o.tail_capacity : 0);
     const int64_t fit = HS_WIDE_MOST / c->n_vocab, room = fit < o.row_block ? fit : o.row_block;
     const int64_t wide = room < 1 ? 1 : room < n_tokens ? room : n_tokens;
     const hs_extent e = hs_context_extent(c, &o, n_tokens, capacity, 0);
     hs_memory need = {
         .rows = n_tokens * (c->d_model * (item + copy) + c->rope_dim * item),
-        .keys = stores * m->be->kv_bytes(m->dev, c->n_kv_head, c->d_head, capacity),
+        .keys = stores * (m->be->kv_bytes(m->dev, c->n_kv_head, c->d_head, capacity) + tails),
         .block = block_items(width, o.row_block) * item + o.row_block * c->n_head * HS_N_STAT * f32,
         .scratch = m->be->scratch_bytes(m->dev, &e),
     };
@@ -219,7 +227,8 @@ static int reserve_kv(hs_context *x, hs_run_seq *s) {
     if (!s->slot->kv) rc = hs_alloc(&s->slot->kv, (size_t)c->n_layer, sizeof *s->slot->kv);
     for (int64_t l = 0; l < c->n_layer && !rc; l++)
         if (!s->slot->kv[l])
-            rc = be->kv_open(dev, &s->slot->kv[l], c->n_kv_head, c->d_head, x->opts.kv_capacity);
+            rc = be->kv_open(dev, &s->slot->kv[l], c->n_kv_head, c->d_head,
+                             hs_context_capacity(&x->opts, s->slot - x->slot));
     return rc;
 }
 
@@ -228,9 +237,11 @@ static int reserve_scratch(const hs_context *x, const hs_need_room *need) {
     int64_t n_key = 1;
     for (int64_t i = 0; i < need->n_seq; i++) {
         const hs_run_seq *s = &x->seq[i];
-        const int64_t end = s->pos0 + s->n, most = s->n_prefix + x->opts.kv_capacity;
+        const int64_t end = s->pos0 + s->n;
         if (end > n_key) n_key = end;
-        if (s->slot && most > n_key) n_key = most;
+        if (!s->slot) continue;
+        const int64_t most = s->n_prefix + hs_context_capacity(&x->opts, s->slot - x->slot);
+        if (most > n_key) n_key = most;
     }
     const hs_extent e = hs_context_extent(&x->model->cfg, &x->opts, need->rows, n_key,
                                           x->tap ? x->tap->tile_rows : 0);

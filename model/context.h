@@ -12,8 +12,10 @@ typedef struct hs_context_opts {
     // Keys and values of all layers are kept (decoding, prefixes) up to this many positions a
     // slot; 0 = kept only for the layer in work, each evaluation starts its sequences at 0.
     int64_t kv_capacity;
-    int n_slot;        // timelines when kv_capacity > 0; 0 = 1
-    int64_t row_block; // rows worked on at once, 0 = the engine's choice; results do not depend
+    int n_slot;            // timelines when kv_capacity > 0; 0 = 1
+    int64_t tail_capacity; // positions of a slot but the first, a prefix not counted: for many that
+                           // go on with what slot 0 holds; 0 = kv_capacity
+    int64_t row_block;     // rows worked on at once, 0 = the engine's choice; results do not depend
 } hs_context_opts;
 
 int hs_context_open(hs_context **out, const hs_model *model,

@@ -151,6 +151,8 @@ typedef struct hs_need_room {
     int64_t last; // sequences whose last logits are kept
     int64_t wide; // numbers
 } hs_need_room;
+// Positions that slot i holds, its prefix not counted.
+int64_t hs_context_capacity(const hs_context_opts *resolved, int64_t i);
 // Both leave the context usable when they fail. `reserve` reads x->seq[0 .. n_seq).
 int hs_context_reserve_seqs(hs_context *x, int64_t n) HS_MUST_USE;
 int hs_context_reserve(hs_context *x, const hs_need_room *need) HS_MUST_USE;

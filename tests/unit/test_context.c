@@ -73,7 +73,10 @@ static void bad_options(void **state) {
                                    {.n_slot = -1},
                                    {.row_block = -1},
                                    {.row_block = 1 << 20},
-                                   {.kv_capacity = INT64_MAX}};
+                                   {.kv_capacity = INT64_MAX},
+                                   {.kv_capacity = 8, .tail_capacity = -1},
+                                   {.kv_capacity = 8, .tail_capacity = 9},
+                                   {.tail_capacity = 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         hs_context *x;
         assert_int_equal(hs_context_open(&x, m, &bad[i]), HS_EARG);
@@ -374,13 +377,37 @@ static void memory(void **state) {
     hs_model_close(m);
 }
 
+// Slots after the first hold what their tail takes, a prefix not counted; results do not depend.
+static void tails(void **state) {
+    (void)state;
+    hs_model *m = law_model(0);
+    float want[LAW_N_VOCAB];
+    const hs_context_opts kept = {.kv_capacity = 90, .n_slot = 2};
+    const hs_context_opts less = {.kv_capacity = 90, .n_slot = 2, .tail_capacity = 3};
+    const hs_memory all = hs_context_memory(m, &kept, 10, HS_LOGITS_LAST);
+    assert_true(hs_context_memory(m, &less, 10, HS_LOGITS_LAST).keys < all.keys);
+    for (int i = 0; i < 2; i++) {
+        hs_context *x = law_context(m, i ? less : kept, NULL);
+        const hs_seq tail = {.tokens = ids + 7, .n = 3, .slot = 1, .prefix_slot = 0, .n_prefix = 7};
+        assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 10}), HS_OK);
+        assert_int_equal(try_one(x, tail), HS_OK);
+        if (!i) memcpy(want, hs_context_logits(x), sizeof want);
+        assert_memory_equal(want, hs_context_logits(x), sizeof want);
+        if (i)
+            assert_int_equal(try_one(x, (hs_seq){.tokens = ids, .n = 1, .slot = 1, .n_prefix = 7}),
+                             HS_ERANGE);
+        hs_context_close(x);
+    }
+    hs_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_batches),   cmocka_unit_test(bad_options),
-        cmocka_unit_test(slots),         cmocka_unit_test(truncation),
-        cmocka_unit_test(failures),      cmocka_unit_test(head_rows),
-        cmocka_unit_test(memory),        cmocka_unit_test(growth),
-        cmocka_unit_test(without_slots),
+        cmocka_unit_test(tails),       cmocka_unit_test(bad_batches),
+        cmocka_unit_test(bad_options), cmocka_unit_test(slots),
+        cmocka_unit_test(truncation),  cmocka_unit_test(failures),
+        cmocka_unit_test(head_rows),   cmocka_unit_test(memory),
+        cmocka_unit_test(growth),      cmocka_unit_test(without_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
