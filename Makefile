@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 SAN    ?=
 WERROR ?= 1
 
-PKGS      := sqlite3 libpng zlib libcjson libpcre2-8 libutf8proc libzstd fontconfig cairo pangocairo
+PKGS      := sqlite3 libpng zlib libcjson libpcre2-8 libutf8proc libzstd fontconfig cairo pangocairo lapacke
 TEST_PKGS := cmocka
 
 OPT    ?= -O2 -g
@@ -33,9 +33,10 @@ say = $(if $(V),,@echo "  $(1) $(patsubst $(BUILD)/%,%,$(2))";)
 # ---- sources ------------------------------------------------------------------------------------
 
 ROOMS    := model/core model model/arch model/cpu model/ref hooks analyses analyses/observers \
-            analyses/experiments analyses/sweep analyses/dataset analyses/datasets db viz
+            analyses/experiments analyses/sweep analyses/weights analyses/dataset analyses/datasets \
+            db viz
 LIB_SRC  := $(filter-out model/cpu/kern.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
-CLI_ROOMS := cli cli/bench cli/figures cli/help cli/sweep cli/verify
+CLI_ROOMS := cli cli/bench cli/figures cli/help cli/sweep cli/verify cli/weights
 CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/laws/test_*.c tests/golden/test_*.c)
 TLIB_SRC := $(wildcard tests/lib/*.c)
@@ -73,7 +74,8 @@ all: $(BIN)
 
 # Stops a plain build early, naming what is missing, rather than at the first #include.
 APT_DEPS := libsqlite3-dev libpng-dev zlib1g-dev libcjson-dev libpcre2-dev libutf8proc-dev \
-            libzstd-dev libfontconfig-dev libcairo2-dev libpango1.0-dev
+            libzstd-dev libfontconfig-dev libcairo2-dev libpango1.0-dev \
+            liblapacke-dev
 $(BUILD)/.have-libs: Makefile
 	@command -v pkg-config >/dev/null || { \
 	  echo "headscope: pkg-config is missing: run 'make deps', or install pkg-config" >&2; exit 1; }

@@ -21,6 +21,7 @@ build libzstd-dev      pc:libzstd
 build libfontconfig-dev  pc:fontconfig
 build libcairo2-dev    pc:cairo
 build libpango1.0-dev  pc:pangocairo
+build liblapacke-dev   pc:lapacke
 build fonts-dejavu-core  ls /usr/share/fonts/truetype/dejavu || fc-list | grep .
 build python3          command -v python3
 build python3-pip      python3 -m pip --version

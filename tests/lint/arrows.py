@@ -17,6 +17,7 @@ BEHIND = {  # header of a library -> the only files that may include it
     "cairo.h": {"viz/canvas.c"},
     "pango/": {"viz/canvas.c"},
     "zstd.h": {"db/codec.c"},
+    "lapacke.h": {"analyses/linalg.c"},
     "zlib.h": {"model/core/hash.c"},
     "sqlite3.h": None,  # the db room
 }
