@@ -33,8 +33,8 @@ say = $(if $(V),,@echo "  $(1) $(patsubst $(BUILD)/%,%,$(2))";)
 # ---- sources ------------------------------------------------------------------------------------
 
 ROOMS    := model/core model model/arch model/cpu model/ref hooks analyses analyses/observers \
-            analyses/experiments analyses/sweep analyses/weights analyses/dataset analyses/datasets \
-            db viz
+            analyses/experiments analyses/path analyses/sweep analyses/weights analyses/dataset \
+            analyses/datasets db viz
 LIB_SRC  := $(filter-out model/cpu/kern.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
 CLI_ROOMS := cli cli/bench cli/figures cli/help cli/sweep cli/verify cli/weights
 CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))

@@ -7,6 +7,7 @@
 
 typedef struct hs_experiment {
     const char *name, *title, *about, *reference;
+    const char *command; // that runs it, as "patch --path"; NULL: its name is a command's
     const hs_metric *metrics, *series; // NULL: none
     const hs_result_table *tables;     // NULL: none
 } hs_experiment;
@@ -17,7 +18,8 @@ typedef struct hs_analysis {
     const char *name, *title, *about, *reference;
     const hs_metric *metrics, *series;
     const hs_result_table *tables;
-    const hs_observer *observer; // NULL: an experiment, and a command has its name
+    const hs_observer *observer; // NULL: an experiment
+    const char *command;         // that runs it; NULL: it is an observer
 } hs_analysis;
 hs_analysis hs_analysis_of(const hs_observer *);
 hs_analysis hs_analysis_of_experiment(const hs_experiment *);

@@ -51,13 +51,14 @@ int hs_dataset_find(const char *spec) {
 // ---- observers and experiments alike -----------------------------------------------------------
 
 hs_analysis hs_analysis_of(const hs_observer *o) {
-    return (hs_analysis){o->name,    o->title,  o->about,  o->reference,
-                         o->metrics, o->series, o->tables, o};
+    return (hs_analysis){o->name,   o->title,  o->about, o->reference, o->metrics,
+                         o->series, o->tables, o,        NULL};
 }
 
 hs_analysis hs_analysis_of_experiment(const hs_experiment *e) {
-    return (hs_analysis){e->name,    e->title,  e->about,  e->reference,
-                         e->metrics, e->series, e->tables, NULL};
+    return (hs_analysis){e->name,      e->title,   e->about,
+                         e->reference, e->metrics, e->series,
+                         e->tables,    NULL,       e->command ? e->command : e->name};
 }
 
 bool hs_analysis_at(int i, hs_analysis *out) {

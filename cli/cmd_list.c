@@ -147,7 +147,7 @@ static int list_experiments(hs_table *t, const char *model) {
     hs_buf how = {0};
     for (int i = 0; hs_experiments[i]; i++) {
         hs_buf_clear(&how);
-        hs_buf_printf(&how, "headscope %s", hs_experiments[i]->name);
+        hs_buf_printf(&how, "headscope %s", hs_analysis_of_experiment(hs_experiments[i]).command);
         row(t, hs_experiments[i]->name, hs_experiments[i]->title, hs_buf_text(&how));
     }
     hs_buf_free(&how);

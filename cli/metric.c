@@ -55,7 +55,7 @@ static int no_metric(const hs_source *r, const char *metric) {
     const hs_observer *o = giver.observer;
     if (giver.name && !o)
         return hs_fail(HS_ENOTFOUND, "run %lld has no %s: a run of headscope %s has",
-                       (long long)r->run, metric, giver.name);
+                       (long long)r->run, metric, giver.command);
     if (o && !o->always)
         return hs_fail(HS_ENOTFOUND,
                        "run %lld has no %s: record it with --observe %s, or add it with headscope "

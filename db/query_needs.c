@@ -28,7 +28,7 @@ static int no_metric(hs_db *db, const char *metric, int64_t run) {
     hs_v v = hs_v_int(run);
     if (known && !giver.observer)
         return hs_fail(HS_ENOTFOUND, "run %" PRId64 " has no %s: a run of headscope %s has", run,
-                       metric, giver.name);
+                       metric, giver.command);
     if (known)
         return hs_fail(HS_ENOTFOUND,
                        "run %" PRId64 " has no %s: record it with --observe %s, or run "
@@ -48,19 +48,21 @@ static int no_metric(hs_db *db, const char *metric, int64_t run) {
     return rc;
 }
 
-// Whether a name is that of an experiment, which recordings cannot be asked for.
-static bool is_experiment(const char *name, size_t n) {
+// The command that runs the experiment of a name, which recordings cannot be asked for; NULL when it
+// is none's.
+static const char *command_of(const char *name, size_t n) {
     for (int i = 0; hs_experiments[i]; i++)
         if (strlen(hs_experiments[i]->name) == n && !memcmp(hs_experiments[i]->name, name, n))
-            return true;
-    return false;
+            return hs_analysis_of_experiment(hs_experiments[i]).command;
+    return NULL;
 }
 
 static int nobody_looked(const char *needs, size_t len, int64_t run, const char *prompt) {
-    if (is_experiment(needs, len))
-        return hs_fail(
-            HS_ENOTFOUND, "run %" PRId64 "%s%s has no results of %.*s: a run of headscope %.*s has",
-            run, prompt ? ", prompt " : "", prompt ? prompt : "", (int)len, needs, (int)len, needs);
+    const char *command = command_of(needs, len);
+    if (command)
+        return hs_fail(HS_ENOTFOUND,
+                       "run %" PRId64 "%s%s has no results of %.*s: a run of headscope %s has", run,
+                       prompt ? ", prompt " : "", prompt ? prompt : "", (int)len, needs, command);
     hs_buf names = {0};
     const char *bar = memchr(needs, '|', len);
     int first = (int)(bar ? (size_t)(bar - needs) : len);

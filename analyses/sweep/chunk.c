@@ -166,6 +166,13 @@ static int open_kept(struct chunk *c, hs_hooks *hooks) {
     return rc;
 }
 
+static int show_rows(void *ctx, const hs_site *site, const hs_view *view) {
+    const struct chunk *c = ctx;
+    const struct copy *copy = &c->copy[site->seq];
+    const hs_walk_watch *watch = c->w->watch;
+    return watch->rows(watch->ctx, c->prompt[copy->prompt].ord, copy->job, site, view);
+}
+
 static int open_hooks(struct chunk *c) {
     const hs_dims dims = hs_dims_of(c->w->model);
     hs_editing *editing = c->w->editing;
@@ -177,6 +184,9 @@ static int open_hooks(struct chunk *c) {
     if (!rc) rc = hs_meter_hook(c->meter, c->base);
     if (!rc) rc = open_kept(c, c->base);
     if (!rc) rc = hs_editing_hook(editing, c->edit, 0, n_edit);
+    if (!rc && c->w->watch)
+        rc = hs_hooks_add(c->edit,
+                          &(hs_hook){.points = c->w->watch->points, .rows = show_rows, .ctx = c});
     if (!rc) rc = hs_meter_hook(c->meter, c->measure);
     if (!rc) rc = hs_editing_hook(editing, c->both, 0, n_edit);
     if (!rc) rc = hs_meter_hook(c->meter, c->both);
@@ -343,6 +353,10 @@ static int eval_slab(struct chunk *c, int low, int high) {
         batch.layer_from = low;
         batch.resid = c->resid;
     }
+    if (!rc && c->w->watch) {
+        batch.layer_to = c->w->top + 1;
+        return eval(c, c->edit, &batch);
+    }
     if (!rc && high + 1 < n_layer) {
         batch.layer_to = high + 1;
         rc = eval(c, c->edit, &batch);
@@ -367,7 +381,7 @@ static int run_slab(struct chunk *c, int low) {
         if (w->at[c->copy[i].job].high > high) high = w->at[c->copy[i].job].high;
     int rc = hs_editing_aim(w->editing, c->aim, c->n_copy);
     if (!rc) rc = eval_slab(c, low, high);
-    for (int i = 0; i < c->n_copy && !rc; i++)
+    for (int i = 0; i < c->n_copy && !rc && !w->watch; i++)
         take_value(
             c, c->value + ((int64_t)c->copy[i].prompt * w->n_job + c->copy[i].job) * HS_N_EFFECT,
             i);
@@ -400,14 +414,14 @@ int hs_walk_chunk(hs_walk *w, const int64_t *ord, int n, hs_sweep_fn fn, void *c
     for (int from = 0, to; from < w->n_job && !rc; from = to) {
         const int low = w->at[w->by_layer[from]].low;
         for (to = from; to < w->n_job && w->at[w->by_layer[to]].low == low;) to++;
-        if (low == c.cfg->n_layer) { // nothing is edited
+        if (low == c.cfg->n_layer || (w->watch && low > w->top)) { // nothing is edited, or seen
             w->done += (int64_t)n * (to - from);
             continue;
         }
         while (c.keeps && low > c.from + c.n_keep && !rc) rc = walk_on(&c);
         if (!rc) rc = run_layer(&c, low, from, to);
     }
-    for (int i = 0; i < n && !rc; i++) {
+    for (int i = 0; i < n && !rc && fn; i++) {
         const hs_sweep_result result = {.ord = ord[i],
                                         .base = c.base_value + i * HS_N_EFFECT,
                                         .value = c.value + (int64_t)i * w->n_job * HS_N_EFFECT};

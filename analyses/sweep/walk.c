@@ -127,6 +127,16 @@ int hs_walk_run(hs_walk *w, const hs_walk_job *job, int n_job, const int64_t *or
     return rc;
 }
 
+int hs_walk_show(hs_walk *w, const hs_walk_job *job, int n_job, const int64_t *ord, int64_t n,
+                 const hs_walk_watch *watch) {
+    w->watch = watch;
+    w->top = (int)hs_model_config(w->model)->n_layer - 1;
+    while (w->top > 0 && !watch->points[w->top]) w->top--;
+    int rc = hs_walk_run(w, job, n_job, ord, n, NULL, NULL);
+    w->watch = NULL;
+    return rc;
+}
+
 // ---- the sweep ----------------------------------------------------------------------------------
 
 int hs_sweep(const hs_sweep_opts *o, const int64_t *ord, int64_t n, hs_sweep_fn fn, void *ctx) {

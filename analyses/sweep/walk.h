@@ -21,6 +21,17 @@ void hs_walk_close(hs_walk *);
 int hs_walk_run(hs_walk *, const hs_walk_job *job, int n_job, const int64_t *ord, int64_t n,
                 hs_sweep_fn fn, void *ctx) HS_MUST_USE;
 
+// The same, shown instead of measured: every edited evaluation's rows at some tensor points, and no
+// layer above the last of them is run. Jobs that leave a prompt alone, or begin above
+// that layer, are not shown.
+typedef struct hs_walk_watch {
+    const uint64_t *points; // [n_layer + 1], of layers
+    int (*rows)(void *ctx, int64_t ord, int job, const hs_site *site, const hs_view *view);
+    void *ctx;
+} hs_walk_watch;
+int hs_walk_show(hs_walk *, const hs_walk_job *job, int n_job, const int64_t *ord, int64_t n,
+                 const hs_walk_watch *watch) HS_MUST_USE;
+
 // The edits of all units of the options, in order: *out is one block, free() frees it.
 int hs_walk_specs(char ***out, const hs_sweep_opts *opts) HS_MUST_USE;
 

@@ -14,10 +14,12 @@ struct hs_walk {
     // The run at hand.
     const hs_walk_job *job;
     int n_job;
-    struct hs_walk_layers *at; // [n_job]
-    int *by_layer;             // [n_job] jobs by their lowest layer
-    int64_t *first;            // [prompts of the set] first row that a job edits
-    int64_t done, total;       // evaluations, for progress
+    struct hs_walk_layers *at;  // [n_job]
+    int *by_layer;              // [n_job] jobs by their lowest layer
+    int64_t *first;             // [prompts of the set] first row that a job edits
+    int64_t done, total;        // evaluations, for progress
+    const hs_walk_watch *watch; // NULL: evaluations are measured
+    int top;                    // the last layer that is watched
 };
 
 // Layers that a job edits; n_layer, -1 for one that edits nothing.

@@ -178,7 +178,7 @@ void hs_page_metric(hs_doc *d, int i) {
                   *m->unit ? ", in " : "", m->unit, o ? "observer" : "experiment", giver.name,
                   giver.name);
     if (!o)
-        hs_buf_printf(&text, "a command of its own: headscope %s MODEL.", giver.name);
+        hs_buf_printf(&text, "a command of its own: headscope %s MODEL.", giver.command);
     else if (o->always)
         hs_buf_str(&text, "which watches every recording.");
     else
