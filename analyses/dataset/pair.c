@@ -214,8 +214,10 @@ static void write_keys(hs_buf *out, const hs_pair *p, const struct found *f, con
     hs_jw_strn(&w, f->half[CLEAN].text.data, f->half[CLEAN].bytes);
     hs_jw_key(&w, "corrupt_text");
     hs_jw_strn(&w, f->half[CORRUPT].text.data, f->half[CORRUPT].bytes);
-    hs_jw_key_str(&w, "answer_text", hs_buf_text(&p->answer[RIGHT]));
-    hs_jw_key_str(&w, "wrong_text", hs_buf_text(&p->answer[WRONG]));
+    // A space that is a token of its own belongs to the prompt.
+    const size_t taken = f->half[CLEAN].bytes - p->text[CLEAN].len;
+    hs_jw_key_str(&w, "answer_text", hs_buf_text(&p->answer[RIGHT]) + taken);
+    hs_jw_key_str(&w, "wrong_text", hs_buf_text(&p->answer[WRONG]) + taken);
     hs_jw_end(&w, '}');
 }
 
