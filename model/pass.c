@@ -28,22 +28,28 @@ static int row_shape(const hs_config *c, enum hs_point p, int64_t *a, int64_t *b
     return *b ? 3 : 2;
 }
 
-// Hands over rows [lo, hi) of the block, which begin at `data`, a piece at a time.
+// Hands over rows [lo, hi) of the block, which begin at `data`, a piece at a time: as f32, unless a
+// reader wants the numbers as they are.
 static int give_rows(const hs_pass *r, enum hs_point p, void *data, int64_t lo, int64_t hi,
                      bool write) {
     int64_t a, b;
     const int ndim = row_shape(r->c, p, &a, &b);
     const int64_t ld = b ? a * b : a;
+    const bool own = r->tap->own_type && !write;
     for (int i = 0; i < r->n_piece; i++) {
         const hs_piece *s = &r->piece[i];
         const int64_t from = s->row > lo ? s->row : lo;
         const int64_t to = s->row + s->n < hi ? s->row + s->n : hi;
         if (from >= to) continue;
         void *rows = at(r, data, (from - lo) * ld);
-        float *shown;
-        int rc = hs_context_show(r->x, rows, (to - from) * ld, &shown);
+        float *shown = NULL;
+        int rc = own ? HS_OK : hs_context_show(r->x, rows, (to - from) * ld, &shown);
         if (rc) return rc;
-        const hs_view view = {shown, HS_F32, ndim, {to - from, a, b}, {ld, b ? b : 1, 1}};
+        const hs_view view = {own ? rows : shown,
+                              own ? (hs_dtype)r->x->dtype : HS_F32,
+                              ndim,
+                              {to - from, a, b},
+                              {ld, b ? b : 1, 1}};
         const hs_site site = {p, r->layer == r->c->n_layer ? -1 : r->layer, s->seq,
                               s->pos + from - s->row, to - from};
         rc = r->tap->rows(r->tap->ctx, &site, &view, write);

@@ -142,6 +142,7 @@ typedef struct hs_tap {
     const uint64_t *read, *write;
     const uint8_t *tile_want; // [n_layer * n_head]; NULL: none
     int64_t tile_rows;        // height of tiles, 0 = the engine's choice (results do not depend)
+    bool own_type;            // read calls of rows get the backend's own numbers, not f32 of them
     // A row block of one sequence. Called on the driving thread. The view is [n_row, ...] (stats:
     // [n_head, HS_N_STAT, n_row] with strides); it dies on return.
     int (*rows)(void *ctx, const hs_site *site, const hs_view *view, bool write);

@@ -104,9 +104,8 @@ static float *arrange(const rand_spec *s, enum hs_role role, float *x, int64_t *
 static bool has_role(const rand_spec *s, const hs_tensor_rule *r) {
     const bool bias = r->role == HS_B_Q || r->role == HS_B_K || r->role == HS_B_V ||
                       r->role == HS_B_O || r->role == HS_B_GATE || r->role == HS_B_UP ||
-                      r->role == HS_B_DOWN;
-    if (!(s->gguf ? r->gguf : r->hf) || r->role == HS_W_ROPE_FREQS || r->role == HS_B_HEAD)
-        return false;
+                      r->role == HS_B_DOWN || r->role == HS_B_HEAD;
+    if (!(s->gguf ? r->gguf : r->hf) || r->role == HS_W_ROPE_FREQS) return false;
     if (r->role == HS_W_HEAD) return !s->tied;
     if (r->role == HS_W_POS) return !s->no_positions;
     return !bias || r->need == HS_REQUIRED || s->bias;
