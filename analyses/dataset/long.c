@@ -7,10 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/dataset/prose.h"
 #include "model/core/json.h"
 #include "model/core/mem.h"
 
-enum { MAX_LENGTHS = 10000 };
+enum {
+    MAX_LENGTHS = 10000,
+    MAX_BACK = 200, // tokens that a position moves back at most
+    BYTES = 6,      // of prose for a token, at first
+};
 
 // ---- pieces -------------------------------------------------------------------------------------
 
@@ -45,6 +50,38 @@ int hs_long_text(hs_long *l, const hs_tok *tok, const char *text, size_t n) {
 void hs_long_free(hs_long *l) {
     free(l->tokens);
     *l = (hs_long){0};
+}
+
+// ---- prose --------------------------------------------------------------------------------------
+
+int hs_long_prose(hs_long *l, const hs_tok *tok, hs_prng prng, int64_t n) {
+    int rc = HS_OK;
+    l->n = 0;
+    l->bos_len = 0;
+    for (size_t bytes = (size_t)n * BYTES; l->n < n && !rc; bytes *= 2) {
+        hs_prng again = prng;
+        hs_buf text = {0};
+        hs_prose_write(&again, bytes, &text);
+        l->n = 0;
+        rc = hs_buf_rc(&text);
+        if (!rc) rc = hs_long_text(l, tok, text.data, text.len);
+        hs_buf_free(&text);
+    }
+    return rc;
+}
+
+// Does a sentence end with this token?
+static bool ends_sentence(const hs_tok *tok, int32_t id) {
+    size_t n;
+    const char *piece = hs_tok_piece(tok, id, &n);
+    while (n && strchr(" \t\r\n\"')]", piece[n - 1])) n--;
+    return n && memchr(".!?", piece[n - 1], 3);
+}
+
+int64_t hs_long_sentence(const hs_long *l, const hs_tok *tok, int64_t at) {
+    int64_t to = at;
+    while (to > 0 && at - to < MAX_BACK && !ends_sentence(tok, l->tokens[to - 1])) to--;
+    return at - to < MAX_BACK ? to : at;
 }
 
 // ---- lines --------------------------------------------------------------------------------------
@@ -141,10 +178,9 @@ int hs_long_needs(const hs_tok *tok) {
     return tok ? HS_OK : hs_fail(HS_EARG, "its texts need a tokenizer: give a model, -m MODEL");
 }
 
-int hs_long_too_short(int64_t length, int64_t fixed, const char *what) {
+int hs_long_too_short(int64_t length, int64_t least, const char *what) {
     return hs_fail(HS_EARG,
-                   "a prompt of %" PRId64 " tokens has no room for %s: that takes %" PRId64
-                   " of them without anything around it, so ask for more, lengths=%" PRId64
-                   " at least",
-                   length, what, fixed, fixed + 1);
+                   "a prompt of %" PRId64 " tokens has no room for %s: ask for lengths=%" PRId64
+                   " or more",
+                   length, what, least);
 }

@@ -5,6 +5,7 @@
 #define HS_ANALYSES_DATASET_LONG_H
 
 #include "analyses/prompt.h"
+#include "model/core/prng.h"
 
 typedef struct hs_long {
     int32_t *tokens; // owned
@@ -17,6 +18,11 @@ int hs_long_ids(hs_long *, const int32_t *ids, int64_t n) HS_MUST_USE;
 int hs_long_add(hs_long *, const hs_long *piece) HS_MUST_USE; // without its BOS
 int hs_long_text(hs_long *, const hs_tok *tok, const char *text, size_t n) HS_MUST_USE;
 void hs_long_free(hs_long *);
+// Makes it at least n tokens of prose (analyses/dataset/prose.h), and nothing else; more of it
+// begins with the same tokens.
+int hs_long_prose(hs_long *, const hs_tok *tok, hs_prng prng, int64_t n) HS_MUST_USE;
+// Position `at` moved back behind a sentence's end, or to the beginning; left where neither is near.
+int64_t hs_long_sentence(const hs_long *, const hs_tok *tok, int64_t at);
 
 // What a line says besides its tokens. The answer is the tokens of [from, to).
 typedef struct hs_long_line {
@@ -40,7 +46,7 @@ int hs_long_lengths(int64_t **out, int *n, const char *list) HS_MUST_USE;
 
 // HS_EARG when there is no tokenizer: texts need one.
 int hs_long_needs(const hs_tok *tok) HS_MUST_USE;
-// Which says what to do when `fixed` tokens alone are more than `length`. what: "the needle 'city'".
-int hs_long_too_short(int64_t length, int64_t fixed, const char *what) HS_MUST_USE;
+// Says that `length` tokens have no room for it, and how many would. what: "the needle 'city'".
+int hs_long_too_short(int64_t length, int64_t least, const char *what) HS_MUST_USE;
 
 #endif

@@ -18,6 +18,25 @@ int hs_dataset_bos(int32_t *bos, const hs_prompts *to, const hs_tok *tok, const 
     return HS_OK;
 }
 
+int hs_dataset_ids(int32_t **out, int64_t *n, const hs_tok *tok, int64_t n_vocab, int64_t least) {
+    const int64_t n_id = tok && (int64_t)hs_tok_n_vocab(tok) < n_vocab
+                             ? (int64_t)hs_tok_n_vocab(tok)
+                             : n_vocab;
+    int rc = hs_alloc(out, (size_t)n_id, sizeof **out);
+    if (rc) return rc;
+    *n = 0;
+    for (int32_t id = 0; id < n_id; id++) {
+        size_t bytes = 1;
+        if (tok) hs_tok_piece(tok, id, &bytes);
+        if (bytes && !(tok && hs_tok_is_special(tok, id))) (*out)[(*n)++] = id;
+    }
+    if (*n >= least) return HS_OK;
+    free(*out);
+    *out = NULL;
+    return hs_fail(HS_EARG, "the vocabulary has %lld ordinary tokens, and %lld are needed",
+                   (long long)*n, (long long)least);
+}
+
 // ---- one word -----------------------------------------------------------------------------------
 
 int64_t hs_word_token(const hs_tok *tok, const hs_tokens *tokens, const char *text, size_t from,

@@ -20,6 +20,10 @@
 // set, else as the tokenizer does. HS_EARG when there is none to put. tok may be NULL.
 int hs_dataset_bos(int32_t *bos, const hs_prompts *to, const hs_tok *tok,
                    const hs_args *args) HS_MUST_USE;
+// The ids below n_vocab that are not special and stand for some bytes, in order; all of them
+// without a tokenizer. *out is owned by the caller. HS_EARG when there are fewer than `least`.
+int hs_dataset_ids(int32_t **out, int64_t *n, const hs_tok *tok, int64_t n_vocab,
+                   int64_t least) HS_MUST_USE;
 
 // ---- words that are one token -------------------------------------------------------------------
 

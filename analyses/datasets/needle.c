@@ -13,8 +13,6 @@
 #include "model/core/mem.h"
 
 enum {
-    MAX_BACK = 200, // tokens that an insertion moves back at most, to a sentence's end
-    BYTES = 6,      // of prose for a token, at first
     MAX_NEEDLES = 10000,
 };
 
@@ -139,21 +137,6 @@ static int list_needles(struct work *w) {
 
 // ---- haystacks ----------------------------------------------------------------------------------
 
-// Prose of at least n tokens.
-static int grow_prose(hs_long *out, const hs_tok *tok, uint64_t seed, int64_t n) {
-    int rc = HS_OK;
-    for (size_t bytes = (size_t)n * BYTES; out->n < n && !rc; bytes *= 2) {
-        hs_prng prng = hs_prng_seed(seed);
-        hs_buf text = {0};
-        hs_prose_write(&prng, bytes, &text);
-        out->n = 0;
-        rc = hs_buf_rc(&text);
-        if (!rc) rc = hs_long_text(out, tok, text.data, text.len);
-        hs_buf_free(&text);
-    }
-    return rc;
-}
-
 // The user's text, which begins with a space so that a needle may stand before it.
 static int read_text(const struct work *w, hs_long *out, int64_t n) {
     hs_buf text = {0};
@@ -170,27 +153,11 @@ static int read_text(const struct work *w, hs_long *out, int64_t n) {
     return rc;
 }
 
-// Does a sentence end with this token?
-static bool ends_sentence(const hs_tok *tok, int32_t id) {
-    size_t n;
-    const char *piece = hs_tok_piece(tok, id, &n);
-    while (n && strchr(" \t\r\n\"')]", piece[n - 1])) n--;
-    return n && memchr(".!?", piece[n - 1], 3);
-}
-
-// Position `at` moved back behind a sentence's end, or to the text's beginning; left alone where
-// none is near.
-static int64_t move_back(const hs_long *hay, const hs_tok *tok, int64_t at) {
-    int64_t to = at;
-    while (to > 0 && at - to < MAX_BACK && !ends_sentence(tok, hay->tokens[to - 1])) to--;
-    return to > 0 && at - to == MAX_BACK ? at : to;
-}
-
 // ---- prompts ------------------------------------------------------------------------------------
 
 static int put_prompt(const struct work *w, const struct needle *n, const hs_long *hay,
                       int64_t length, int64_t end, int64_t depth, hs_long *prompt) {
-    const int64_t at = move_back(hay, w->tok, end * depth / 100);
+    const int64_t at = hs_long_sentence(hay, w->tok, end * depth / 100);
     int rc = hs_long_begin(prompt, w->bos);
     if (!rc) rc = hs_long_ids(prompt, hay->tokens, at);
     const int64_t start = prompt->n;
@@ -215,12 +182,12 @@ static int put_length(const struct work *w, const struct needle *n, const hs_lon
     if (length <= fixed) {
         hs_buf what = {0};
         hs_buf_printf(&what, "the needle '%s' and its question", n->fact.topic);
-        rc = hs_long_too_short(length, fixed, hs_buf_text(&what));
+        rc = hs_long_too_short(length, fixed + 1, hs_buf_text(&what));
         hs_buf_free(&what);
         return rc;
     }
     // Very short ones have no whole sentence.
-    const int64_t end = move_back(hay, w->tok, length - fixed);
+    const int64_t end = hs_long_sentence(hay, w->tok, length - fixed);
     for (int64_t d = 0; d < depths && !rc; d++)
         rc = put_prompt(w, n, hay, length, end ? end : length - fixed,
                         depths > 1 ? llround(100.0 * (double)d / (double)(depths - 1)) : 50,
@@ -235,7 +202,9 @@ static int put_needle(const struct work *w, int64_t i, hs_long *hay, hs_long *pr
     int rc = make_needle(n, w->tok, !strcmp(hs_args_text(w->args, "cue"), "yes"));
     const int64_t room = w->longest - (w->bos >= 0) - n->text.n - n->question.n;
     hay->n = 0;
-    if (!rc) rc = w->file.data ? read_text(w, hay, room) : grow_prose(hay, w->tok, seed, room);
+    if (!rc)
+        rc = w->file.data ? read_text(w, hay, room)
+                          : hs_long_prose(hay, w->tok, hs_prng_seed(seed), room);
     for (int k = 0; k < w->n_length && !rc; k++) rc = put_length(w, n, hay, w->length[k], prompt);
     return rc;
 }

@@ -9,25 +9,6 @@
 
 enum { MAX_TOKENS = 1 << 24 };
 
-// The ids to draw from.
-static int list_ids(const hs_tok *tok, int64_t n_vocab, int32_t **out, int64_t *n) {
-    const int64_t n_id = tok && (int64_t)hs_tok_n_vocab(tok) < n_vocab
-                             ? (int64_t)hs_tok_n_vocab(tok)
-                             : n_vocab;
-    int rc = hs_alloc(out, (size_t)n_id, sizeof **out);
-    if (rc) return rc;
-    *n = 0;
-    for (int32_t id = 0; id < n_id; id++) {
-        size_t bytes = 1;
-        if (tok) hs_tok_piece(tok, id, &bytes);
-        if (bytes && !(tok && hs_tok_is_special(tok, id))) (*out)[(*n)++] = id;
-    }
-    if (*n) return HS_OK;
-    free(*out);
-    *out = NULL;
-    return hs_fail(HS_EARG, "the vocabulary has no ordinary tokens");
-}
-
 static int repeat_generate(hs_prompts *out, const hs_tok *tok, int64_t n_vocab,
                            const hs_args *args) {
     const int64_t k = hs_args_int(args, "k"), copies = hs_args_int(args, "r");
@@ -39,7 +20,7 @@ static int repeat_generate(hs_prompts *out, const hs_tok *tok, int64_t n_vocab,
         return hs_fail(HS_EARG, "%lld copies of %lld tokens are too long a prompt",
                        (long long)copies, (long long)k);
     int rc = hs_dataset_bos(&bos, out, tok, args);
-    if (!rc) rc = list_ids(tok, n_vocab, &ids, &n_id);
+    if (!rc) rc = hs_dataset_ids(&ids, &n_id, tok, n_vocab, 1);
     if (!rc) rc = hs_alloc(&tokens, (size_t)(k * copies + 1), sizeof *tokens);
     for (int64_t i = 0; i < n_prompt && !rc; i++) {
         const int bos_len = bos >= 0;

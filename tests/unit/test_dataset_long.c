@@ -6,10 +6,12 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyses/dataset/prose.h"
+#include "analyses/effect.h"
 #include "analyses/needles.h"
 #include "model/core/json.h"
 #include "tests/lib/mkmodel.h"
@@ -344,6 +346,293 @@ static void what_cannot_be_is_said(void **state) {
     hs_tok_close(tok);
 }
 
+// ---- passkey ------------------------------------------------------------------------------------
+
+static void numbers_are_found_in_their_text(void **state) {
+    (void)state;
+    hs_buf answer = {0}, expected = {0};
+    char text[1 << 14];
+    for (int t = 0; t < N_TOK; t++) {
+        hs_tok *tok = open_tok(tokenizers[t]);
+        hs_prompts *p = generate(tok, "passkey:lengths=600:1400:3,n=4");
+        double least = 100, most = 0;
+        assert_int_equal(hs_prompts_count(p), 12);
+        for (int64_t i = 0; i < 12; i++) {
+            const hs_prompt *a = hs_prompts_at(p, i);
+            hs_needle n = well_formed(tok, a, &answer);
+            assert_true(number_of(a, "length") == 600 + 400 * (double)(i / 4));
+            assert_true((double)a->n_token > number_of(a, "length") - 120);
+            const long key = strtol(answer.data, NULL, 10);
+            assert_in_range(key, 1, 50000);
+            hs_buf_clear(&expected);
+            hs_buf_printf(&expected, " The pass key is %ld. Remember it. %ld is the pass key.", key,
+                          key);
+            text_of(a, "text", text);
+            const char *at = strstr(text, expected.data);
+            assert_non_null(at);
+            assert_string_equal(strchr(text, '\n'), "\nWhat is the pass key? The pass key is");
+            // The span is the first place, not the second one.
+            hs_buf_clear(&expected);
+            decode(tok, a->tokens + a->bos_len, n.from - a->bos_len, &expected);
+            assert_int_equal(expected.len, at - text + (long)strlen(" The pass key is"));
+            const double depth = number_of(a, "depth");
+            least = depth < least ? depth : least;
+            most = depth > most ? depth : most;
+            hs_needle_free(&n);
+        }
+        assert_true(least >= 0 && most <= 100 && most - least > 30);
+        hs_prompts_close(p);
+        by_seed(tok, "passkey:lengths=600,n=2");
+        wont(tok, "passkey:lengths=200", HS_EARG, "no room for the pass key");
+        wont(NULL, "passkey", HS_EARG, "tokenizer");
+        hs_tok_close(tok);
+    }
+    hs_buf_free(&answer);
+    hs_buf_free(&expected);
+}
+
+static const hs_span *span_of(const hs_prompt *p, const char *name) {
+    for (int i = 0; i < p->spans.n; i++)
+        if (!strcmp(p->spans.at[i].name, name)) return &p->spans.at[i];
+    return NULL;
+}
+
+static void words_are_told_and_asked(void **state) {
+    (void)state;
+    static const char *const ordinal[] = {"first", "second", "third", "fourth"};
+    hs_buf answer = {0}, key = {0}, said = {0}, expected = {0};
+    char text[1 << 14], name[16];
+    int asked[4] = {0};
+    hs_tok *tok = open_tok(tokenizers[1]);
+    hs_prompts *p = generate(tok, "passkey:kind=words,keys=4,words=5,lengths=2500,n=12");
+    for (int64_t i = 0; i < 12; i++) {
+        const hs_prompt *a = hs_prompts_at(p, i);
+        hs_needle n = well_formed(tok, a, &answer);
+        int said_n = 0, last = -1, spaces = 0;
+        assert_true(a->n_token > 2200);
+        for (size_t k = 0; k < answer.len; k++) spaces += answer.data[k] == ' ';
+        assert_int_equal(spaces, 5);
+        text_of(a, "text", text);
+        for (int k = 0; k < 4; k++) {
+            snprintf(name, sizeof name, "key_%d", k + 1);
+            const hs_span *in = span_of(a, name);
+            assert_non_null(in);
+            decode(tok, a->tokens + in->from, in->to - in->from, &key);
+            hs_buf_clear(&expected);
+            hs_buf_printf(&expected, " Remember that it is the %s pass key to the vault:%s.",
+                          ordinal[k], key.data);
+            assert_non_null(strstr(text, expected.data));
+            snprintf(name, sizeof name, "said_%d", k + 1);
+            const hs_span *out = span_of(a, name);
+            if (!out) {
+                last = k;
+                assert_string_equal(key.data, answer.data);
+                assert_int_equal(in->from, n.from);
+                continue;
+            }
+            said_n++;
+            decode(tok, a->tokens + out->from, out->to - out->from, &said);
+            assert_string_equal(said.data, key.data);
+            assert_true(out->from > span_of(a, "qa")->from);
+        }
+        assert_int_equal(said_n, 3);
+        assert_in_range(last, 0, 3);
+        asked[last]++;
+        assert_int_equal(span_of(a, "qa")->to, a->n_token);
+        hs_buf_clear(&expected);
+        hs_buf_printf(&expected,
+                      "\nBased on the content of the book, what is the %s pass key to the vault? "
+                      "Pass key:",
+                      ordinal[last]);
+        assert_string_equal(strrchr(text, '\n'), expected.data);
+        hs_needle_free(&n);
+    }
+    int kinds = 0;
+    for (int k = 0; k < 4; k++) kinds += asked[k] > 0;
+    assert_true(kinds > 1);
+    hs_prompts_close(p);
+    by_seed(tok, "passkey:kind=words,lengths=1500,n=2");
+    wont(tok, "passkey:kind=words,lengths=300", HS_EARG, "keys=, words=");
+    hs_tok_close(tok);
+    hs_buf_free(&answer);
+    hs_buf_free(&key);
+    hs_buf_free(&said);
+    hs_buf_free(&expected);
+}
+
+// ---- kv_json ------------------------------------------------------------------------------------
+
+// The object of a prompt's text, and what comes after it.
+static hs_json *object_of(const char *text, const char **rest) {
+    hs_json *doc;
+    const char *from = strchr(text, '{'), *to = strchr(text, '}');
+    assert_true(from && to);
+    if (hs_json_parse(&doc, from, (size_t)(to + 1 - from))) fail_msg("%s", hs_errmsg());
+    *rest = to + 2;
+    return doc;
+}
+
+static void values_are_those_of_their_keys(void **state) {
+    (void)state;
+    hs_buf answer = {0};
+    char text[1 << 14], key[64], value[512];
+    for (int t = 0; t < N_TOK; t++) {
+        hs_tok *tok = open_tok(tokenizers[t]);
+        hs_prompts *p = generate(tok, "kv_json:lengths=990+2000,n=5,words=6");
+        assert_int_equal(hs_prompts_count(p), 10);
+        for (int64_t i = 0; i < 10; i++) {
+            const hs_prompt *a = hs_prompts_at(p, i);
+            hs_needle n = well_formed(tok, a, &answer);
+            const char *at;
+            int used, shots = 0;
+            hs_json *doc = object_of(text_of(a, "text", text), &at);
+            assert_true(hs_json_size(doc) > 5);
+            assert_true((double)a->n_token > number_of(a, "length") - 200);
+            for (const hs_json *v = hs_json_first(doc); v; v = hs_json_next(v))
+                assert_int_equal(strlen(hs_json_key(v)), i < 5 ? 8 : 32);
+            while (sscanf(at, "Key: \"%63[^\"]\"\nValue: \"%511[^\"]\"\n%n", key, value, &used) ==
+                   2) {
+                assert_string_equal(hs_json_str(hs_json_get(doc, key)), value);
+                at += used;
+                shots++;
+            }
+            assert_int_equal(shots, 3);
+            assert_int_equal(sscanf(at, "Key: \"%63[^\"]\"\nValue: \"%n", key, &used), 1);
+            assert_int_equal(at[used], 0);
+            assert_string_equal(hs_json_str(hs_json_get(doc, key)), answer.data);
+            hs_json_free(doc);
+            hs_needle_free(&n);
+        }
+        hs_prompts_close(p);
+        by_seed(tok, "kv_json:lengths=800,n=2");
+        wont(tok, "kv_json:lengths=300", HS_EARG, "shots=, words=");
+        wont(NULL, "kv_json", HS_EARG, "tokenizer");
+        hs_tok_close(tok);
+    }
+    hs_buf_free(&answer);
+}
+
+// ---- mqar, bigram_backcopy ----------------------------------------------------------------------
+
+// A list of a prompt's line; returns how many.
+static int64_t list_of(const hs_prompt *p, const char *key, int32_t *out, int64_t cap) {
+    hs_json *doc;
+    int64_t n = 0, v;
+    assert_int_equal(hs_json_parse(&doc, p->extra, strlen(p->extra)), HS_OK);
+    const hs_json *list = hs_json_get(doc, key);
+    assert_non_null(list);
+    for (const hs_json *i = hs_json_first(list); i; i = hs_json_next(i)) {
+        assert_true(n < cap && hs_json_int(i, &v));
+        out[n++] = (int32_t)v;
+    }
+    hs_json_free(doc);
+    return n;
+}
+
+static void queries_have_the_labels_of_their_keys(void **state) {
+    (void)state;
+    enum { PAIRS = 6, LENGTH = 64, PASSES = 2 };
+    hs_tok *llama = open_tok(tokenizers[1]);
+    int64_t soon = 0, all = 0;
+    for (int t = 0; t < 2; t++) {
+        hs_tok *tok = t ? llama : NULL;
+        const int bos = tok && hs_tok_adds_bos(tok);
+        hs_prompts *p = generate(tok, "mqar:length=64,pairs=6,passes=2,n=40");
+        assert_int_equal(hs_prompts_count(p), 40);
+        for (int64_t i = 0; i < 40; i++) {
+            const hs_prompt *a = hs_prompts_at(p, i);
+            const int32_t *x = a->tokens + bos;
+            int32_t query[PAIRS], label[PAIRS];
+            hs_answer answer;
+            assert_int_equal(a->n_token, LENGTH + bos);
+            for (int k = 0; k < 2 * PAIRS; k++) {
+                assert_int_equal(x[k], x[k + 2 * PAIRS]);
+                assert_true(k % 2 ? x[k] >= 240 : x[k] >= 1 && x[k] < N_VOCAB / 2);
+                for (int m = 0; m < k; m++) assert_int_not_equal(x[k], x[m]);
+            }
+            assert_int_equal(list_of(a, "queries", query, PAIRS), PAIRS);
+            assert_int_equal(list_of(a, "labels", label, PAIRS), PAIRS);
+            for (int k = 0; k < PAIRS; k++) {
+                assert_true(!k || query[k] > query[k - 1]);
+                const int at = query[k] - bos;
+                assert_true(at >= 2 * PAIRS * PASSES && at < LENGTH && at % 2 == 0);
+                int key = 0;
+                while (key < PAIRS && x[2 * key] != x[at]) key++;
+                assert_true(key < PAIRS);
+                assert_int_equal(label[k], x[2 * key + 1]);
+                soon += at < 2 * PAIRS * PASSES + 2 * PAIRS;
+                all++;
+            }
+            if (hs_answer_of(&answer, a, NULL, N_VOCAB)) fail_msg("%s", hs_errmsg());
+            assert_int_equal(answer.end, query[PAIRS - 1]);
+            assert_int_equal(answer.answer, label[PAIRS - 1]);
+            assert_int_not_equal(answer.wrong, answer.answer);
+        }
+        hs_prompts_close(p);
+        by_seed(tok, "mqar:n=3");
+    }
+    // 20 places: evenly 30 % would be among the first six, and half of them with 1/g.
+    assert_true((double)soon / (double)all > 0.42);
+    hs_prompts *p = generate(NULL, "mqar:length=64,pairs=6,fill=zero,vocab=20,n=1");
+    int zeros = 0;
+    for (int64_t i = 0; i < 64; i++) {
+        assert_in_range(hs_prompts_at(p, 0)->tokens[i], 0, 19);
+        zeros += !hs_prompts_at(p, 0)->tokens[i];
+    }
+    assert_int_equal(zeros, 64 - 12 - 6);
+    hs_prompts_close(p);
+    wont(NULL, "mqar:length=23,pairs=6", HS_EARG, "length=24");
+    wont(NULL, "mqar:vocab=13,pairs=6", HS_EARG, "14 ids");
+    wont(NULL, "mqar:vocab=521", HS_EARG, "520 ordinary tokens, and 521");
+    hs_tok_close(llama);
+}
+
+static void triggers_copy_back(void **state) {
+    (void)state;
+    enum { LENGTH = 200, SYMBOLS = 30, TRIGGERS = 4 };
+    hs_tok *llama = open_tok(tokenizers[1]);
+    for (int t = 0; t < 2; t++) {
+        hs_tok *tok = t ? llama : NULL;
+        const int bos = tok && hs_tok_adds_bos(tok);
+        hs_prompts *p = generate(tok, "bigram-backcopy:length=200,symbols=30,triggers=4,n=20");
+        int seen[N_VOCAB] = {0}, n_seen = 0;
+        int64_t copies = 0;
+        for (int64_t i = 0; i < 20; i++) {
+            const hs_prompt *a = hs_prompts_at(p, i);
+            int32_t trigger[TRIGGERS], copy[LENGTH], rest[LENGTH];
+            int mark[LENGTH + 1] = {0};
+            hs_answer answer;
+            assert_int_equal(a->n_token, LENGTH + bos);
+            assert_int_equal(list_of(a, "triggers", trigger, TRIGGERS), TRIGGERS);
+            const int64_t n = list_of(a, "backcopy_rows", copy, LENGTH);
+            assert_int_equal(list_of(a, "bigram_rows", rest, LENGTH), LENGTH - n);
+            for (int64_t k = 0; k < n; k++) mark[copy[k]]++;
+            for (int64_t k = 0; k < LENGTH - n; k++) mark[rest[k]] += 2;
+            for (int64_t k = bos; k < a->n_token; k++) {
+                bool is = false;
+                for (int j = 0; j < TRIGGERS; j++) is |= a->tokens[k] == trigger[j];
+                assert_int_equal(mark[k], is ? 1 : 2);
+                assert_true(!is || k > bos);
+                if (is && k + 1 < a->n_token) assert_int_equal(a->tokens[k + 1], a->tokens[k - 1]);
+                seen[a->tokens[k]] = 1;
+            }
+            copies += n;
+            if (hs_answer_of(&answer, a, NULL, N_VOCAB)) fail_msg("%s", hs_errmsg());
+            assert_int_equal(answer.end, copy[n - 1]);
+            assert_int_equal(answer.answer, a->tokens[copy[n - 1] - 1]);
+        }
+        for (int k = 0; k < N_VOCAB; k++) n_seen += seen[k];
+        assert_in_range(n_seen, SYMBOLS - 6, SYMBOLS);
+        // Triggers are 4 of 30 symbols and four times as likely: 16/42 of the draws.
+        assert_in_range(copies, 20 * LENGTH / 6, 20 * LENGTH / 3);
+        hs_prompts_close(p);
+        by_seed(tok, "bigram_backcopy:n=2");
+    }
+    wont(NULL, "bigram_backcopy:symbols=4,triggers=4", HS_EARG, "some of the 4 symbols");
+    wont(NULL, "bigram_backcopy:symbols=600", HS_EARG, "520 ordinary tokens, and 600");
+    hs_tok_close(llama);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(needles_are_read),
@@ -352,6 +641,11 @@ int main(void) {
         cmocka_unit_test(depths_share_their_haystack),
         cmocka_unit_test(own_needles_and_haystacks),
         cmocka_unit_test(what_cannot_be_is_said),
+        cmocka_unit_test(numbers_are_found_in_their_text),
+        cmocka_unit_test(words_are_told_and_asked),
+        cmocka_unit_test(values_are_those_of_their_keys),
+        cmocka_unit_test(queries_have_the_labels_of_their_keys),
+        cmocka_unit_test(triggers_copy_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
