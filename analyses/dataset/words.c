@@ -41,7 +41,7 @@ int hs_dataset_ids(int32_t **out, int64_t *n, const hs_tok *tok, int64_t n_vocab
 
 int64_t hs_word_token(const hs_tok *tok, const hs_tokens *tokens, const char *text, size_t from,
                       size_t to) {
-    for (size_t i = 0; i < tokens->n; i++) {
+    for (size_t i = 0; i < tokens->n && from < to; i++) {
         const hs_token *t = &tokens->at[i];
         if (t->end != (int64_t)to || t->start == t->end) continue;
         if (t->start > (int64_t)from) return -1;

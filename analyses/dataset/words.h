@@ -28,7 +28,7 @@ int hs_dataset_ids(int32_t **out, int64_t *n, const hs_tok *tok, int64_t n_vocab
 // ---- words that are one token -------------------------------------------------------------------
 
 // Whether text[from, to) is exactly one token of the text's tokens, which may begin with the spaces
-// before it: its number, else -1.
+// before it: its number, else -1. An empty word is none.
 int64_t hs_word_token(const hs_tok *tok, const hs_tokens *tokens, const char *text, size_t from,
                       size_t to);
 
