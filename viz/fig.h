@@ -128,12 +128,38 @@ typedef struct hs_fig_bars {
     bool diverging;
 } hs_fig_bars;
 
+// A layered graph, drawn from the bottom to the top: nodes of a rank stand side by side, ordered so
+// that few lines cross (a rank of many takes several rows), and every line goes from a node to one
+// of a higher rank. A line is as wide as its value is large, and its colour tells the sign; NaN: a
+// thin pale line for what merely belongs together. A name is the node's text in its box; names never
+// meet. Lines pass behind the boxes.
+typedef struct hs_fig_node {
+    const char *name;
+    int64_t rank; // any numbers, the lowest at the bottom
+} hs_fig_node;
+typedef struct hs_fig_link {
+    int64_t from, to; // of nodes
+    double value;
+    double port; // where it ends on the node's lower side: -1 left, 0 middle, 1 right
+} hs_fig_link;
+typedef struct hs_fig_graph {
+    const char *title, *subtitle;
+    const hs_fig_node *node; // [n_node], 1 to 500
+    int64_t n_node;
+    const hs_fig_link *link; // [n_link], at most 10,000
+    int64_t n_link;
+    const char *positive, *negative; // what the signs mean, for the legend; NULL = no entry
+    const char *value_name;          // what width is, for the note
+    const char *port_note;           // NULL = none
+} hs_fig_graph;
+
 int hs_fig_open_map(hs_fig **out, const hs_fig_map *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_panels(hs_fig **out, const hs_fig_panels *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_strip(hs_fig **out, const hs_fig_strip *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_curve(hs_fig **out, const hs_fig_curve *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_bars(hs_fig **out, const hs_fig_bars *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_graph(hs_fig **out, const hs_fig_graph *, const hs_fig_style *) HS_MUST_USE;
 void hs_fig_close(hs_fig *);
 
 // The laid-out page, valid until the figure is closed.
