@@ -32,11 +32,11 @@ say = $(if $(V),,@echo "  $(1) $(patsubst $(BUILD)/%,%,$(2))";)
 
 # ---- sources ------------------------------------------------------------------------------------
 
-ROOMS    := model/core model model/arch model/cpu model/ref hooks analyses analyses/observers \
-            analyses/experiments analyses/lens analyses/path analyses/sweep analyses/weights analyses/dataset \
-            analyses/datasets db viz
+# Every folder in a room of analyses or of the command line is one of its rooms.
+rooms_in = $(1) $(patsubst %/,%,$(wildcard $(1)/*/))
+ROOMS    := model/core model model/arch model/cpu model/ref hooks $(call rooms_in,analyses) db viz
 LIB_SRC  := $(filter-out model/cpu/kern.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
-CLI_ROOMS := cli cli/bench cli/figures cli/help cli/lens cli/sweep cli/verify cli/weights
+CLI_ROOMS := $(call rooms_in,cli)
 CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/laws/test_*.c tests/golden/test_*.c)
 TLIB_SRC := $(wildcard tests/lib/*.c)

@@ -1,0 +1,51 @@
+// What the parts of `retrieve` share: check.c reads what is asked for and what the prompts say of
+// their needles, store.c runs the tests into the database, mask.c the masked ones, print.c tells
+// what is there.
+#ifndef HS_CLI_RETRIEVE_RETRIEVE_H
+#define HS_CLI_RETRIEVE_RETRIEVE_H
+
+#include "analyses/experiments/retrieve.h"
+#include "cli/reader.h"
+#include "cli/study.h"
+
+typedef struct hs_retrieve_options {
+    hs_model_options model;
+    hs_prompt_options prompt;
+    hs_db_options db;
+    hs_out_options out;
+    const char *mask_k, *label; // mask_k NULL: those of the default that fit
+    int64_t max_new, top, seed;
+    bool mask_all, no_share, resume;
+} hs_retrieve_options;
+
+enum { HS_RETRIEVE_DRAWS = 5, HS_RETRIEVE_MOST_K = 32 };
+
+typedef struct hs_retrieve_work {
+    const hs_call *call;
+    const hs_retrieve_options *opt;
+    const char *usual;        // data set where no prompts are given
+    hs_prompt_options prompt; // with it
+    hs_session session;
+    hs_dims dims;
+    int64_t n_prompt, n_head;           // n_head: of all layers
+    hs_needle *needles;                 // [n_prompt]
+    int64_t k[HS_RETRIEVE_MOST_K], n_k; // ascending; none: nothing is masked
+    hs_db *db;
+    int64_t run;    // once it is there
+    double *score;  // [n_prompt][n_head] of decoding, NaN where the test was not passed
+    double *recall; // [n_prompt]
+} hs_retrieve_work;
+
+// Before the model is opened, and after; each names what does not fit.
+int hs_retrieve_check_options(const hs_retrieve_options *) HS_MUST_USE;
+int hs_retrieve_check(hs_retrieve_work *) HS_MUST_USE;
+hs_retrieve_opts hs_retrieve_opts_of(const hs_retrieve_work *);
+
+// All of the run, or what is left of it.
+int hs_retrieve_store(hs_retrieve_work *) HS_MUST_USE;
+// The masked tests, with all scores known; the last prompt's emitter takes the results.
+int hs_retrieve_mask(hs_retrieve_work *, const hs_emit *emit) HS_MUST_USE;
+
+int hs_retrieve_print(const hs_retrieve_work *) HS_MUST_USE;
+
+#endif

@@ -1,0 +1,172 @@
+// Needle tests into the database, one transaction a prompt; see retrieve.h.
+//
+// The masked tests need the scores of all others: they are run in the last prompt's transaction,
+// and their results stay with it. What a run that goes on holds already is read back first.
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/retrieve/retrieve.h"
+#include "model/core/mem.h"
+#include "model/core/utf8.h"
+
+typedef struct store {
+    hs_retrieve_work *w;
+    hs_analysis as;
+    hs_study study;
+    hs_emit emit; // of the last prompt, which stays open
+} store;
+
+// ---- what decides the results -----------------------------------------------------------------
+
+static int what_json(hs_buf *out, const hs_retrieve_work *w) {
+    hs_jw j = {out, false};
+    hs_jw_key_int(&j, "max_new", w->opt->max_new);
+    hs_jw_key(&j, "mask_k");
+    hs_jw_begin(&j, '[');
+    for (int64_t i = 0; i < w->n_k; i++) hs_jw_int(&j, w->k[i]);
+    hs_jw_end(&j, ']');
+    hs_jw_key(&j, "mask_all");
+    hs_jw_bool(&j, w->opt->mask_all);
+    hs_jw_key_int(&j, "seed", w->opt->seed);
+    return hs_buf_rc(out);
+}
+
+// ---- what the run holds already ---------------------------------------------------------------
+
+static int on_score(void *ctx, const hs_query *q) {
+    const hs_retrieve_work *w = ctx;
+    const int64_t ord = hs_query_int(q, "prompt"), layer = hs_query_int(q, "layer"),
+                  head = hs_query_int(q, "head");
+    if (ord < 0 || ord >= w->n_prompt || layer < 0 || layer >= w->dims.n_layer || head < 0 ||
+        head >= w->dims.n_head)
+        return HS_OK;
+    w->score[ord * w->n_head + layer * w->dims.n_head + head] = hs_query_num(q, "retrieval");
+    return HS_OK;
+}
+
+static int on_recall(void *ctx, const hs_query *q) {
+    const hs_retrieve_work *w = ctx;
+    const int64_t ord = hs_query_int(q, "prompt");
+    if (ord >= 0 && ord < w->n_prompt) w->recall[ord] = hs_query_num(q, "recall");
+    return HS_OK;
+}
+
+static int read_back(const store *s) {
+    hs_retrieve_work *w = s->w;
+    hs_source held = {.run = w->run};
+    if (!s->study.done || s->study.complete || !w->n_k) return HS_OK;
+    int rc = hs_db_open(&held.db, hs_cli_db_path(&w->opt->db), HS_DB_READ);
+    if (!rc) rc = hs_source_each(&held, "retrieve_scores", NULL, 0, on_score, w);
+    if (!rc) rc = hs_source_each(&held, "retrieve_tests", NULL, 0, on_recall, w);
+    hs_db_close(held.db);
+    return rc;
+}
+
+// ---- one test ---------------------------------------------------------------------------------
+
+static int emit_scores(const store *s, const hs_retrieve_result *r) {
+    static const char *const failed = "the model did not pass this test";
+    const hs_emit *e = &s->emit;
+    int rc = HS_OK;
+    for (int l = 0; l < s->w->dims.n_layer; l++)
+        for (int h = 0; h < s->w->dims.n_head && !rc; h++) {
+            const int64_t c = (int64_t)l * s->w->dims.n_head + h;
+            const double score = r->passed ? r->decoded[c] : (double)NAN;
+            const double active = r->passed ? score > 0 : (double)NAN;
+            const char *reason = r->passed ? NULL : failed;
+            s->w->score[r->ord * s->w->n_head + c] = score;
+            rc = e->metric(e->ctx, l, h, "retrieval", score, reason);
+            if (!rc) rc = e->metric(e->ctx, l, h, "retrieval_tf", r->forced[c], NULL);
+            if (!rc) rc = e->metric(e->ctx, l, h, "retrieval_soft", r->soft[c], NULL);
+            if (!rc) rc = e->metric(e->ctx, l, h, "activation_frequency", active, reason);
+        }
+    return rc;
+}
+
+// Tokens as text that any table can hold.
+static int words(const hs_tok *tok, const int32_t *ids, int64_t n, hs_buf *out) {
+    hs_buf bytes = {0};
+    int rc = tok ? hs_tok_decode(tok, ids, (size_t)n, true, &bytes) : HS_OK;
+    if (!rc) rc = hs_buf_rc(&bytes);
+    if (!rc && tok) hs_utf8_visible(out, hs_buf_text(&bytes), bytes.len, false);
+    for (int64_t i = 0; i < n && !tok; i++) hs_buf_printf(out, i ? " %d" : "%d", ids[i]);
+    hs_buf_free(&bytes);
+    return rc ? rc : hs_buf_rc(out);
+}
+
+static int emit_test(const store *s, const hs_retrieve_result *r) {
+    const hs_tok *tok = hs_model_tok(s->w->session.model);
+    const hs_needle *needle = &s->w->needles[r->ord];
+    hs_buf said = {0}, answer = {0};
+    int rc = words(tok, r->said, r->n_said, &said);
+    if (!rc) rc = words(tok, needle->answer, needle->n_answer, &answer);
+    const hs_value row[] = {
+        {.type = HS_VAL_INT, .i = r->passed},
+        {.type = HS_VAL_NUM, .f = r->recall},
+        {.type = HS_VAL_INT, .i = needle->from},
+        {.type = HS_VAL_INT, .i = needle->to},
+        {.type = HS_VAL_INT, .i = r->n_said},
+        {.type = HS_VAL_TEXT, .s = hs_buf_text(&said)},
+        {.type = HS_VAL_TEXT, .s = hs_buf_text(&answer)},
+    };
+    if (!rc) rc = s->emit.row(s->emit.ctx, "test", row);
+    hs_buf_free(&said);
+    hs_buf_free(&answer);
+    return rc;
+}
+
+static int on_result(void *ctx, const hs_retrieve_result *r) {
+    store *s = ctx;
+    s->w->recall[r->ord] = r->recall;
+    int rc = hs_study_begin(&s->study, r->ord, &s->emit);
+    if (!rc) rc = emit_scores(s, r);
+    if (!rc) rc = emit_test(s, r);
+    return !rc && r->ord + 1 == s->w->n_prompt ? HS_OK : hs_study_end(&s->study, rc);
+}
+
+// ---- the run ----------------------------------------------------------------------------------
+
+static int run_tests(store *s) {
+    hs_retrieve_work *w = s->w;
+    const hs_retrieve_opts o = hs_retrieve_opts_of(w);
+    const int64_t done = s->study.done, n = w->n_prompt - done;
+    int64_t *ord;
+    if (!n) return HS_OK; // killed between the last prompt and the end
+    int rc = hs_alloc(&ord, (size_t)n, sizeof *ord);
+    for (int64_t i = 0; i < n && !rc; i++) ord[i] = done + i;
+    if (!rc) rc = hs_retrieve(&o, ord, n, on_result, s);
+    free(ord);
+    if (rc) return rc; // the last prompt is not open, or goes with the run
+    return hs_study_end(&s->study, hs_retrieve_mask(w, &s->emit));
+}
+
+static int open_study(store *s) {
+    hs_retrieve_work *w = s->w;
+    hs_buf what = {0};
+    int rc = what_json(&what, w);
+    if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
+    const hs_study_opts opts = {.call = w->call,
+                                .session = &w->session,
+                                .prompt = &w->prompt,
+                                .db = w->db,
+                                .label = w->opt->label,
+                                .seed = w->opt->seed,
+                                .resume = w->opt->resume,
+                                .as = &s->as,
+                                .what = hs_buf_text(&what)};
+    if (!rc) rc = hs_study_open(&s->study, &opts);
+    hs_buf_free(&what);
+    return rc;
+}
+
+int hs_retrieve_store(hs_retrieve_work *w) {
+    store s = {.w = w, .as = hs_analysis_of_experiment(&hs_experiment_retrieve)};
+    int rc = hs_alloc(&w->score, (size_t)w->n_prompt, (size_t)w->n_head * sizeof *w->score);
+    if (!rc) rc = hs_alloc(&w->recall, (size_t)w->n_prompt, sizeof *w->recall);
+    if (rc) return rc;
+    rc = open_study(&s);
+    w->run = s.study.id;
+    if (!rc) rc = read_back(&s);
+    if (!rc && !s.study.complete) rc = run_tests(&s);
+    return hs_study_close(&s.study, rc);
+}

@@ -1,0 +1,24 @@
+-- title: Retrieval scores of the heads, best first
+-- param: top = 1000000 : how many
+-- needs: retrieve
+-- Decoded scores are means over the tests that were passed, teacher-forced ones over all.
+WITH look AS (
+  SELECT p.id AS prompt_id, p.ord, p.label, p.n_token, max(r.id) AS analysis_run_id
+  FROM prompt AS p
+  JOIN analysis_run AS r ON r.prompt_id = p.id
+  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'retrieve'
+  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+  GROUP BY p.id
+)
+SELECT 'L' || m.layer || 'H' || m.head AS name, m.layer, m.head,
+  avg(m.value) FILTER (WHERE m.metric = 'retrieval') AS retrieval,
+  avg(m.value) FILTER (WHERE m.metric = 'retrieval_tf') AS retrieval_tf,
+  avg(m.value) FILTER (WHERE m.metric = 'retrieval_soft') AS retrieval_soft,
+  avg(m.value) FILTER (WHERE m.metric = 'activation_frequency') AS activation_frequency,
+  count(m.value) FILTER (WHERE m.metric = 'retrieval') AS passed,
+  count(m.value) FILTER (WHERE m.metric = 'retrieval_tf') AS tests
+FROM look AS l
+CROSS JOIN head_metric AS m ON m.prompt_id = l.prompt_id AND m.analysis_run_id = l.analysis_run_id
+GROUP BY m.layer, m.head
+ORDER BY retrieval DESC NULLS LAST, CASE WHEN passed = 0 THEN retrieval_tf END DESC, m.layer, m.head
+LIMIT :top

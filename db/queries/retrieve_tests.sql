@@ -1,0 +1,16 @@
+-- title: Needle tests one by one: what was said, and how much of the answer that recalls
+-- needs: retrieve
+WITH look AS (
+  SELECT p.id AS prompt_id, p.ord, p.label, p.n_token, max(r.id) AS analysis_run_id
+  FROM prompt AS p
+  JOIN analysis_run AS r ON r.prompt_id = p.id
+  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'retrieve'
+  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+  GROUP BY p.id
+)
+SELECT l.ord AS prompt, l.label AS id, l.n_token AS tokens, t.passed, t.recall, t.needle_from,
+  t.needle_to, t.n_said, t.said, t.answer
+FROM look AS l
+CROSS JOIN retrieve_test AS t ON t.prompt_id = l.prompt_id
+  AND t.analysis_run_id = l.analysis_run_id
+ORDER BY l.ord
