@@ -36,6 +36,8 @@ static const hs_opt figure_options[] = {
     {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
     {"prune", 0, HS_OPT_FLAG, AT(prune), NULL, NULL,
      "the pruning curve of sweep --prune: a metric as more and more units are edited together"},
+    {"masking", 0, HS_OPT_FLAG, AT(masking), NULL, NULL,
+     "needle recall of retrieve as more and more of the top heads are masked, and of others"},
     {0},
 };
 static const hs_opt part_options[] = {
@@ -207,6 +209,7 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --over-layers sink_alpha0 -o sinks.svg", "a metric through the layers"},
             {"heatmap --bar induction --top 10 -o bars.png", "the strongest induction heads"},
             {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
+            {"heatmap --masking -o masking.png", "what masking retrieval heads does to recall"},
             {NULL}},
     .options =
         (const hs_opt_group[]){{"what to draw", figure_options, offsetof(struct options, figure)},
