@@ -70,7 +70,7 @@ const hs_cmd hs_cmd_retrieve = {
             {"retrieve model.gguf --dataset passkey --mask-k 0", "scores alone, on passkeys"},
             {"retrieve model.gguf -f tests.jsonl --mask-k 5,10,20 --json",
              "own tests, for scripts"},
-            {"heads --metric retrieval --top 10", "the scores again, from the database"},
+            {"retrieve model.gguf -o needles.db --resume", "go on after an interruption"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"prompts", hs_opts_prompt, AT(prompt)},

@@ -8,8 +8,11 @@
 
 #include <math.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "analyses/experiment.h"
 #include "db/map.h"
 
 void dbfix_must(int rc) {
@@ -60,6 +63,15 @@ bool dbfix_next(hs_query *q) {
     bool row;
     dbfix_must(hs_query_step(q, &row));
     return row;
+}
+
+bool dbfix_of_experiment(const hs_query_info *i) {
+    char needs[64];
+    for (int e = 0; hs_experiments[e]; e++) {
+        snprintf(needs, sizeof needs, "-- needs: %s\n", hs_experiments[e]->name);
+        if (strstr(i->text, needs)) return true;
+    }
+    return false;
 }
 
 int dbfix_run(const dbfix *f, const char *what, const hs_query_opts *o) {

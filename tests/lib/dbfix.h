@@ -22,6 +22,8 @@ void dbfix_copy(const dbfix *, char *path, size_t n, const char *sql);
 
 hs_query *dbfix_query(const dbfix *, const char *what, const hs_query_opts *);
 bool dbfix_next(hs_query *);
+// Whether it is about an experiment, whose tables recordings do not have.
+bool dbfix_of_experiment(const hs_query_info *);
 int dbfix_run(const dbfix *, const char *what, const hs_query_opts *); // to its end
 
 // A whole stored map [*n][*n], 0 where a query does not see the key; free() it.
