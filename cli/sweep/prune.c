@@ -14,7 +14,7 @@
 #include "model/core/mem.h"
 #include "model/core/prng.h"
 
-enum { DRAWS = 5, PROMPTS = 16, MOST_STEPS = 40 };
+enum { DRAWS = 5, PROMPTS = 4, MOST_STEPS = 40 };
 
 // One curve: a ranking and, of random ones, which draw.
 typedef struct curve {
