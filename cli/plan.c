@@ -102,6 +102,19 @@ void hs_span_json(hs_jw *w, const hs_opt_list *span) {
     hs_jw_end(w, ']');
 }
 
+void hs_units_json(hs_jw *w, const hs_units *units) {
+    uint64_t hash = HS_FNV_SEED;
+    char name[HS_UNIT_NAME], hex[24];
+    for (int64_t i = 0; i < units->n; i++) {
+        hs_unit_name(name, &units->at[i]);
+        hash = hs_fnv(hash, name, strlen(name) + 1);
+    }
+    snprintf(hex, sizeof hex, "%016" PRIx64, hash);
+    hs_jw_key_str(w, "kind", hs_unit_kinds[units->at[0].kind]);
+    hs_jw_key_int(w, "n_unit", units->n);
+    hs_jw_key_str(w, "units", hex);
+}
+
 void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
                   const hs_prompts *prompts, const hs_do *edits) {
     static const char *const store[] = {"f32", "f16", "u8"};

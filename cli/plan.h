@@ -35,6 +35,8 @@ void hs_plan_json(hs_buf *out, const hs_plan *plan, const hs_model *model,
 // The members of it that any run has: model, prompts, and how they are computed; the --span options.
 void hs_subject_json(hs_jw *w, const hs_model *model, const hs_prompts *prompts);
 void hs_span_json(hs_jw *w, const hs_opt_list *span);
+// "kind":"head","n_unit":270,"units":a checksum of which ones.
+void hs_units_json(hs_jw *w, const hs_units *units);
 // The command line as a JSON array.
 void hs_argv_json(hs_buf *out, const hs_call *call);
 // Tells when maps and activations take much disk; HS_EIO when they cannot fit.

@@ -46,7 +46,7 @@ static int open_run(hs_study *s, const char *options, const char *argv) {
 }
 
 int hs_study_open(hs_study *s, const hs_study_opts *o) {
-    const int64_t n = hs_prompts_count(o->session->prompts);
+    const int64_t n = o->n_prompt ? o->n_prompt : hs_prompts_count(o->session->prompts);
     hs_buf options = {0}, argv = {0};
     *s = (hs_study){.o = *o, .n = o->shard ? hs_shard_count(o->shard, n) : n};
     hs_buf_printf(&s->params, "{%s}", o->what);

@@ -21,6 +21,7 @@ typedef struct hs_study_opts {
     const char *what;
     const char *more;      // members that decide too, and stay with the run only; NULL: none
     const hs_shard *shard; // NULL: all prompts
+    int64_t n_prompt;      // the first of the session's prompts alone, 0: all
 } hs_study_opts;
 
 typedef struct hs_study {

@@ -297,8 +297,11 @@ int hs_edit_where_resolve(hs_edit_where *out, const hs_edit *e, const hs_edit_pr
     out->about = is_about(e, p);
     out->n_place = e->n_place;
     out->rows = e->place_rows;
-    for (int i = 0; i < e->n_place && out->about && !rc; i++)
+    for (int i = 0; i < e->n_place && out->about && !rc; i++) {
         rc = hs_places_resolve(&out->place[i], e->place[i], p->n_token, p->own, p->given);
+        // Positions that prompts may lack: this one does.
+        if (!rc && hs_places_none(&out->place[i])) out->about = false;
+    }
     return rc;
 }
 

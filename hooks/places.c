@@ -34,8 +34,8 @@ static bool is_range(const char *s, const char *end) {
 
 int hs_places_check(const char *text) {
     for (const char *at = text;; at++) {
-        const size_t n = strcspn(at, "+");
-        if (n == 0 || (is_number(*at) && !is_range(at, at + n)))
+        const size_t n = strcspn(at, "+"), own = n - (n && at[n - 1] == '?');
+        if (own == 0 || (is_number(*at) && !is_range(at, at + own)))
             return hs_fail(HS_EARG, "'%.*s' is not a position: write 3, -1, 3:10 or a span's name",
                            (int)n, at);
         at += n;
@@ -75,16 +75,19 @@ static int resolve_span(hs_range *r, const char *name, int64_t n_token, const hs
     return HS_OK;
 }
 
-static int resolve_part(hs_places *out, const char *part, int64_t n_token, const hs_spans *of) {
+static int resolve_part(hs_places *out, char *part, int64_t n_token, const hs_spans *of) {
+    const size_t n = strlen(part);
+    const bool may_lack = n && part[n - 1] == '?';
     int rc = hs_grow(&out->at, (size_t)out->n + 1, sizeof *out->at);
     if (rc) return rc;
+    if (may_lack) part[n - 1] = 0;
     hs_range *r = &out->at[out->n];
     rc = is_number(*part) ? hs_range_parse(&r->from, &r->to, n_token, part)
                           : resolve_span(r, part, n_token, of);
     if (!rc && r->from >= r->to)
         rc = hs_fail(HS_ERANGE, "'%s' holds no position of the %lld", part, (long long)n_token);
     if (!rc) out->n++;
-    return rc;
+    return may_lack && (rc == HS_ERANGE || rc == HS_ENOTFOUND) ? HS_OK : rc;
 }
 
 int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, hs_spans own,

@@ -1,5 +1,6 @@
 // Sets of positions as users write them: positions "3" and "-1" (from the end), ranges "3:10",
-// ":4", "-5:", and named spans, joined by '+'; "all" is every position, decoded ones too.
+// ":4", "-5:", and named spans, joined by '+'; "all" is every position, decoded ones too. "12?" and
+// "NAME?" are there in prompts that have them, and nothing in the others.
 #ifndef HS_HOOKS_PLACES_H
 #define HS_HOOKS_PLACES_H
 
@@ -40,5 +41,8 @@ int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, hs_span
                       hs_spans given) HS_MUST_USE;
 void hs_places_free(hs_places *);
 bool hs_places_has(const hs_places *, int64_t pos);
+static inline bool hs_places_none(const hs_places *p) {
+    return !p->all && !p->n;
+}
 
 #endif

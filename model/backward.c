@@ -109,17 +109,26 @@ static int norm_of_back(const struct back *b, enum hs_role gain, const void *x) 
     return rc ? rc : norm_back(r, gain, rows(b, DX));
 }
 
+// The gradient of what a part of the layer adds to the residual: that of the residual, or 0.
+static void *added(const struct back *b) {
+    void *none = buffer(&b->r, HS_BUF_OUT);
+    if (!b->job->drop || !b->job->drop[b->r.layer]) return rows(b, DX);
+    clear(b, none, b->r.n * b->r.c->d_model);
+    return none;
+}
+
 static int mlp_back(const struct back *b) {
     const hs_pass *r = &b->r;
     const hs_config *c = r->c;
     const bool gated = c->mlp == HS_MLP_GATED;
     void *post = buffer(r, HS_BUF_PRE), *pre = rows(b, PRE);
     void *linear = gated ? rows(b, LINEAR) : NULL;
-    const hs_product_back down = product(b, HS_W_DOWN, rows(b, DX), c->d_model);
+    void *out = added(b);
+    const hs_product_back down = product(b, HS_W_DOWN, out, c->d_model);
     const hs_product_back up[] = {product(b, gated ? HS_W_GATE : HS_W_UP, pre, c->d_ff),
                                   product(b, HS_W_UP, linear, c->d_ff)};
     if (c->mlp == HS_MLP_NONE) return HS_OK;
-    int rc = give(b, HS_MLP_OUT, rows(b, DX));
+    int rc = give(b, HS_MLP_OUT, out);
     if (!rc) rc = r->be->linear_back(r->dev, post, c->d_ff, &down, 1, r->n);
     if (!rc) rc = give(b, HS_MLP_POST, post);
     if (!rc) rc = r->be->act_back(r->dev, pre, linear, post, pre, linear, r->n * c->d_ff, c->act);
@@ -131,8 +140,9 @@ static int mlp_back(const struct back *b) {
 }
 
 static int output_back(const struct back *b) {
-    const hs_product_back o = product(b, HS_W_O, rows(b, DX), b->r.c->d_model);
-    int rc = give(b, HS_ATTN_OUT, rows(b, DX));
+    void *out = added(b);
+    const hs_product_back o = product(b, HS_W_O, out, b->r.c->d_model);
+    int rc = give(b, HS_ATTN_OUT, out);
     if (!rc) rc = b->r.be->linear_back(b->r.dev, rows(b, DZ), b->width[DZ], &o, 1, b->r.n);
     return rc ? rc : give(b, HS_Z, rows(b, DZ));
 }

@@ -21,6 +21,9 @@ typedef struct hs_backward {
     // Receives gradients under the same names, after the layer's values: tensor points of layers
     // (not scales, normalized and results), embeddings; read masks only; NULL allowed.
     const hs_tap *grads;
+    // [n_layer], borrowed: 1 where nothing goes back through what attention and MLP add to the
+    // residual, as if their gradients were 0 (GradDrop of Kramar et al. 2024); NULL: nowhere.
+    const uint8_t *drop;
 } hs_backward;
 
 // Points that have gradients here, as bits.

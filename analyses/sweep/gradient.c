@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/slope.h"
 #include "analyses/sweep/walk.h"
-#include "model/backward.h"
 #include "model/core/mem.h"
 
 #define MEMORY ((int64_t)512 << 20)
@@ -29,12 +29,8 @@ struct chunk {
     const struct gradient *g;
     const int64_t *ord;
     int n;
-    hs_seq *seq;         // [n]
-    int64_t *row;        // [n] first rows of the sequences
-    hs_meter *meter;     // of the effect in work
-    const hs_tap *meets; // the meter's
-    enum hs_effect effect;
-    double *lse;                // [n_row] of the logits in work
+    int64_t *row;          // [n] first rows of the sequences
+    enum hs_effect effect; // in work
     float *value[HS_N_POINT];   // [n_row][width] of the layer in work, where units lie
     float *edited;              // [n_row][widest]
     int64_t *first;             // [n] where a prompt's part of at[] begins
@@ -135,43 +131,6 @@ static int open_gradient(struct gradient *g) {
     return rc;
 }
 
-// ---- M and its gradient by logits ---------------------------------------------------------------
-
-// nll: the mean over scored positions of lse - logit[next].
-static int nll_seed(struct chunk *c, const hs_site *site, const hs_view *logits) {
-    const hs_prompt *p = hs_prompts_at(c->g->o->prompts, c->ord[site->seq]);
-    const hs_backend *be = hs_model_backend(c->g->o->model);
-    hs_dev *dev = hs_model_dev(c->g->o->model);
-    const int64_t n = logits->shape[0], n_vocab = logits->shape[1], ld = logits->stride[0];
-    const float by = (float)(1 / (double)(p->n_token - 1));
-    float *x = logits->data;
-    int rc = be->log_sum_exp(dev, c->lse, x, ld, n, n_vocab);
-    if (!rc) rc = be->softmax(dev, x, ld, c->lse, n, n_vocab, by);
-    for (int64_t r = 0; r < n && !rc; r++) x[r * ld + p->tokens[site->row0 + r + 1]] -= by;
-    return rc;
-}
-
-static int logit_diff_seed(const struct chunk *c, const hs_site *site, const hs_view *logits) {
-    const hs_answer *a = &c->g->o->answers[c->ord[site->seq]];
-    for (int64_t r = 0; r < logits->shape[0]; r++) {
-        float *x = (float *)logits->data + r * logits->stride[0];
-        memset(x, 0, (size_t)logits->shape[1] * sizeof *x);
-        if (site->row0 + r != a->end) continue;
-        x[a->answer] += 1;
-        x[a->wrong] -= 1;
-    }
-    return HS_OK;
-}
-
-// Logits are measured before they become gradients.
-static int seed(void *ctx, const hs_site *site, const hs_view *logits) {
-    struct chunk *c = ctx;
-    int rc = c->meets->rows(c->meets->ctx, site, logits, false);
-    if (rc) return rc;
-    return c->effect == HS_EFFECT_NLL ? nll_seed(c, site, logits)
-                                      : logit_diff_seed(c, site, logits);
-}
-
 // ---- values and gradients -----------------------------------------------------------------------
 
 static float *values_at(const struct chunk *c, const hs_site *site, int64_t width) {
@@ -239,16 +198,6 @@ static int aim(struct chunk *c) {
     return rc;
 }
 
-static int open_meter(struct chunk *c, hs_hooks *hooks, hs_meter_prompt *in) {
-    const hs_sweep_opts *o = c->g->o;
-    for (int i = 0; i < c->n; i++)
-        in[i] = (hs_meter_prompt){hs_prompts_at(o->prompts, c->ord[i]), o->answers[c->ord[i]]};
-    int rc = hs_meter_open(&c->meter, o->model, 1u << c->effect, in, c->n);
-    if (!rc) rc = hs_meter_hook(c->meter, hooks);
-    if (!rc) c->meets = hs_hooks_tap(hooks);
-    return rc;
-}
-
 static void add_positions(struct chunk *c, int i, double base) {
     const int64_t n_unit = c->g->o->units->n, n = n_at(c->g, c->ord[i]);
     for (int64_t u = 0; u < n_unit; u++) {
@@ -259,36 +208,20 @@ static void add_positions(struct chunk *c, int i, double base) {
     }
 }
 
-static int run_effect(struct chunk *c, hs_context *x, hs_meter_seq *measured) {
+static int run_effect(struct chunk *c, hs_context *x) {
+    const hs_sweep_opts *o = c->g->o;
     const hs_tap values = {.ctx = c, .read = c->g->points, .rows = keep_values};
     const hs_tap grads = {.ctx = c, .read = c->g->points, .rows = add_gradients};
-    const hs_backward job = {.seed = seed, .ctx = c, .values = &values, .grads = &grads};
-    hs_batch batch = {.seq = c->seq, .n_seq = c->n};
-    int rc = hs_meter_begin(c->meter, measured, c->n, true, &batch.logit_row, &batch.n_logit_row);
-    if (!rc) rc = hs_context_backward(x, &batch, &job);
+    const hs_backward job = {.values = &values, .grads = &grads};
+    const hs_slope slope = {o->model, o->prompts, o->answers, c->effect};
+    double *base;
+    int rc = hs_alloc(&base, (size_t)c->n, sizeof *base);
+    if (!rc) rc = hs_slope_run(&slope, x, c->ord, c->n, &job, base);
     for (int i = 0; i < c->n && !rc; i++) {
-        const double base = hs_meter_value(c->meter, i, c->effect);
-        c->all_base[i * HS_N_EFFECT + c->effect] = base;
-        add_positions(c, i, base);
+        c->all_base[i * HS_N_EFFECT + c->effect] = base[i];
+        add_positions(c, i, base[i]);
     }
-    return rc;
-}
-
-static int one_effect(struct chunk *c, hs_context *x) {
-    hs_hooks *hooks = NULL;
-    hs_meter_prompt *in = NULL;
-    hs_meter_seq *measured = NULL;
-    int rc = hs_hooks_open(&hooks, &c->g->dims);
-    if (!rc) rc = hs_alloc(&in, (size_t)c->n, sizeof *in);
-    if (!rc) rc = hs_alloc(&measured, (size_t)c->n, sizeof *measured);
-    for (int i = 0; i < c->n && !rc; i++) measured[i] = (hs_meter_seq){.prompt = i};
-    if (!rc) rc = open_meter(c, hooks, in);
-    if (!rc) rc = run_effect(c, x, measured);
-    hs_meter_close(c->meter);
-    c->meter = NULL;
-    hs_hooks_close(hooks);
-    free(in);
-    free(measured);
+    free(base);
     return rc;
 }
 
@@ -310,13 +243,10 @@ static int open_chunk(struct chunk *c) {
     const struct gradient *g = c->g;
     const size_t n_unit = (size_t)g->o->units->n, n = (size_t)c->n;
     int64_t rows = 0, widest = 0;
-    int rc = hs_alloc(&c->seq, n, sizeof *c->seq);
-    if (!rc) rc = hs_alloc(&c->row, n, sizeof *c->row);
+    int rc = hs_alloc(&c->row, n, sizeof *c->row);
     for (int i = 0; i < c->n && !rc; i++) {
-        const hs_prompt *p = hs_prompts_at(g->o->prompts, c->ord[i]);
-        c->seq[i] = (hs_seq){.tokens = p->tokens, .n = p->n_token};
         c->row[i] = rows;
-        rows += p->n_token;
+        rows += hs_prompts_at(g->o->prompts, c->ord[i])->n_token;
     }
     for (int p = 0; p < HS_N_POINT && !rc; p++) {
         if (!(g->used & HS_BIT(p))) continue;
@@ -325,7 +255,6 @@ static int open_chunk(struct chunk *c) {
         rc = hs_alloc(&c->value[p], (size_t)rows, (size_t)width * sizeof(float));
     }
     if (!rc) rc = hs_alloc(&c->edited, (size_t)rows, (size_t)widest * sizeof *c->edited);
-    if (!rc) rc = hs_alloc(&c->lse, (size_t)rows, sizeof *c->lse);
     if (!rc) rc = open_sums(c);
     if (!rc) rc = hs_alloc(&c->all_base, n, HS_N_EFFECT * sizeof *c->all_base);
     if (!rc) rc = hs_alloc(&c->all_sum, n * n_unit, HS_N_EFFECT * sizeof *c->all_sum);
@@ -337,7 +266,7 @@ static int open_chunk(struct chunk *c) {
 static void close_chunk(struct chunk *c) {
     for (int p = 0; p < HS_N_POINT; p++) free(c->value[p]);
     for (int e = 0; e < HS_N_EFFECT; e++) free(c->at[e]);
-    void *const blocks[] = {c->seq, c->row, c->edited, c->lse, c->first, c->all_base, c->all_sum};
+    void *const blocks[] = {c->row, c->edited, c->first, c->all_base, c->all_sum};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
 }
 
@@ -350,7 +279,7 @@ static int run_chunk(const struct gradient *g, hs_context *x, const int64_t *ord
     for (int e = 0; e < HS_N_EFFECT && !rc; e++) {
         if (!(g->o->effects & 1u << e)) continue;
         c.effect = (enum hs_effect)e;
-        rc = one_effect(&c, x);
+        rc = run_effect(&c, x);
     }
     for (int i = 0; i < n && !rc; i++) {
         hs_sweep_result result = {.ord = ord[i],

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "cli/answers.h"
 #include "cli/sweep/sweep.h"
-#include "model/core/mem.h"
 
 hs_sweep_opts hs_sweep_opts_of(const hs_sweep_work *w, const hs_sweep_op *op) {
     return (hs_sweep_opts){.model = w->session.model,
@@ -30,35 +30,6 @@ static int read_units(hs_sweep_work *w) {
             rc = hs_fail(HS_EARG, "--heads %s: %ss and %ss: a sweep is over units of one kind",
                          text, hs_unit_kinds[w->units.at[0].kind],
                          hs_unit_kinds[w->units.at[i].kind]);
-    return rc;
-}
-
-static int check_answer(const hs_sweep_ask *ask, const hs_prompt *p, const hs_answer *a) {
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        const bool answer = hs_effects[e].answer && a->answer < 0;
-        const bool wrong = hs_effects[e].wrong && a->wrong < 0;
-        if (!(ask->effects >> e & 1) || !(answer || wrong)) continue;
-        return hs_fail(HS_EARG,
-                       "prompt '%s' says no \"%s\", which --metric %s needs: give prompts as JSON "
-                       "lines with it, or another metric",
-                       p->id, answer ? "answer" : "wrong", hs_effects[e].name);
-    }
-    return HS_OK;
-}
-
-static int read_answers(hs_sweep_work *w) {
-    const hs_tok *tok = hs_model_tok(w->session.model);
-    int rc = hs_alloc(&w->answers, (size_t)w->n_prompt, sizeof *w->answers);
-    unsigned needed = 0;
-    for (int e = 0; e < HS_N_EFFECT; e++)
-        needed |= (unsigned)hs_effects[e].answer << e & w->ask.effects;
-    for (int64_t i = 0; i < w->n_prompt && !rc; i++) {
-        const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
-        w->answers[i] = (hs_answer){-1, -1, p->n_token - 1};
-        if (!needed) continue;
-        rc = hs_answer_of(&w->answers[i], p, tok, w->dims.n_vocab);
-        if (!rc) rc = check_answer(&w->ask, p, &w->answers[i]);
-    }
     return rc;
 }
 
@@ -104,7 +75,7 @@ int hs_sweep_check(hs_sweep_work *w) {
     int rc = hs_shard_check(&w->ask.shard, w->n_prompt);
     w->n_mine = hs_shard_count(&w->ask.shard, w->n_prompt);
     if (!rc) rc = read_units(w);
-    if (!rc) rc = read_answers(w);
+    if (!rc) rc = hs_answers_open(&w->answers, &w->session, w->ask.effects);
     for (int i = 0; i < w->ask.n_op && !rc; i++) rc = check_op(w, &w->ask.op[i]);
     return rc;
 }

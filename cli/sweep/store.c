@@ -5,24 +5,9 @@
 #include <string.h>
 
 #include "cli/sweep/sweep.h"
-#include "model/core/hash.h"
 #include "model/core/mem.h"
 
 // ---- what makes two runs the same one ---------------------------------------------------------
-
-// "head", 270 and a checksum of which ones.
-static void units_json(hs_jw *w, const hs_units *units) {
-    uint64_t hash = HS_FNV_SEED;
-    char name[HS_UNIT_NAME], hex[24];
-    for (int64_t i = 0; i < units->n; i++) {
-        hs_unit_name(name, &units->at[i]);
-        hash = hs_fnv(hash, name, strlen(name) + 1);
-    }
-    snprintf(hex, sizeof hex, "%016" PRIx64, hash);
-    hs_jw_key_str(w, "kind", hs_unit_kinds[units->at[0].kind]);
-    hs_jw_key_int(w, "n_unit", units->n);
-    hs_jw_key_str(w, "units", hex);
-}
 
 static void metrics_json(hs_jw *w, const hs_sweep_ask *ask) {
     hs_jw_key(w, "metrics");
@@ -42,7 +27,7 @@ static int what_json(hs_buf *out, const hs_sweep_run *r) {
     hs_jw w = {out, false};
     hs_jw_key_str(&w, "op", r->op->op);
     hs_jw_key_str(&w, "args", r->op->args ? r->op->args : "");
-    units_json(&w, &r->work->units);
+    hs_units_json(&w, &r->work->units);
     metrics_json(&w, &r->work->ask);
     hs_jw_key_str(&w, "by", r->by);
     hs_jw_key_int(&w, "seed", r->work->opt->seed);

@@ -1,0 +1,309 @@
+// Patching estimated (attribution patching; Nanda 2023, Kramar et al. 2024): what a cell does to the
+// metric is about
+//
+//     sum over its numbers of (lent - own) dM/down
+//
+// with own values and gradients of the half that runs. The lending half runs once and the running
+// half goes back once, for all cells and positions: two forward passes and a backward one.
+//
+// A unit's estimate at one position is the sum over the numbers of its row, in order and in double;
+// a cell's is the sum of those over its positions. AtP* replaces queries and keys (softmax.c), and
+// with GradDrop repeats the backward pass once a layer, through which nothing goes back then, to see
+// effects that cancel: the mean of the sizes, by 1 / (n_layer - 1).
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyses/patch/attribute.h"
+#include "model/core/mem.h"
+
+#define MEMORY ((int64_t)512 << 20)
+enum { MOST_ROWS = 4096 };
+
+// ---- taps ---------------------------------------------------------------------------------------
+
+// The numbers of a row of a view that keeps its rows together.
+static void copy_rows(const struct hs_attribute *a, float *block, const hs_site *site,
+                      const hs_view *view) {
+    const int64_t width = hs_attribute_width(a, site->point);
+    memcpy(block + (a->row[site->seq] + site->row0) * width, view->data,
+           (size_t)(site->n_row * width) * sizeof *block);
+}
+
+static int on_lent(void *ctx, const hs_site *site, const hs_view *view) {
+    struct hs_attribute *a = ctx;
+    const int64_t layer = a->n_row * hs_attribute_width(a, site->point);
+    copy_rows(a, a->lent[site->point] + site->layer * layer, site, view);
+    return HS_OK;
+}
+
+static int on_own(void *ctx, const hs_site *site, const hs_view *view, bool write) {
+    struct hs_attribute *a = ctx;
+    (void)write;
+    copy_rows(a, a->own[site->point], site, view);
+    return HS_OK;
+}
+
+// Adds to the estimates of units [0 .. n_part) of a layer at one row.
+static void add_row(const struct hs_attribute *a, const hs_site *site, int64_t r, const float *lent,
+                    const float *own, const float *slope) {
+    const int64_t width = hs_attribute_width(a, site->point), part = a->part;
+    for (int64_t k = 0; k < width / part; k++) {
+        const int64_t unit = a->unit_of[site->layer * a->n_part + k];
+        double sum = 0;
+        if (unit < 0) continue;
+        for (int64_t i = k * part; i < (k + 1) * part; i++)
+            sum += ((double)lent[i] - own[i]) * slope[i];
+        *hs_attribute_at(a, unit, a->row[site->seq] + site->row0 + r) += sum;
+    }
+}
+
+static int on_slope(void *ctx, const hs_site *site, const hs_view *view, bool write) {
+    struct hs_attribute *a = ctx;
+    const int64_t width = hs_attribute_width(a, site->point),
+                  first = a->row[site->seq] + site->row0;
+    const float *lent = a->lent[site->point] + site->layer * a->n_row * width;
+    (void)write;
+    if (a->fix) { // the gradient of z; the rest is done when all rows of the layer came
+        copy_rows(a, a->slope, site, view);
+        return HS_OK;
+    }
+    for (int64_t r = 0; r < site->n_row; r++)
+        add_row(a, site, r, lent + (first + r) * width, a->own[site->point] + (first + r) * width,
+                (const float *)view->data + r * width);
+    return HS_OK;
+}
+
+static int on_layer(void *ctx, int layer) {
+    struct hs_attribute *a = ctx;
+    return a->fix ? hs_attribute_softmax(a, layer) : HS_OK;
+}
+
+// ---- a chunk ------------------------------------------------------------------------------------
+
+static int open_chunk(struct hs_attribute *a) {
+    const hs_patch_opts *o = a->o;
+    int rc = hs_alloc(&a->row, (size_t)a->n + 1, sizeof *a->row);
+    if (!rc) rc = hs_alloc(&a->ord, (size_t)a->n, sizeof *a->ord);
+    for (int i = 0; i < a->n && !rc; i++) {
+        a->ord[i] = hs_patch_running(o, a->pair[i]);
+        a->row[i + 1] = a->row[i] + hs_prompts_at(o->prompts, a->ord[i])->n_token;
+    }
+    if (rc) return rc;
+    a->n_row = a->row[a->n];
+    for (int p = 0; p < HS_N_POINT && !rc; p++) {
+        const size_t n = (size_t)(a->n_row * hs_attribute_width(a, (enum hs_point)p));
+        if (a->lends & HS_BIT(p))
+            rc = hs_alloc(&a->lent[p], n, (size_t)a->dims.n_layer * sizeof(float));
+        if (!rc && a->owns & HS_BIT(p)) rc = hs_alloc(&a->own[p], n, sizeof(float));
+    }
+    if (!rc && a->fix)
+        rc = hs_alloc(&a->slope, (size_t)(a->n_row * a->dims.n_head), // rows of z
+                      (size_t)a->dims.d_head * sizeof *a->slope);
+    if (!rc) rc = hs_alloc(&a->at, (size_t)(a->o->units->n * a->n_row), sizeof *a->at);
+    if (!rc) rc = hs_alloc(&a->base, (size_t)a->n, sizeof *a->base);
+    if (!rc) rc = hs_alloc(&a->full, (size_t)a->n, sizeof *a->full);
+    const size_t n_value = (size_t)a->n * (size_t)a->cells->n;
+    if (!rc) rc = hs_alloc(&a->value, n_value, sizeof *a->value);
+    if (!rc && o->grad_drop) rc = hs_alloc(&a->drop, n_value, sizeof *a->drop);
+    return rc;
+}
+
+static void close_chunk(struct hs_attribute *a) {
+    for (int p = 0; p < HS_N_POINT; p++) {
+        free(a->lent[p]);
+        free(a->own[p]);
+        a->lent[p] = a->own[p] = NULL;
+    }
+    void **const blocks[] = {(void **)&a->row,   (void **)&a->ord,  (void **)&a->slope,
+                             (void **)&a->at,    (void **)&a->base, (void **)&a->full,
+                             (void **)&a->value, (void **)&a->drop};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        free(*blocks[i]);
+        *blocks[i] = NULL;
+    }
+}
+
+static int lend(struct hs_attribute *a, hs_context *x) {
+    const hs_hook hook = {.points = a->lend_points, .rows = on_lent, .ctx = a};
+    hs_hooks *hooks;
+    int rc = hs_hooks_open(&hooks, &a->dims);
+    if (!rc) rc = hs_hooks_add(hooks, &hook);
+    if (!rc) rc = hs_patch_lend(a->o, x, hooks, a->pair, a->n, a->full);
+    hs_hooks_close(hooks);
+    return rc;
+}
+
+// Fills at[] anew, the gradient going around layer `without` (-1: through all).
+static int go_back(struct hs_attribute *a, hs_context *x, int without) {
+    const hs_patch_opts *o = a->o;
+    const hs_tap values = {.ctx = a, .read = a->own_points, .rows = on_own};
+    const hs_tap grads = {
+        .ctx = a, .read = a->slope_points, .rows = on_slope, .layer_done = on_layer};
+    const hs_backward job = {
+        .values = &values, .grads = &grads, .drop = without < 0 ? NULL : a->without};
+    const hs_slope slope = {o->model, o->prompts, o->answers, o->effect};
+    if (without >= 0) {
+        memset(a->without, 0, (size_t)a->dims.n_layer);
+        a->without[without] = 1;
+    }
+    memset(a->at, 0, (size_t)(o->units->n * a->n_row) * sizeof *a->at);
+    return hs_slope_run(&slope, x, a->ord, a->n, &job, a->base);
+}
+
+// The change that each cell of pair i is said to make; NaN where the prompt lacks the place.
+static int sum_cells(const struct hs_attribute *a, int i, double *change) {
+    hs_places places = {0};
+    int64_t of = -1;
+    int rc = HS_OK;
+    for (int64_t c = 0; c < a->cells->n && !rc; c++) {
+        const hs_patch_cell *cell = &a->cells->at[c];
+        const int64_t n = a->row[i + 1] - a->row[i];
+        if (cell->place != of) rc = hs_patch_resolve(a->o, a->pair[i], cell->place, &places);
+        of = cell->place;
+        change[c] = !rc && hs_places_none(&places) ? (double)NAN : 0;
+        for (int64_t t = 0; t < n && !rc; t++)
+            if (hs_places_has(&places, t))
+                change[c] += *hs_attribute_at(a, cell->unit, a->row[i] + t);
+    }
+    hs_places_free(&places);
+    return rc;
+}
+
+static int drop_layers(struct hs_attribute *a, hs_context *x) {
+    const int64_t n_cell = a->cells->n;
+    double *change;
+    int rc = hs_alloc(&change, (size_t)n_cell, sizeof *change);
+    for (int l = 0; l < a->dims.n_layer && !rc; l++) {
+        rc = go_back(a, x, l);
+        for (int i = 0; i < a->n && !rc; i++) {
+            rc = sum_cells(a, i, change);
+            for (int64_t c = 0; c < n_cell; c++)
+                a->drop[i * n_cell + c] += fabs(change[c]) / (a->dims.n_layer - 1);
+        }
+    }
+    free(change);
+    return rc;
+}
+
+static int run_chunk(struct hs_attribute *a, hs_context *x, hs_patch_fn fn, void *ctx) {
+    const int64_t n_cell = a->cells->n;
+    int rc = open_chunk(a);
+    if (!rc) rc = lend(a, x);
+    if (!rc) rc = go_back(a, x, -1);
+    for (int i = 0; i < a->n && !rc; i++) {
+        double *value = a->value + i * n_cell;
+        rc = sum_cells(a, i, value);
+        for (int64_t c = 0; c < n_cell; c++) value[c] += a->base[i];
+    }
+    if (!rc && a->o->grad_drop) rc = drop_layers(a, x);
+    for (int i = 0; i < a->n && !rc; i++) {
+        const hs_patch_result r = {a->pair[i], a->base[i], a->full[i], a->value + i * n_cell,
+                                   a->drop ? a->drop + i * n_cell : NULL};
+        rc = fn(ctx, &r);
+    }
+    close_chunk(a);
+    return rc;
+}
+
+// ---- all chunks ---------------------------------------------------------------------------------
+
+static int open_units(struct hs_attribute *a) {
+    const hs_units *units = a->o->units;
+    const enum hs_unit_kind kind = units->at[0].kind;
+    a->n_part = kind == HS_UNIT_HEAD    ? a->dims.n_head
+                : kind == HS_UNIT_GROUP ? a->dims.n_kv_head
+                                        : 1;
+    a->part = hs_attribute_width(a, a->o->point) / a->n_part;
+    int rc = hs_alloc(&a->unit_of, (size_t)a->dims.n_layer * (size_t)a->n_part, sizeof *a->unit_of);
+    for (int64_t i = 0; i < a->dims.n_layer * a->n_part && !rc; i++) a->unit_of[i] = -1;
+    for (int64_t u = 0; u < units->n && !rc; u++)
+        a->unit_of[units->at[u].layer * a->n_part + units->at[u].index] = u;
+    return rc;
+}
+
+static int open_points(struct hs_attribute *a) {
+    const size_t n = (size_t)a->dims.n_layer + 1;
+    const hs_model *m = a->o->model;
+    const enum hs_point point = a->o->point;
+    const bool rope = hs_model_has_point(m, HS_ROT_Q, NULL);
+    a->q = rope ? HS_ROT_Q : HS_Q;
+    a->k = rope ? HS_ROT_K : HS_K;
+    a->lends = a->owns = HS_BIT(point);
+    uint64_t slopes = HS_BIT(point);
+    if (a->fix) {
+        a->lends = HS_BIT(a->fix == HS_FIX_QUERIES ? a->q : a->k);
+        a->owns = HS_BIT(a->q) | HS_BIT(a->k) | HS_BIT(HS_V);
+        slopes = HS_BIT(HS_Z);
+    }
+    int rc = hs_alloc(&a->lend_points, n, sizeof *a->lend_points);
+    if (!rc) rc = hs_alloc(&a->own_points, n, sizeof *a->own_points);
+    if (!rc) rc = hs_alloc(&a->slope_points, n, sizeof *a->slope_points);
+    if (!rc) rc = hs_alloc(&a->without, n, sizeof *a->without);
+    for (int l = 0; l < a->dims.n_layer && !rc; l++) {
+        a->lend_points[l] = a->lends;
+        a->own_points[l] = a->owns;
+        a->slope_points[l] = slopes;
+    }
+    return rc;
+}
+
+static int open_attribute(struct hs_attribute *a, enum hs_patch_by by) {
+    const hs_patch_opts *o = a->o;
+    const enum hs_point p = o->point;
+    int rc = hs_patch_check_point(o->model, p, true);
+    if (rc) return rc;
+    if (o->grad_drop && a->dims.n_layer < 2)
+        return hs_fail(HS_EARG, "GradDrop leaves out one layer after the other, and the model has "
+                                "a single one");
+    if (by == HS_PATCH_ATP && (p == HS_Q || p == HS_ROT_Q)) a->fix = HS_FIX_QUERIES;
+    if (by == HS_PATCH_ATP && (p == HS_K || p == HS_ROT_K)) a->fix = HS_FIX_KEYS;
+    rc = open_units(a);
+    return rc ? rc : open_points(a);
+}
+
+static void close_attribute(struct hs_attribute *a) {
+    free(a->unit_of);
+    free(a->lend_points);
+    free(a->own_points);
+    free(a->slope_points);
+    free(a->without);
+}
+
+// Pairs from pair[0] on that go together, at least one.
+static int fit(const struct hs_attribute *a, const int64_t *pair, int64_t n) {
+    const int64_t memory = a->o->memory ? a->o->memory : MEMORY;
+    int64_t rows = 0, width = 0;
+    int i = 0;
+    for (int p = 0; p < HS_N_POINT; p++) {
+        const int64_t w = hs_attribute_width(a, (enum hs_point)p) * (int64_t)sizeof(float);
+        if (a->lends & HS_BIT(p)) width += a->dims.n_layer * w;
+        if (a->owns & HS_BIT(p)) width += w;
+    }
+    for (; i < n; i++) {
+        rows += hs_prompts_at(a->o->prompts, pair[i])->n_token;
+        const hs_memory need = hs_backward_memory(a->o->model, rows);
+        const int64_t each = width + a->o->units->n * (int64_t)sizeof(double);
+        const int64_t cells = (i + 1) * a->cells->n * 2 * (int64_t)sizeof(double);
+        if (i && (rows > MOST_ROWS || hs_memory_sum(&need) + rows * each + cells > memory)) break;
+    }
+    return i;
+}
+
+int hs_patch_estimate(const hs_patch_opts *o, const hs_patch_cells *cells, enum hs_patch_by by,
+                      const int64_t *pair, int64_t n, hs_patch_fn fn, void *ctx) {
+    struct hs_attribute a = {.o = o, .cells = cells, .dims = hs_dims_of(o->model)};
+    hs_context *x = NULL;
+    int rc = open_attribute(&a, by);
+    if (!rc) rc = hs_context_open(&x, o->model, NULL);
+    for (int64_t i = 0; i < n && !rc;) {
+        a.pair = pair + i;
+        a.n = fit(&a, a.pair, n - i);
+        rc = run_chunk(&a, x, fn, ctx);
+        i += a.n;
+        if (!rc) rc = hs_progress_step(o->progress, "gradients", i, n);
+    }
+    hs_context_close(x);
+    close_attribute(&a);
+    return rc;
+}

@@ -1,0 +1,24 @@
+// Effects differentiated: what a prompt's answer or loss gains or loses with each activation, to
+// first order. One backward pass of a batch of prompts, whose logits are measured on the way.
+#ifndef HS_ANALYSES_SLOPE_H
+#define HS_ANALYSES_SLOPE_H
+
+#include "analyses/effect.h"
+#include "model/backward.h"
+
+extern const unsigned hs_slope_effects; // bits of those that can be differentiated
+
+typedef struct hs_slope {
+    const hs_model *model;
+    const hs_prompts *prompts;
+    const hs_answer *answers; // [prompts]
+    enum hs_effect effect;    // one of hs_slope_effects
+} hs_slope;
+
+// Runs the prompts ord[0 .. n) and goes back through them; sequence i is prompt ord[i]. base[i]: the
+// effect. job says who sees what (its seed is filled in here). HS_EARG for another effect, and as
+// hs_meter_open.
+int hs_slope_run(const hs_slope *, hs_context *x, const int64_t *ord, int n, const hs_backward *job,
+                 double *base) HS_MUST_USE;
+
+#endif

@@ -1,0 +1,110 @@
+// headscope patch MODEL: what tells a clean prompt from a corrupted one, and where it is carried.
+//
+// Ways to patch are files of cli/patch/. What they found is in the database pair by pair, and what is
+// printed is read from there, so that a fresh run and a resumed one say the same.
+#include <stdlib.h>
+
+#include "cli/answers.h"
+#include "cli/patch/patch.h"
+
+static const hs_patch_way *const ways[] = {&hs_patch_way_cells};
+
+static int prepare(hs_patch_work *w) {
+    const hs_patch_options *o = w->opt;
+    int rc = hs_out_check(&o->out);
+    if (!rc) rc = hs_session_open(&w->session, w->call, &o->model, &o->prompt);
+    if (rc) return rc;
+    w->dims = hs_dims_of(w->session.model);
+    w->n_pair = hs_prompts_count(w->session.prompts);
+    w->path = hs_cli_db_path(&o->db);
+    rc = hs_cli_prompts_check(w->session.prompts, 0, hs_cli_n_ctx(w->session.model));
+    if (!rc) rc = hs_prompts_add_pairs(w->session.prompts);
+    if (!rc) rc = hs_answers_open(&w->answers, &w->session, 1u << o->metric);
+    return rc ? rc
+              : hs_do_open(&w->edits, &(hs_do_options){0}, &o->prompt.span, &w->session, w->path);
+}
+
+static int run(const hs_call *call, const void *options) {
+    hs_patch_work w = {.call = call, .opt = options};
+    size_t way = 0;
+    while (!ways[way]->wanted(options)) way++;
+    int rc = prepare(&w);
+    if (!rc) rc = ways[way]->run(&w);
+    hs_db_close(w.db);
+    hs_do_close(&w.edits);
+    free(w.answers);
+    hs_session_close(&w.session);
+    return rc;
+}
+
+#define AT(name) offsetof(hs_patch_options, name)
+static const hs_opt what[] = {
+    {"point", 0, HS_OPT_TEXT, AT(point), "POINT", "resid_pre",
+     "what is patched, in every layer: resid_pre, resid_mid, attn_out, mlp_out, z, q, k, v, "
+     "pattern, ...: see list hooks"},
+    {"pos", 0, HS_OPT_TEXT, AT(pos), "POS", "all",
+     "at which positions: END, S2 (names of the prompts'), 3:7, joined by + ; several places, "
+     "joined "
+     "by commas, one after the other; S2? where a prompt has it; each: every position by itself"},
+    {"heads", 0, HS_OPT_TEXT, AT(heads), "HEADS", "all",
+     "which heads, of keys and values KV groups (L*G*), of points without heads layers (L0-3)"},
+    {"metric", 'm', HS_OPT_ENUM, AT(metric), "nll|kl|jsd|logit_diff|prob|accuracy", "logit_diff",
+     "what is measured"},
+    {"direction", 0, HS_OPT_ENUM, AT(direction), "denoise|noise", "denoise",
+     "clean values into the corrupted run, or corrupted ones into the clean run"},
+    {"by", 0, HS_OPT_ENUM, AT(by), "exact|gradient|atp", "exact",
+     "measure every cell; estimate all of them from one backward pass (attribution patching); the "
+     "same with queries and keys through the softmax that they really make (AtP*)"},
+    {"grad-drop", 0, HS_OPT_FLAG, AT(grad_drop), NULL, NULL,
+     "--by atp: sizes without cancellation too, from a backward pass a layer that leaves it out"},
+    {"verify", 0, HS_OPT_COUNT, AT(verify), "K", NULL,
+     "then measure the K cells of largest estimate"},
+    {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "cells to show"},
+    {0},
+};
+static const hs_opt how[] = {
+    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
+     "go on with the newest run of the same model, prompts and options"},
+    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
+    {0},
+};
+
+const hs_cmd hs_cmd_patch = {
+    .name = "patch",
+    .group = "runs",
+    .title = "activation patching: what tells a clean prompt from a corrupted one",
+    .synopsis = "MODEL (-f FILE | --dataset NAME)... [options]",
+    .about =
+        "Prompts are JSON lines with \"tokens\" and \"corrupt_tokens\" of the same length, "
+        "\"answer\" and \"wrong\" of the clean one, and \"positions\" by name. One half of each "
+        "pair runs with one activation taken from the other half: of a layer, or of a head where "
+        "the point has heads. value is the metric then, mean over the pairs; recovered is (value - "
+        "corrupt) / (clean - corrupt), a ratio of means: 1 when the clean result comes with it "
+        "(denoise), 0 when it is lost (noise); undefined when both halves score the same. "
+        "logit_diff, prob and accuracy are read at END; nll, kl and jsd are means over the "
+        "running half's scored positions. Of heads, the change is the metric patch_effect too; "
+        "with --pos each, the series patch_effect_at. Each pair is committed when it is done; "
+        "--resume goes on.",
+    .examples =
+        (const char *const[][2]){
+            {"patch model.gguf -f pairs.jsonl --point resid_pre --pos each",
+             "where in the text, layer by layer"},
+            {"patch model.gguf -f pairs.jsonl --point z --pos END", "which heads, at the end"},
+            {"patch model.gguf -f pairs.jsonl --point v --heads 'L5G*' --pos S2 --direction noise",
+             "values of KV groups of a layer, noised"},
+            {"patch model.gguf -f pairs.jsonl --point z --pos each --by gradient --verify 20",
+             "all heads and positions, estimated; the largest measured"},
+            {"patch model.gguf -f pairs.jsonl --point q --by atp --grad-drop", "AtP*"},
+            {NULL}},
+    .options = (const hs_opt_group[]){{"what is patched", what, 0},
+                                      {"how", how, 0},
+                                      {"prompts", hs_opts_prompt, AT(prompt)},
+                                      {"model", hs_opts_model, AT(model)},
+                                      {"output", hs_opts_db_write, AT(db)},
+                                      {"", hs_opts_table, AT(out)},
+                                      {0}},
+    .options_size = sizeof(hs_patch_options),
+    .max_arg = 1,
+    .run = run,
+};
+#undef AT
