@@ -2,6 +2,7 @@
 //
 // The masked tests need the scores of all others: they are run in the last prompt's transaction,
 // and their results stay with it. What a run that goes on holds already is read back first.
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@ typedef struct store {
     hs_retrieve_work *w;
     hs_analysis as;
     hs_study study;
-    hs_emit emit; // of the last prompt, which stays open
+    hs_emit emit;           // of the last prompt, which stays open
+    int64_t n_run, n_token; // tokens of prompts that were run, of all
 } store;
 
 // ---- what decides the results -----------------------------------------------------------------
@@ -118,6 +120,8 @@ static int emit_test(const store *s, const hs_retrieve_result *r) {
 static int on_result(void *ctx, const hs_retrieve_result *r) {
     store *s = ctx;
     s->w->recall[r->ord] = r->recall;
+    s->n_run += r->n_run + 1; // the last one begins the answer
+    s->n_token += hs_prompts_at(s->w->session.prompts, r->ord)->n_token;
     int rc = hs_study_begin(&s->study, r->ord, &s->emit);
     if (!rc) rc = emit_scores(s, r);
     if (!rc) rc = emit_test(s, r);
@@ -137,6 +141,11 @@ static int run_tests(store *s) {
     if (!rc) rc = hs_retrieve(&o, ord, n, on_result, s);
     free(ord);
     if (rc) return rc; // the last prompt is not open, or goes with the run
+    hs_bar_clear(&w->session.bar);
+    hs_note(w->call,
+            "%" PRId64 " of the prompts' %" PRId64 " tokens were run: %.0f %%; the others are "
+            "beginnings that prompts share",
+            s->n_run, s->n_token, 100 * (double)s->n_run / (double)s->n_token);
     return hs_study_end(&s->study, hs_retrieve_mask(w, &s->emit));
 }
 
