@@ -322,6 +322,12 @@ static void masks_act_as_alone(void **state) {
                     differ += found->at[p][k] != found->at[p][0];
                 }
             assert_true(differ > 0);
+            for (int p = 0; p < N_TEST; p++) { // each test alone: nothing is left of the one before
+                const double first = found->at[p][2];
+                assert_int_equal(hs_retrieve_masked(&t.opts, &m, &t.ord[p], 1, keep_recall, found),
+                                 HS_OK);
+                assert_true(found->at[p][2] == first);
+            }
             close_tests(&t);
         }
     free(found);

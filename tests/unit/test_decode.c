@@ -22,14 +22,15 @@ static int32_t next_of(const hs_model *m, const int32_t *ids, int64_t n) {
     return id;
 }
 
-static bool never(void *ctx, int32_t id) {
+// Some texts end long before others, whose rows then move up in the batch.
+static bool is_end(void *ctx, int32_t id) {
     (void)ctx;
-    (void)id;
-    return false;
+    return id % 7 == 0;
 }
 
 static void greedy(void **state) {
     (void)state;
+    int early = 0;
     for (int i = 0; i < LAW_N_MODEL; i++) {
         hs_model *m = law_model(i);
         const hs_context_opts opts = {.kv_capacity = N + MOST, .n_slot = N_SEQ};
@@ -41,20 +42,24 @@ static void greedy(void **state) {
             seq[s] = (hs_decoding){.in = {.tokens = ids[s], .n = N - s, .slot = s}, .out = out[s]};
         }
         const hs_decode_opts o = {
-            .context = x, .most = MOST, .logits = HS_LOGITS_LAST, .ends = never};
+            .context = x, .most = MOST, .logits = HS_LOGITS_LAST, .ends = is_end};
         assert_int_equal(hs_decode(&o, seq, N_SEQ), HS_OK);
         for (int s = 0; s < N_SEQ; s++) {
-            assert_int_equal(seq[s].n_out, MOST);
-            assert_int_equal(hs_context_len(x, s), N - s + MOST - 1); // the last one is not run
-            for (int k = 0; k < MOST; k++) {
+            const int64_t n = seq[s].n_out;
+            assert_in_range(n, 1, MOST);
+            assert_int_equal(hs_context_len(x, s), N - s + n - 1); // the last one is not run
+            for (int k = 0; k < n; k++) {
                 const int32_t want = next_of(m, ids[s], N - s + k);
                 assert_int_equal(out[s][k], want);
+                assert_true(is_end(NULL, want) ? k + 1 == n : k + 1 < n || n == MOST);
                 ids[s][N - s + k] = want;
             }
+            early += n < MOST;
         }
         hs_context_close(x);
         hs_model_close(m);
     }
+    assert_in_range(early, 3, LAW_N_MODEL * N_SEQ - 3);
 }
 
 // Picks what a script says, and writes down what it is asked.
