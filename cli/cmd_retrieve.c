@@ -20,7 +20,7 @@ static int run(const hs_call *call, const void *options) {
     hs_bar_close(&w.session.bar);
     if (!rc) rc = hs_retrieve_print(&w);
     hs_db_close(w.db);
-    for (int64_t i = 0; w.needles && i < w.n_prompt; i++) hs_needle_free(&w.needles[i]);
+    for (int64_t i = 0; w.needles && i < w.n_test; i++) hs_needle_free(&w.needles[i]);
     free(w.needles);
     free(w.score);
     free(w.recall);
@@ -61,7 +61,8 @@ const hs_cmd hs_cmd_retrieve = {
         "with the true answer given, retrieval_soft the weight on those positions, both over all "
         "tests. Then the top K heads are masked (uniform attention over what they see), and five "
         "draws of K heads outside the largest top set, and all tests are decoded again. What "
-        "prompts share at their beginning is run once.\n\n"
+        "prompts share at their beginning is run once. Last comes a prompt of repeated random "
+        "tokens, which gives RazorAttention's echo and echo_induction.\n\n"
         "Own tests are JSON lines with \"tokens\", \"needle\": [START, END) of the answer in the "
         "prompt, and \"answer\": [IDS].",
     .examples =

@@ -23,7 +23,8 @@ extern const hs_experiment hs_experiment_retrieve;
 typedef struct hs_retrieve_opts {
     const hs_model *model;
     const hs_prompts *prompts;
-    const hs_needle *needles; // [n_prompt]
+    const hs_needle *needles; // [n_test]
+    int64_t n_test;           // the first of the prompts
     int64_t max_new;          // tokens to decode at most, >= 1
     bool from_scratch;        // every test anew, sharing nothing
     const hs_progress *progress;

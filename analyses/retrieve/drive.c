@@ -9,7 +9,7 @@
 
 hs_context_opts hs_retrieve_context(const hs_retrieve_opts *o, int n_mask) {
     int64_t longest = 0;
-    for (int64_t i = 0; i < hs_prompts_count(o->prompts); i++) {
+    for (int64_t i = 0; i < o->n_test; i++) {
         const int64_t said = o->max_new > o->needles[i].n_answer ? o->max_new
                                                                  : o->needles[i].n_answer;
         const int64_t n = hs_prompts_at(o->prompts, i)->n_token + said - 1; // the last is not run

@@ -36,7 +36,7 @@ static int open_hooks(work *w, hs_hooks **out, bool watched, bool soft) {
 
 static int open_work(work *w, const hs_retrieve_opts *o, int64_t n) {
     int64_t longest = 1;
-    for (int64_t i = 0; i < hs_prompts_count(o->prompts); i++)
+    for (int64_t i = 0; i < o->n_test; i++)
         if (o->needles[i].n_answer > longest) longest = o->needles[i].n_answer;
     int rc = hs_drive_open(&w->drive, o, 0, "tokens of needle tests");
     if (!rc) rc = hs_watch_open(&w->watch, &w->drive.dims);

@@ -66,8 +66,8 @@ static int read_k(hs_retrieve_work *w) {
 }
 
 static int read_needles(hs_retrieve_work *w) {
-    int rc = hs_alloc(&w->needles, (size_t)w->n_prompt, sizeof *w->needles);
-    for (int64_t i = 0; i < w->n_prompt && !rc; i++)
+    int rc = hs_alloc(&w->needles, (size_t)w->n_test, sizeof *w->needles);
+    for (int64_t i = 0; i < w->n_test && !rc; i++)
         rc = hs_needle_of(&w->needles[i], hs_prompts_at(w->session.prompts, i), w->dims.n_vocab);
     return rc;
 }
@@ -75,7 +75,7 @@ static int read_needles(hs_retrieve_work *w) {
 // A prompt and what is said after it must fit into the model's context.
 static int check_lengths(const hs_retrieve_work *w) {
     const int64_t n_ctx = hs_cli_n_ctx(w->session.model);
-    for (int64_t i = 0; i < w->n_prompt; i++) {
+    for (int64_t i = 0; i < w->n_test; i++) {
         const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
         const int64_t answer = w->needles[i].n_answer, n = p->n_token - 1;
         const int64_t said = w->opt->max_new > answer ? w->opt->max_new : answer;
@@ -93,6 +93,7 @@ hs_retrieve_opts hs_retrieve_opts_of(const hs_retrieve_work *w) {
     return (hs_retrieve_opts){.model = w->session.model,
                               .prompts = w->session.prompts,
                               .needles = w->needles,
+                              .n_test = w->n_test,
                               .max_new = w->opt->max_new,
                               .from_scratch = w->opt->no_share,
                               .progress = &w->session.bar.progress};
@@ -101,7 +102,7 @@ hs_retrieve_opts hs_retrieve_opts_of(const hs_retrieve_work *w) {
 int hs_retrieve_check(hs_retrieve_work *w) {
     w->dims = hs_dims_of(w->session.model);
     w->n_head = (int64_t)w->dims.n_layer * w->dims.n_head;
-    w->n_prompt = hs_prompts_count(w->session.prompts);
+    w->n_test = hs_prompts_count(w->session.prompts);
     int rc = hs_cli_prompts_check(w->session.prompts, 0, hs_cli_n_ctx(w->session.model));
     if (!rc) rc = read_k(w);
     if (!rc) rc = read_needles(w);
@@ -109,6 +110,7 @@ int hs_retrieve_check(hs_retrieve_work *w) {
     if (rc) return rc;
     const hs_retrieve_opts o = hs_retrieve_opts_of(w);
     const hs_context_opts opts = hs_retrieve_context(&o, (int)(w->n_k * (1 + HS_RETRIEVE_DRAWS)));
-    return hs_cli_room_check(w->session.model, &opts, hs_cli_longest(w->session.prompts),
-                             HS_LOGITS_LAST);
+    rc = hs_cli_room_check(w->session.model, &opts, hs_cli_longest(w->session.prompts),
+                           HS_LOGITS_LAST);
+    return rc ? rc : hs_retrieve_add_echo(w);
 }

@@ -20,7 +20,7 @@ typedef struct masking {
     hs_buf spec[HS_RETRIEVE_MOST_K * N_SET];
     const char *text[HS_RETRIEVE_MOST_K * N_SET];
     int n;          // masks: N_SET for each k but 0
-    double *recall; // [n][n_prompt]
+    double *recall; // [n][n_test]
 } masking;
 
 static int make_means(masking *m) {
@@ -28,7 +28,7 @@ static int make_means(masking *m) {
     int rc = hs_alloc(&m->mean, (size_t)w->n_head, sizeof *m->mean);
     for (int64_t c = 0; c < w->n_head && !rc; c++) {
         int64_t n = 0;
-        for (int64_t i = 0; i < w->n_prompt; i++) {
+        for (int64_t i = 0; i < w->n_test; i++) {
             const double score = w->score[i * w->n_head + c];
             if (isnan(score)) continue;
             m->mean[c] += score;
@@ -92,7 +92,7 @@ static int make_masks(masking *m) {
 
 static int on_recall(void *ctx, int64_t ord, int mask, double recall) {
     const masking *m = ctx;
-    m->recall[mask * m->w->n_prompt + ord] = recall;
+    m->recall[mask * m->w->n_test + ord] = recall;
     return HS_OK;
 }
 
@@ -101,10 +101,10 @@ static int run_masks(masking *m) {
     const hs_retrieve_opts o = hs_retrieve_opts_of(w);
     const hs_retrieve_masks masks = {.spec = m->text, .n = m->n, .whole = w->opt->mask_all};
     int64_t *ord = NULL;
-    int rc = hs_alloc(&m->recall, (size_t)w->n_prompt, (size_t)m->n * sizeof *m->recall);
-    if (!rc) rc = hs_alloc(&ord, (size_t)w->n_prompt, sizeof *ord);
-    for (int64_t i = 0; i < w->n_prompt && !rc; i++) ord[i] = i;
-    if (!rc) rc = hs_retrieve_masked(&o, &masks, ord, w->n_prompt, on_recall, m);
+    int rc = hs_alloc(&m->recall, (size_t)w->n_test, (size_t)m->n * sizeof *m->recall);
+    if (!rc) rc = hs_alloc(&ord, (size_t)w->n_test, sizeof *ord);
+    for (int64_t i = 0; i < w->n_test && !rc; i++) ord[i] = i;
+    if (!rc) rc = hs_retrieve_masked(&o, &masks, ord, w->n_test, on_recall, m);
     free(ord);
     return rc;
 }
@@ -113,7 +113,7 @@ static int run_masks(masking *m) {
 static int emit_set(const masking *m, const hs_emit *emit, int64_t k, int set,
                     const double *recall) {
     int rc = HS_OK;
-    for (int64_t i = 0; i < m->w->n_prompt && !rc; i++) {
+    for (int64_t i = 0; i < m->w->n_test && !rc; i++) {
         const hs_value row[] = {{.type = HS_VAL_INT, .i = k},
                                 {.type = HS_VAL_TEXT, .s = set ? "random" : "top"},
                                 {.type = HS_VAL_INT, .i = set ? set - 1 : 0},
@@ -131,7 +131,7 @@ static int emit_all(const masking *m, const hs_emit *emit) {
     for (int64_t i = 0; i < w->n_k; i++)
         for (int set = 0; set < N_SET && !rc; set++) {
             rc = emit_set(m, emit, w->k[i], set, w->k[i] ? recall : w->recall);
-            if (w->k[i]) recall += w->n_prompt;
+            if (w->k[i]) recall += w->n_test;
         }
     return rc;
 }

@@ -11,7 +11,7 @@
 typedef struct head_row {
     char name[24];
     int64_t layer, head;
-    double decoded, forced, soft, active;
+    double decoded, forced, soft, active, echo, induction;
 } head_row;
 
 typedef struct mask_row {
@@ -40,7 +40,9 @@ static int on_head(void *ctx, const hs_query *q) {
                     .decoded = hs_query_num(q, "retrieval"),
                     .forced = hs_query_num(q, "retrieval_tf"),
                     .soft = hs_query_num(q, "retrieval_soft"),
-                    .active = hs_query_num(q, "activation_frequency")};
+                    .active = hs_query_num(q, "activation_frequency"),
+                    .echo = hs_query_num(q, "echo"),
+                    .induction = hs_query_num(q, "echo_induction")};
     hs_query_text(q, "name", h->name, sizeof h->name);
     f->passed = hs_query_int(q, "passed");
     f->tests = hs_query_int(q, "tests");
@@ -149,6 +151,8 @@ static int put_json(const found *f) {
         hs_jw_key_num(&j, "retrieval_tf", h->forced);
         hs_jw_key_num(&j, "retrieval_soft", h->soft);
         hs_jw_key_num(&j, "activation_frequency", h->active);
+        hs_jw_key_num(&j, "echo", h->echo);
+        hs_jw_key_num(&j, "echo_induction", h->induction);
         hs_jw_end(&j, '}');
     }
     hs_jw_end(&j, ']');
@@ -172,7 +176,9 @@ static int put_heads(const found *f, int64_t most) {
                                      {"retrieval", "retrieval", 4},
                                      {"retrieval_tf", "teacher-forced", 4},
                                      {"retrieval_soft", "its weight", 4},
-                                     {"activation_frequency", "active", 3}};
+                                     {"activation_frequency", "active", 3},
+                                     {"echo", "echo", 4},
+                                     {"echo_induction", "induction", 4}};
     hs_table *t;
     int rc = hs_table_open(&t, columns, sizeof columns / sizeof *columns);
     for (int64_t i = 0; i < f->n_head && i < most && !rc; i++) {
@@ -184,6 +190,8 @@ static int put_heads(const found *f, int64_t most) {
         hs_table_num(t, h->forced);
         hs_table_num(t, h->soft);
         hs_table_num(t, h->active);
+        hs_table_num(t, h->echo);
+        hs_table_num(t, h->induction);
     }
     if (!rc) rc = hs_table_put(t, f->w->call, &f->w->opt->out);
     hs_table_close(t);

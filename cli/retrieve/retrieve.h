@@ -1,6 +1,6 @@
 // What the parts of `retrieve` share: check.c reads what is asked for and what the prompts say of
-// their needles, store.c runs the tests into the database, mask.c the masked ones, print.c tells
-// what is there.
+// their needles, store.c runs the tests into the database, mask.c the masked ones, echo.c the
+// repeated tokens that come after them; print.c tells what is there.
 #ifndef HS_CLI_RETRIEVE_RETRIEVE_H
 #define HS_CLI_RETRIEVE_RETRIEVE_H
 
@@ -27,13 +27,13 @@ typedef struct hs_retrieve_work {
     hs_prompt_options prompt; // with it
     hs_session session;
     hs_dims dims;
-    int64_t n_prompt, n_head;           // n_head: of all layers
-    hs_needle *needles;                 // [n_prompt]
+    int64_t n_test, n_head;             // n_head: of all layers
+    hs_needle *needles;                 // [n_test]
     int64_t k[HS_RETRIEVE_MOST_K], n_k; // ascending; none: nothing is masked
     hs_db *db;
     int64_t run;    // once it is there
-    double *score;  // [n_prompt][n_head] of decoding, NaN where the test was not passed
-    double *recall; // [n_prompt]
+    double *score;  // [n_test][n_head] of decoding, NaN where the test was not passed
+    double *recall; // [n_test]
 } hs_retrieve_work;
 
 // Before the model is opened, and after; each names what does not fit.
@@ -45,6 +45,11 @@ hs_retrieve_opts hs_retrieve_opts_of(const hs_retrieve_work *);
 int hs_retrieve_store(hs_retrieve_work *) HS_MUST_USE;
 // The masked tests, with all scores known; the last prompt's emitter takes the results.
 int hs_retrieve_mask(hs_retrieve_work *, const hs_emit *emit) HS_MUST_USE;
+
+// Adds the prompt of repeated tokens to the session's, where the context has room for one, and runs
+// it as the one after the tests.
+int hs_retrieve_add_echo(hs_retrieve_work *) HS_MUST_USE;
+int hs_retrieve_echo(hs_retrieve_work *, hs_study *study) HS_MUST_USE;
 
 int hs_retrieve_print(const hs_retrieve_work *) HS_MUST_USE;
 

@@ -1,6 +1,6 @@
 // Needle tests into the database, one transaction a prompt; see retrieve.h.
 //
-// The masked tests need the scores of all others: they are run in the last prompt's transaction,
+// The masked tests need the scores of all others: they are run in the last test's transaction,
 // and their results stay with it. What a run that goes on holds already is read back first.
 #include <inttypes.h>
 #include <math.h>
@@ -39,7 +39,7 @@ static int on_score(void *ctx, const hs_query *q) {
     const hs_retrieve_work *w = ctx;
     const int64_t ord = hs_query_int(q, "prompt"), layer = hs_query_int(q, "layer"),
                   head = hs_query_int(q, "head");
-    if (ord < 0 || ord >= w->n_prompt || layer < 0 || layer >= w->dims.n_layer || head < 0 ||
+    if (ord < 0 || ord >= w->n_test || layer < 0 || layer >= w->dims.n_layer || head < 0 ||
         head >= w->dims.n_head)
         return HS_OK;
     w->score[ord * w->n_head + layer * w->dims.n_head + head] = hs_query_num(q, "retrieval");
@@ -49,7 +49,7 @@ static int on_score(void *ctx, const hs_query *q) {
 static int on_recall(void *ctx, const hs_query *q) {
     const hs_retrieve_work *w = ctx;
     const int64_t ord = hs_query_int(q, "prompt");
-    if (ord >= 0 && ord < w->n_prompt) w->recall[ord] = hs_query_num(q, "recall");
+    if (ord >= 0 && ord < w->n_test) w->recall[ord] = hs_query_num(q, "recall");
     return HS_OK;
 }
 
@@ -125,7 +125,7 @@ static int on_result(void *ctx, const hs_retrieve_result *r) {
     int rc = hs_study_begin(&s->study, r->ord, &s->emit);
     if (!rc) rc = emit_scores(s, r);
     if (!rc) rc = emit_test(s, r);
-    return !rc && r->ord + 1 == s->w->n_prompt ? HS_OK : hs_study_end(&s->study, rc);
+    return !rc && r->ord + 1 == s->w->n_test ? HS_OK : hs_study_end(&s->study, rc);
 }
 
 // ---- the run ----------------------------------------------------------------------------------
@@ -133,14 +133,14 @@ static int on_result(void *ctx, const hs_retrieve_result *r) {
 static int run_tests(store *s) {
     hs_retrieve_work *w = s->w;
     const hs_retrieve_opts o = hs_retrieve_opts_of(w);
-    const int64_t done = s->study.done, n = w->n_prompt - done;
+    const int64_t done = s->study.done, n = w->n_test - done;
     int64_t *ord;
-    if (!n) return HS_OK; // killed between the last prompt and the end
+    if (n <= 0) return HS_OK;
     int rc = hs_alloc(&ord, (size_t)n, sizeof *ord);
     for (int64_t i = 0; i < n && !rc; i++) ord[i] = done + i;
     if (!rc) rc = hs_retrieve(&o, ord, n, on_result, s);
     free(ord);
-    if (rc) return rc; // the last prompt is not open, or goes with the run
+    if (rc) return rc; // the last test is not open, or goes with the run
     hs_bar_clear(&w->session.bar);
     hs_note(w->call,
             "%" PRId64 " of the prompts' %" PRId64 " tokens were run: %.0f %%; the others are "
@@ -170,12 +170,13 @@ static int open_study(store *s) {
 
 int hs_retrieve_store(hs_retrieve_work *w) {
     store s = {.w = w, .as = hs_analysis_of_experiment(&hs_experiment_retrieve)};
-    int rc = hs_alloc(&w->score, (size_t)w->n_prompt, (size_t)w->n_head * sizeof *w->score);
-    if (!rc) rc = hs_alloc(&w->recall, (size_t)w->n_prompt, sizeof *w->recall);
+    int rc = hs_alloc(&w->score, (size_t)w->n_test, (size_t)w->n_head * sizeof *w->score);
+    if (!rc) rc = hs_alloc(&w->recall, (size_t)w->n_test, sizeof *w->recall);
     if (rc) return rc;
     rc = open_study(&s);
     w->run = s.study.id;
     if (!rc) rc = read_back(&s);
     if (!rc && !s.study.complete) rc = run_tests(&s);
+    if (!rc && hs_study_next(&s.study) == w->n_test) rc = hs_retrieve_echo(w, &s.study);
     return hs_study_close(&s.study, rc);
 }

@@ -45,6 +45,19 @@ t "from scratch: the same" shares
 all_rows() { exits 0 retrieve "$ind2" -f "$tmp/n.jsonl" --max-new 3 --mask-k 1 --mask-all --json && json 'd["masking"][0]["top"] == 0 and d["masking"][0]["random_mean"] < 1'; }
 t "masked in all rows, the head it builds on matters too" all_rows
 
+# RazorAttention's scores are those of the observer, on a prompt of its own after the tests: four
+# copies of as many tokens as fit.
+echoes() {
+    exits 0 record "$ind2" --dataset repeat:k=8,r=4,n=1 --observe echo -o "$tmp/e.db" || return 1
+    for m in echo echo_induction; do
+        exits 0 heads --metric $m --db "$tmp/e.db" --json && cp "$out" "$tmp/$m" &&
+            heads "[h['$m'] for h in d['heads']] == [h['value'] for h in json.load(open('$tmp/$m'))['heads']]" || return 1
+    done
+}
+t "echo and induction scores" echoes
+apart() { exits 0 query prompts --run 1 --json && json '[r[1] for r in d["rows"]] == ["a", "b", "c", "(repeated tokens)"]'; }
+t "of a prompt after the tests" apart
+
 # ---- what is stored ---------------------------------------------------------------------------
 
 metric() { exits 0 heads --run 1 --metric "$1" --top 1 --json && json 'd["heads"][0]["layer"] == 1 and d["heads"][0]["head"] == 0'; }

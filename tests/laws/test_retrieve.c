@@ -54,8 +54,11 @@ static void make_tests(struct tests *t, int i) {
             t->answer[p][k] = (int32_t)hs_prng_below(&random, N_VOCAB);
         t->ord[p] = p;
     }
-    t->opts = (hs_retrieve_opts){
-        .model = t->model, .prompts = t->prompts, .needles = t->needle, .max_new = MAX_NEW};
+    t->opts = (hs_retrieve_opts){.model = t->model,
+                                 .prompts = t->prompts,
+                                 .needles = t->needle,
+                                 .n_test = N_TEST,
+                                 .max_new = MAX_NEW};
     t->n_cell = s.n_layer * s.n_head;
     assert_true(t->n_cell <= N_CELL);
 }
