@@ -51,7 +51,7 @@ echoes() {
     exits 0 record "$ind2" --dataset repeat:k=8,r=4,n=1 --observe echo -o "$tmp/e.db" || return 1
     for m in echo echo_induction; do
         exits 0 heads --metric $m --db "$tmp/e.db" --json && cp "$out" "$tmp/$m" &&
-            heads "[h['$m'] for h in d['heads']] == [h['value'] for h in json.load(open('$tmp/$m'))['heads']]" || return 1
+            heads "{(h['layer'], h['head'], h['$m']) for h in d['heads']} == {(h['layer'], h['head'], h['value']) for h in json.load(open('$tmp/$m'))['heads']}" || return 1
     done
 }
 t "echo and induction scores" echoes
