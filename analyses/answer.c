@@ -49,15 +49,14 @@ int hs_effects_parse(unsigned *out, const char *names) {
 
 // ---- answers ------------------------------------------------------------------------------------
 
-// The one token of a text, as it stands within a sentence.
-static int token_of(int32_t *out, const char *text, const hs_tok *tok) {
+int hs_token_of(int32_t *out, const char *text, const hs_tok *tok) {
     hs_tokens tokens = {0};
     if (!tok) return hs_fail(HS_EARG, "a text needs a tokenizer: give the token's id");
     int rc = hs_tok_encode(tok, text, strlen(text), HS_BOS_NO, &tokens);
     if (!rc && tokens.n != 1)
         rc = hs_fail(HS_EFORMAT,
-                     "'%s' is %lld tokens, and an answer is one: mind the space before a word, or "
-                     "give the token's id",
+                     "'%s' is %lld tokens, and one is meant: mind the space before a word, or give "
+                     "the token's id",
                      text, (long long)tokens.n);
     if (!rc) *out = tokens.at[0].id;
     hs_tokens_free(&tokens);
@@ -72,7 +71,7 @@ static int read_token(int32_t *out, const hs_json *doc, const char *key, const h
     *out = -1;
     if (!v) return HS_OK;
     if (hs_json_str(v)) {
-        rc = token_of(out, hs_json_str(v), tok);
+        rc = hs_token_of(out, hs_json_str(v), tok);
     } else if (!hs_json_int(v, &id)) {
         rc = hs_fail(HS_EFORMAT, "neither a token's id nor its text");
     } else if (id < 0 || id >= n_vocab) {

@@ -18,6 +18,10 @@ typedef struct hs_answer {
 int hs_answer_of(hs_answer *out, const hs_prompt *prompt, const hs_tok *tok,
                  int64_t n_vocab) HS_MUST_USE;
 
+// The one token of a text, as it stands within a sentence. HS_EFORMAT when it is none or several,
+// HS_EARG without a tokenizer.
+int hs_token_of(int32_t *out, const char *text, const hs_tok *tok) HS_MUST_USE;
+
 // One metric of a prompt. Sequence metrics are means over the T - 1 scored positions, NaN where
 // there is none; answer metrics are read at END.
 enum hs_effect {

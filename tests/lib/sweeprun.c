@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "analyses/experiment.h"
+#include "analyses/experiments/sweep.h"
 #include "tests/lib/dbfix.h"
 
 double sweeprun_base(int ord) {
@@ -40,7 +40,7 @@ static int sweep_prompt(hs_rec *rec, int ord) {
                                     {0}};
     const int32_t tokens[] = {ord, 1, 2, 3, 4};
     char id[16];
-    hs_analysis as = hs_analysis_of_experiment(hs_experiments[0]);
+    hs_analysis as = hs_analysis_of_experiment(&hs_experiment_sweep);
     hs_emit emit;
     as.metrics = own;
     snprintf(id, sizeof id, "p%d", ord);
