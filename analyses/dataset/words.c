@@ -44,10 +44,7 @@ int64_t hs_word_token(const hs_tok *tok, const hs_tokens *tokens, const char *te
     for (size_t i = 0; i < tokens->n && from < to; i++) {
         const hs_token *t = &tokens->at[i];
         if (t->end != (int64_t)to || t->start == t->end) continue;
-        if (t->start > (int64_t)from) return -1;
-        for (size_t at = (size_t)t->start; at < from; at++)
-            if (text[at] != ' ') return -1;
-        // A token of letters that the vocabulary lacks would be one too, and the same for all.
+        // By what it stands for: a token for letters that the vocabulary lacks is no word.
         size_t n;
         const char *piece = hs_tok_piece(tok, t->id, &n);
         while (n && *piece == ' ') piece++, n--;
@@ -94,7 +91,7 @@ static const char *mentioned(struct some *s) {
 }
 
 static int no_tokenizer(void) {
-    return hs_fail(HS_EARG, "its words need a tokenizer: give a model that has one with -m");
+    return hs_fail(HS_EARG, "its words need a tokenizer: give a model that has one");
 }
 
 // ---- lists --------------------------------------------------------------------------------------
