@@ -34,6 +34,8 @@ static const hs_opt figure_options[] = {
      "a row statistic (entropy, max, first, self, prev, distance, lse) or a stored series "
      "(column_mean) along the text; with --head or --layer"},
     {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
+    {"circuit", 0, HS_OPT_FLAG, AT(circuit), NULL, NULL,
+     "the largest edges of patch --edges, as a layered graph"},
     {"prune", 0, HS_OPT_FLAG, AT(prune), NULL, NULL,
      "the pruning curve of sweep --prune: a metric as more and more units are edited together"},
     {"masking", 0, HS_OPT_FLAG, AT(masking), NULL, NULL,
@@ -48,7 +50,8 @@ static const hs_opt part_options[] = {
     {"cols", 0, HS_OPT_TEXT, AT(cols), "A:B", NULL, "maps: only the keys A to B - 1"},
     {"pool", 0, HS_OPT_ENUM, AT(pool), "max|mean", NULL,
      "maps longer than the page: what a cell of several tokens shows, max unless given"},
-    {"top", 'n', HS_OPT_COUNT, AT(top), "N", NULL, "--bar: how many heads, 20 unless given"},
+    {"top", 'n', HS_OPT_COUNT, AT(top), "N", NULL,
+     "--bar: how many heads, 20 unless given; --circuit: how many edges, 40"},
     {"title", 0, HS_OPT_TEXT, AT(title), "TEXT", NULL, "instead of the figure's own title"},
     {0},
 };

@@ -7,7 +7,8 @@
 #include "cli/answers.h"
 #include "cli/patch/patch.h"
 
-static const hs_patch_way *const ways[] = {&hs_patch_way_cells};
+static const hs_patch_way *const ways[] = {&hs_patch_way_path, &hs_patch_way_edges,
+                                           &hs_patch_way_cells};
 
 static int prepare(hs_patch_work *w) {
     const hs_patch_options *o = w->opt;
@@ -25,9 +26,11 @@ static int prepare(hs_patch_work *w) {
 }
 
 static int run(const hs_call *call, const void *options) {
-    hs_patch_work w = {.call = call, .opt = options};
+    hs_patch_options o = *(const hs_patch_options *)options;
+    hs_patch_work w = {.call = call, .opt = &o};
     size_t way = 0;
-    while (!ways[way]->wanted(options)) way++;
+    while (!ways[way]->wanted(&o)) way++;
+    if (o.direction == HS_PATCH_AUTO) o.direction = ways[way]->direction;
     int rc = prepare(&w);
     if (!rc) rc = ways[way]->run(&w);
     hs_db_close(w.db);
@@ -50,8 +53,10 @@ static const hs_opt what[] = {
      "which heads, of keys and values KV groups (L*G*), of points without heads layers (L0-3)"},
     {"metric", 'm', HS_OPT_ENUM, AT(metric), "nll|kl|jsd|logit_diff|prob|accuracy", "logit_diff",
      "what is measured"},
-    {"direction", 0, HS_OPT_ENUM, AT(direction), "denoise|noise", "denoise",
-     "clean values into the corrupted run, or corrupted ones into the clean run"},
+    {"direction", 0, HS_OPT_ENUM, AT(direction), "auto|denoise|noise", "auto",
+     "clean values into the corrupted run, or corrupted ones into the clean run; auto: denoise, "
+     "and "
+     "noise of paths and edges"},
     {"by", 0, HS_OPT_ENUM, AT(by), "exact|gradient|atp", "exact",
      "measure every cell; estimate all of them from one backward pass (attribution patching); the "
      "same with queries and keys through the softmax that they really make (AtP*)"},
@@ -60,6 +65,22 @@ static const hs_opt what[] = {
     {"verify", 0, HS_OPT_COUNT, AT(verify), "K", NULL,
      "then measure the K cells of largest estimate"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "cells to show"},
+    {0},
+};
+static const hs_opt paths[] = {
+    {"path", 0, HS_OPT_FLAG, AT(path), NULL, NULL,
+     "what heads say along direct paths alone: later heads are held, MLPs and norms follow"},
+    {"senders", 0, HS_OPT_TEXT, AT(senders), "HEADS", "all",
+     "--path: heads L0-3H*, KV groups L*G* or MLPs L*M whose output is patched, one by one"},
+    {"to", 0, HS_OPT_TEXT, AT(to), "logits|L9H6.q", "logits",
+     "--path: the receivers, logits or inputs of heads, q, k or v, joined by + ; keys and values "
+     "are "
+     "the KV group's"},
+    {"freeze-mlps", 0, HS_OPT_FLAG, AT(freeze_mlps), NULL, NULL, "--path: hold MLPs too"},
+    {"edges", 0, HS_OPT_FLAG, AT(edges), NULL, NULL,
+     "all edges between embedding, heads, MLPs and logits, estimated by gradients; --top of them"},
+    {"threshold", 0, HS_OPT_NUM, AT(threshold), "X", NULL,
+     "--edges: all whose score is farther from 0, instead of the --top"},
     {0},
 };
 static const hs_opt how[] = {
@@ -95,8 +116,14 @@ const hs_cmd hs_cmd_patch = {
             {"patch model.gguf -f pairs.jsonl --point z --pos each --by gradient --verify 20",
              "all heads and positions, estimated; the largest measured"},
             {"patch model.gguf -f pairs.jsonl --point q --by atp --grad-drop", "AtP*"},
+            {"patch model.gguf -f pairs.jsonl --path --pos END",
+             "what each head says to the logits directly"},
+            {"patch model.gguf -f pairs.jsonl --path --to L9H6.q+L9H9.q --pos END",
+             "who makes these heads look where they look"},
+            {"patch model.gguf -f pairs.jsonl --edges --top 40 --json", "a circuit, as a graph"},
             {NULL}},
     .options = (const hs_opt_group[]){{"what is patched", what, 0},
+                                      {"paths and edges", paths, 0},
                                       {"how", how, 0},
                                       {"prompts", hs_opts_prompt, AT(prompt)},
                                       {"model", hs_opts_model, AT(model)},

@@ -13,7 +13,7 @@ enum { MOST_NODES = 500, MOST_LINKS = 10000, A_ROW = 16, SWEEPS = 8, BENDS = 24 
 
 // Points.
 static const double HIGH = 14, PAD = 4, APART = 12, ROW_MOST = 46, ROW_LEAST = 24;
-static const double THIN = 0.5, WIDE = 4.5, BOW = 7, BOW_MOST = 90;
+static const double ASIDE = 30, THIN = 0.5, WIDE = 4.5, BOW = 7, BOW_MOST = 90;
 
 typedef struct spot {
     int64_t node;
@@ -60,12 +60,14 @@ static void make_rows(graph *g) {
         for (int64_t i = g->first[r]; i < g->first[r + 1]; i++) g->row[g->at[i].node] = r;
 }
 
-// Centres a row's boxes over 0, in order.
+// Centres a row's boxes over 0, in order; those of short rows by turns left and right of it, so that
+// lines between others show.
 static void place_row(graph *g, int64_t row) {
+    const bool few = g->first[row + 1] - g->first[row] < 3 && g->n_row > 4;
     double width = -APART;
     for (int64_t i = g->first[row]; i < g->first[row + 1]; i++)
         width += g->wide[g->at[i].node] + APART;
-    double x = -0.5 * width;
+    double x = -0.5 * width + (few ? row % 2 ? ASIDE : -ASIDE : 0);
     for (int64_t i = g->first[row]; i < g->first[row + 1]; i++) {
         const int64_t node = g->at[i].node;
         g->x[node] = x + 0.5 * g->wide[node];

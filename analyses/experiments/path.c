@@ -10,14 +10,14 @@ static const hs_column sender_columns[] = {
     {"kind", "TEXT", "", "head, group or mlp"},
     {"layer", "INTEGER", "", "0-based"},
     {"idx", "INTEGER", "", "head or group, 0-based; 0 of MLPs"},
-    {"metric", "TEXT", "", "nll, kl, jsd, logit_diff, prob or accuracy"},
-    {"value", "REAL", "", "the metric with the sender's path patched"},
-    {"base", "REAL", "", "the metric without"},
-    {"other", "REAL", "", "the metric of the other half of the pair, by the same answers"},
+    {"value", "REAL", "", "the run's metric with the sender's path patched"},
+    {"base", "REAL", "", "the metric of the half that runs, unedited"},
+    {"clean", "REAL", "", "the metric of the clean half"},
+    {"corrupt", "REAL", "", "the metric of the corrupted half, by the same answers"},
     {0},
 };
 static const hs_result_table tables[] = {
-    {"sender", sender_columns, 4, "what patching a sender's direct path does to a prompt"},
+    {"sender", sender_columns, 3, "what patching a sender's direct path does to a prompt"},
     {0},
 };
 

@@ -342,4 +342,4 @@ static int run_cells(hs_patch_work *w) {
     return rc;
 }
 
-const hs_patch_way hs_patch_way_cells = {is_wanted, run_cells};
+const hs_patch_way hs_patch_way_cells = {is_wanted, run_cells, HS_PATCH_DENOISE};

@@ -14,14 +14,15 @@ typedef struct hs_patch_options {
     hs_prompt_options prompt;
     hs_db_options db;
     hs_out_options out;
-    const char *point, *pos, *heads, *label;
+    const char *point, *pos, *heads, *label, *senders, *to;
     int64_t top, verify;
+    double threshold;
     int metric;    // enum hs_effect
-    int direction; // HS_PATCH_DENOISE, HS_PATCH_NOISE
+    int direction; // HS_PATCH_AUTO until a way is chosen
     int by;        // enum hs_patch_by
-    bool grad_drop, resume;
+    bool grad_drop, resume, path, edges, freeze_mlps;
 } hs_patch_options;
-enum { HS_PATCH_DENOISE, HS_PATCH_NOISE };
+enum { HS_PATCH_AUTO, HS_PATCH_DENOISE, HS_PATCH_NOISE };
 
 // ---- the work ---------------------------------------------------------------------------------
 
@@ -42,7 +43,10 @@ typedef struct hs_patch_work {
 typedef struct hs_patch_way {
     bool (*wanted)(const hs_patch_options *);
     int (*run)(hs_patch_work *);
+    int direction; // unless one is asked for
 } hs_patch_way;
+extern const hs_patch_way hs_patch_way_path;  // senders along direct paths to receivers
+extern const hs_patch_way hs_patch_way_edges; // all edges between them, estimated
 extern const hs_patch_way hs_patch_way_cells; // one activation after the other; always wanted
 
 // ---- run.c ------------------------------------------------------------------------------------
@@ -54,6 +58,10 @@ int hs_patch_run_open(hs_study *, hs_patch_work *, const hs_analysis *as,
                       const char *what) HS_MUST_USE;
 // Pairs that are left to do: pair[0 .. *n), owned by the caller; none when the run is complete.
 int hs_patch_run_left(const hs_study *, int64_t **pair, int64_t *n) HS_MUST_USE;
+// The metric of the halves that lend, by the answers of those that run: full[i] of each pair listed.
+int hs_patch_full(const hs_patch_work *, const int64_t *pair, int64_t n, double *full) HS_MUST_USE;
+// HS_EARG for options that say how cells are patched, given with --path or --edges.
+int hs_patch_no_cells(const hs_patch_options *, const char *way) HS_MUST_USE;
 
 // ---- print.c ----------------------------------------------------------------------------------
 
@@ -67,7 +75,7 @@ typedef struct hs_patch_row {
     int64_t n, idx, place;         // pairs; idx and place: of the cell, in its options
     double value, effect;          // mean metric, and its change
     double recovered;              // NaN: for `reason`
-    double grad_drop;              // NaN: none
+    double grad_drop, percent;     // NaN: none
     double exact, exact_recovered; // of --verify, NaN: not measured
 } hs_patch_row;
 typedef struct hs_patch_rows {

@@ -24,6 +24,7 @@ static int on_row(void *ctx, const hs_query *q) {
         .effect = hs_query_num(q, "effect"),
         .recovered = hs_query_num(q, "recovered"),
         .grad_drop = hs_query_num(q, "grad_drop"),
+        .percent = hs_query_num(q, "percent"),
         .exact = NAN,
         .exact_recovered = NAN};
     hs_query_text(q, "unit", r->unit, sizeof r->unit);
@@ -88,6 +89,10 @@ static void json_row(hs_jw *j, const hs_patch_row *r) {
     hs_jw_key_num(j, "recovered", r->recovered);
     if (isnan(r->recovered)) hs_jw_key_str(j, "reason", r->reason);
     hs_jw_key_int(j, "n", r->n);
+    if (!isnan(r->percent)) {
+        hs_jw_key_num(j, "effect", r->effect);
+        hs_jw_key_num(j, "percent", r->percent);
+    }
     if (!isnan(r->grad_drop)) hs_jw_key_num(j, "grad_drop", r->grad_drop);
     if (!isnan(r->exact)) {
         hs_jw_key_num(j, "exact", r->exact);
@@ -116,32 +121,29 @@ static int put_json(const hs_patch_work *w, const hs_patch_rows *rows, int64_t r
 
 // ---- rows -------------------------------------------------------------------------------------
 
-enum { POSITION = 3, DROP = 8, EXACT, EXACT_RECOVERED };
+enum { POSITION = 3, PERCENT = 6, DROP = 9, EXACT, EXACT_RECOVERED };
 static const hs_col columns[] = {
-    {"unit", "unit", 0},
-    {"layer", NULL, 0},
-    {"head", NULL, 0},
-    {"position", "position", 0},
-    {"value", "value", 6},
-    {"effect", "change", 6},
-    {"recovered", "recovered", 4},
-    {"n", "pairs", 0},
-    {"grad_drop", "GradDrop", 6},
-    {"exact", "measured", 6},
-    {"exact_recovered", "recovered", 4},
+    {"unit", "unit", 0},       {"layer", NULL, 0},
+    {"head", NULL, 0},         {"position", "position", 0},
+    {"value", "value", 6},     {"effect", "change", 6},
+    {"percent", "percent", 2}, {"recovered", "recovered", 4},
+    {"n", "pairs", 0},         {"grad_drop", "GradDrop", 6},
+    {"exact", "measured", 6},  {"exact_recovered", "recovered", 4},
 };
 enum { N_COLUMN = sizeof columns / sizeof *columns };
 
 // Columns that no row has anything in are not shown to people.
 static int open_table(hs_table **out, const hs_patch_rows *rows) {
     hs_col own[N_COLUMN];
-    bool placed = false, drop = false;
+    bool placed = false, drop = false, percent = false;
     memcpy(own, columns, sizeof own);
     for (int64_t i = 0; i < rows->n; i++) {
         placed |= rows->at[i].placed;
         drop |= !isnan(rows->at[i].grad_drop);
+        percent |= !isnan(rows->at[i].percent);
     }
     if (!placed) own[POSITION].title = NULL;
+    if (!percent) own[PERCENT].title = NULL;
     if (!drop) own[DROP].title = NULL;
     if (!any_exact(rows)) own[EXACT].title = own[EXACT_RECOVERED].title = NULL;
     return hs_table_open(out, own, N_COLUMN);
@@ -161,6 +163,7 @@ static int put_table(const hs_patch_work *w, const hs_patch_rows *rows, int64_t 
         hs_table_str(t, r->placed ? r->position : NULL);
         hs_table_num(t, r->value);
         hs_table_num(t, r->effect);
+        hs_table_num(t, r->percent);
         hs_table_num(t, r->recovered);
         hs_table_int(t, r->n);
         hs_table_num(t, r->grad_drop);
