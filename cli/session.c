@@ -177,8 +177,7 @@ int64_t hs_cli_longest(const hs_prompts *prompts) {
 
 // ---- sessions -------------------------------------------------------------------------------
 
-int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *model,
-                    const hs_prompt_options *prompts) {
+static int open_session(hs_session *s, const hs_call *call, const hs_model_options *model) {
     const char *path;
     int rc = hs_cli_model_path(call, 0, &path);
     if (rc) return rc;
@@ -186,10 +185,25 @@ int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *
     rc = hs_cli_model_open(&s->model, path, model, &s->bar.progress);
     hs_bar_close(&s->bar);
     if (!rc) note_threads(call, s->model);
+    return rc;
+}
+
+int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *model,
+                    const hs_prompt_options *prompts) {
+    int rc = open_session(s, call, model);
     // Nothing asks for Ctrl-C while prompts are read, perhaps from a pipe: it simply ends that.
     if (!rc)
         rc = hs_cli_prompts_open(&s->prompts, prompts, hs_model_tok(s->model),
                                  hs_model_config(s->model)->n_vocab);
+    if (!rc) hs_bar_open(&s->bar, call);
+    return rc;
+}
+
+int hs_session_open_bare(hs_session *s, const hs_call *call, const hs_model_options *model,
+                         const char *id) {
+    int rc = open_session(s, call, model);
+    if (!rc) rc = hs_prompts_open(&s->prompts, NULL, HS_BOS_NO, hs_model_config(s->model)->n_vocab);
+    if (!rc) rc = hs_prompts_add_tokens(s->prompts, id, NULL, 0, 0, 0, NULL);
     if (!rc) hs_bar_open(&s->bar, call);
     return rc;
 }

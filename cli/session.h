@@ -58,6 +58,10 @@ typedef struct hs_session {
 } hs_session;
 int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *model,
                     const hs_prompt_options *prompts) HS_MUST_USE;
+// For what is found of the model itself: in the place of prompts stands one of no tokens with this id,
+// which results are kept with, and which is not counted.
+int hs_session_open_bare(hs_session *s, const hs_call *call, const hs_model_options *model,
+                         const char *id) HS_MUST_USE;
 void hs_session_close(hs_session *s);
 
 // The context length that runs may use.

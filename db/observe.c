@@ -208,13 +208,14 @@ static int check_model(hs_db *db, int64_t run, const hs_model *model) {
                    hs_db_path(db), run);
 }
 
-// The run's prompt rows.
+// The run's prompt rows, but for one that stands for the model itself.
 static int list_prompts(hs_db *db, int64_t run, int64_t **out, int64_t *n) {
     sqlite3_stmt *s = NULL;
     hs_v v = hs_v_int(run);
     bool row = false;
     *n = 0;
-    int rc = hs_sql_prepare(db, &s, "SELECT id FROM prompt WHERE run_id = ? ORDER BY ord");
+    int rc = hs_sql_prepare(db, &s,
+                            "SELECT id FROM prompt WHERE run_id = ? AND n_token <> 0 ORDER BY ord");
     if (!rc) rc = hs_sql_bind(db, s, &v, 1);
     if (!rc) rc = hs_sql_step(db, s, &row);
     while (!rc && row) {
@@ -223,6 +224,9 @@ static int list_prompts(hs_db *db, int64_t run, int64_t **out, int64_t *n) {
         if (!rc) rc = hs_sql_step(db, s, &row);
     }
     sqlite3_finalize(s);
+    if (!rc && !*n)
+        rc = hs_fail(HS_ENOTFOUND, "%s: run %" PRId64 " holds no prompt to look at: record one",
+                     hs_db_path(db), run);
     return rc;
 }
 

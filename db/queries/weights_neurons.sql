@@ -1,0 +1,19 @@
+-- title: Neurons that stand for one token, through the LM head
+-- param: vector = all : gate or up, what a neuron reads; down, what it writes
+-- param: top = 20 : how many
+-- needs: weights
+-- `weights --neurons` stores them.
+WITH look AS (
+  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
+  FROM prompt AS p
+  JOIN analysis_run AS r ON r.prompt_id = p.id
+  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'weights'
+  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+)
+SELECT 'L' || n.layer || 'N' || n.neuron AS neuron, n.vector, n.token, n.text, n.probability,
+  n.layer, n.neuron AS idx
+FROM look AS l
+JOIN weights_neuron AS n ON n.prompt_id = l.prompt_id AND n.analysis_run_id = l.analysis_run_id
+WHERE :vector IN ('all', n.vector)
+ORDER BY n.probability DESC, n.layer, n.neuron, n.vector
+LIMIT :top
