@@ -69,6 +69,8 @@ const hs_cmd hs_cmd_dataset = {
              "headscope list datasets shows what there is, headscope help NAME the parameters.",
     .examples = (const char *const[][2]){{"dataset repeat:k=50,n=4 -m model.gguf -o repeat.jsonl",
                                           "repeated random tokens, for induction heads"},
+                                         {"dataset ioi:n=100,corrupt=s2_io -m model.gguf",
+                                          "pairs of prompts for patching"},
                                          {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0}, {0}},
     .options_size = sizeof(struct options),

@@ -30,7 +30,7 @@ static const char *const vocabulary[] = {
     "green",    "Green",  "orange", "Orange", "pencil", "cup",   "ball",   "mug",   "load",
     "size",     "files",  "last",   "data",   "name",   "path",  "mode",   "host",  "port",
     "user",     "time",   "value",  "key",    "text",   "line",  "water",  "stone", "river",
-    "duke",     "garden", "music",  "winter", "summer", "war",   "battle", "siege", "voyage",
+    "have",     "garden", "music",  "winter", "summer", "war",   "battle", "siege", "voyage",
     "count",    "level",  "image",  "width",  "field",  "group", NULL,
 };
 
