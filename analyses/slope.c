@@ -9,8 +9,12 @@
 
 #include "model/core/mem.h"
 
-const unsigned hs_slope_effects = 1u << HS_EFFECT_NLL | 1u << HS_EFFECT_LOGIT_DIFF |
-                                  1u << HS_EFFECT_PROB;
+int hs_slope_check(enum hs_effect effect) {
+    if (effect == HS_EFFECT_NLL || effect == HS_EFFECT_LOGIT_DIFF || effect == HS_EFFECT_PROB)
+        return HS_OK;
+    return hs_fail(HS_EARG, "%s has no gradient to estimate by: take logit_diff, prob or nll",
+                   hs_effects[effect].name);
+}
 
 struct run {
     const hs_slope *slope;
@@ -132,12 +136,11 @@ int hs_slope_run(const hs_slope *slope, hs_context *x, const int64_t *ord, int n
                  const hs_backward *job, double *base) {
     struct run r = {.slope = slope, .ord = ord, .n = n};
     hs_backward back = *job;
-    if (!(hs_slope_effects >> slope->effect & 1))
-        return hs_fail(HS_EARG, "%s has no gradient to estimate by: take logit_diff, prob or nll",
-                       hs_effects[slope->effect].name);
+    int rc = hs_slope_check(slope->effect);
+    if (rc) return rc;
     back.seed = seed;
     back.ctx = &r;
-    int rc = open_run(&r);
+    rc = open_run(&r);
     hs_batch batch = {.seq = r.seq, .n_seq = n};
     if (!rc)
         rc = hs_meter_begin(r.meter, r.measured, n, true, &batch.logit_row, &batch.n_logit_row);

@@ -6,18 +6,19 @@
 #include "analyses/effect.h"
 #include "model/backward.h"
 
-extern const unsigned hs_slope_effects; // bits of those that can be differentiated
+// HS_EARG, saying which ones can, for an effect that cannot be differentiated.
+int hs_slope_check(enum hs_effect effect) HS_MUST_USE;
 
 typedef struct hs_slope {
     const hs_model *model;
     const hs_prompts *prompts;
     const hs_answer *answers; // [prompts]
-    enum hs_effect effect;    // one of hs_slope_effects
+    enum hs_effect effect;
 } hs_slope;
 
 // Runs the prompts ord[0 .. n) and goes back through them; sequence i is prompt ord[i]. base[i]: the
-// effect. job says who sees what (its seed is filled in here). HS_EARG for another effect, and as
-// hs_meter_open.
+// effect. job says who sees what (its seed is filled in here). Fails as
+// hs_slope_check and hs_meter_open.
 int hs_slope_run(const hs_slope *, hs_context *x, const int64_t *ord, int n, const hs_backward *job,
                  double *base) HS_MUST_USE;
 

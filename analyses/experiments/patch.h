@@ -32,10 +32,6 @@ typedef struct hs_patch_opts {
 
 // Kind of a point's units: heads, KV groups (keys and values), layers (points without heads).
 enum hs_unit_kind hs_patch_kind(enum hs_point point);
-// HS_EARG, saying what to take instead, unless the point can be patched layer by layer, and, to be
-// estimated, has gradients.
-int hs_patch_check_point(const hs_model *model, enum hs_point point, bool estimate) HS_MUST_USE;
-
 typedef struct hs_patch_cell {
     int64_t unit;  // of the options' units
     int64_t place; // of the options' places; a position when there are none
@@ -50,6 +46,11 @@ void hs_patch_cells_free(hs_patch_cells *);
 int hs_patch_place(hs_buf *out, const hs_patch_opts *, int64_t place) HS_MUST_USE;
 // The edit of a cell: "patch:blocks.3.attn.hook_z,heads=L3H1,from=pair,pos=END".
 int hs_patch_spec(hs_buf *out, const hs_patch_opts *, const hs_patch_cell *) HS_MUST_USE;
+
+enum hs_patch_by { HS_PATCH_EXACT, HS_PATCH_GRADIENT, HS_PATCH_ATP };
+// HS_EARG, saying what to take instead, unless the point can be patched layer by layer, and, to be
+// estimated, it and the effect have gradients.
+int hs_patch_check(const hs_patch_opts *, enum hs_patch_by by) HS_MUST_USE;
 
 // What was found of a pair, borrowed for the call.
 typedef struct hs_patch_result {
@@ -71,7 +72,6 @@ int hs_patch(const hs_patch_opts *, const hs_patch_cells *, const int64_t *pair,
 // Attribution patching: estimates of the same by gradients of the half that runs, all cells from two
 // forward passes and one backward pass: <n(other) - n, dM/dn>. HS_PATCH_ATP: queries and keys by
 // what their softmax really becomes (Kramar et al. 2024, AtP*), and drop where it is asked for.
-enum hs_patch_by { HS_PATCH_EXACT, HS_PATCH_GRADIENT, HS_PATCH_ATP };
 int hs_patch_estimate(const hs_patch_opts *, const hs_patch_cells *, enum hs_patch_by by,
                       const int64_t *pair, int64_t n, hs_patch_fn fn, void *ctx) HS_MUST_USE;
 

@@ -251,11 +251,8 @@ static int open_points(struct hs_attribute *a) {
 static int open_attribute(struct hs_attribute *a, enum hs_patch_by by) {
     const hs_patch_opts *o = a->o;
     const enum hs_point p = o->point;
-    int rc = hs_patch_check_point(o->model, p, true);
+    int rc = hs_patch_check(o, by);
     if (rc) return rc;
-    if (o->grad_drop && a->dims.n_layer < 2)
-        return hs_fail(HS_EARG, "GradDrop leaves out one layer after the other, and the model has "
-                                "a single one");
     if (by == HS_PATCH_ATP && (p == HS_Q || p == HS_ROT_Q)) a->fix = HS_FIX_QUERIES;
     if (by == HS_PATCH_ATP && (p == HS_K || p == HS_ROT_K)) a->fix = HS_FIX_KEYS;
     rc = open_units(a);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "analyses/experiments/patch.h"
-#include "model/backward.h"
+#include "analyses/slope.h"
 #include "model/core/mem.h"
 
 enum hs_unit_kind hs_patch_kind(enum hs_point point) {
@@ -23,7 +23,7 @@ static bool is_patchable(const hs_model *model, enum hs_point point) {
            hs_model_has_point(model, point, NULL);
 }
 
-int hs_patch_check_point(const hs_model *model, enum hs_point point, bool estimate) {
+static int check_point(const hs_model *model, enum hs_point point, bool estimate) {
     const hs_point_info *info = &hs_point_infos[point];
     const uint64_t slopes = hs_backward_points(model);
     const char *why = NULL;
@@ -40,6 +40,15 @@ int hs_patch_check_point(const hs_model *model, enum hs_point point, bool estima
                      hs_buf_text(&names));
     hs_buf_free(&names);
     return rc;
+}
+
+int hs_patch_check(const hs_patch_opts *o, enum hs_patch_by by) {
+    int rc = check_point(o->model, o->point, by != HS_PATCH_EXACT);
+    if (rc || by == HS_PATCH_EXACT) return rc;
+    if (o->grad_drop && hs_model_config(o->model)->n_layer < 2)
+        return hs_fail(HS_EARG, "GradDrop leaves out one layer after the other, and the model has "
+                                "a single one");
+    return hs_slope_check(o->effect);
 }
 
 int hs_patch_cells_of(hs_patch_cells *out, const hs_patch_opts *o) {

@@ -116,10 +116,7 @@ static int open_cells(struct cells *c) {
     c->as = hs_analysis_of_experiment(&hs_experiment_patch);
     int rc = check_options(o);
     if (!rc) rc = read_point(&c->opts.point, o->point);
-    if (!rc)
-        rc = hs_prefix(
-            hs_patch_check_point(w->session.model, c->opts.point, o->by != HS_PATCH_EXACT),
-            "--point");
+    if (!rc) rc = hs_patch_check(&c->opts, (enum hs_patch_by)o->by);
     if (!rc) rc = read_units(c);
     if (!rc) rc = read_places(c);
     if (!rc) rc = check_places(c);
