@@ -40,6 +40,8 @@ static const hs_opt figure_options[] = {
      "the pruning curve of sweep --prune: a metric as more and more units are edited together"},
     {"masking", 0, HS_OPT_FLAG, AT(masking), NULL, NULL,
      "needle recall of retrieve as more and more of the top heads are masked, and of others"},
+    {"lens", 0, HS_OPT_FLAG, AT(lens), NULL, NULL,
+     "of a run of lens: the token that each layer would say at each position"},
     {0},
 };
 static const hs_opt part_options[] = {
@@ -50,6 +52,9 @@ static const hs_opt part_options[] = {
     {"cols", 0, HS_OPT_TEXT, AT(cols), "A:B", NULL, "maps: only the keys A to B - 1"},
     {"pool", 0, HS_OPT_ENUM, AT(pool), "max|mean", NULL,
      "maps longer than the page: what a cell of several tokens shows, max unless given"},
+    {"value", 0, HS_OPT_ENUM, AT(value), "prob|rank|kl", NULL,
+     "--lens: what colours tell, the token's probability unless given, the final token's rank, or "
+     "the divergence from the end"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", NULL,
      "--bar: how many heads, 20 unless given; --circuit: how many edges, 40"},
     {"title", 0, HS_OPT_TEXT, AT(title), "TEXT", NULL, "instead of the figure's own title"},
@@ -212,6 +217,7 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --over-layers sink_alpha0 -o sinks.svg", "a metric through the layers"},
             {"heatmap --bar induction --top 10 -o bars.png", "the strongest induction heads"},
             {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
+            {"heatmap --lens -o lens.png", "what each layer would say"},
             {"heatmap --masking -o masking.png", "what masking retrieval heads does to recall"},
             {NULL}},
     .options =

@@ -73,13 +73,21 @@ typedef struct hs_fig_panels {
 // Layer x head grid. value [n_layer][n_head], NaN = undefined (hatched, said in the legend). Layers
 // on y (0 on top), heads on x; values are printed in the cells where the page has room. The default
 // range is that of the data (from 0 when they begin close to it), viridis; when diverging, the same
-// reach on both sides of 0, rdbu.
+// reach on both sides of 0, rdbu. Rows and columns, and what is written in the cells, may be others.
 typedef struct hs_fig_grid {
     const char *title, *subtitle;
     const double *value;
     int64_t n_layer, n_head; // 1 to 1024
     bool diverging;
     const char *bar_label;
+    const char *const *cell; // [n_layer][n_head] tokens (bytes) in place of the values, cut to
+                             // fit; NULL entries: nothing; NULL = values
+    const char *row_title;   // NULL = "Layer"
+    const char *const *row;  // [n_layer] what rows are called; NULL = numbers
+    const char *col_title;   // NULL = "Head"
+    const char *const *col;  // [col0 + n_head] labels by number; NULL = numbers alone
+    int64_t col0;            // number of the first column
+    bool unnumbered;         // columns have labels alone
 } hs_fig_grid;
 
 // The text itself, every token on a ground coloured by its value, set like prose; lines end where

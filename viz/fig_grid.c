@@ -2,11 +2,14 @@
 #include "viz/furniture.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     MOST = 1024,        // layers, heads
     MOST_PRINTED = 4096 // cells whose values are worth measuring
 };
+#define WIDEST_TOKEN 46.0 // points that a token takes in a cell, and that one needs at least
+#define LEAST_TOKEN 13.0
 
 // Two or three digits that count: the cells are small, and the bar tells the rest.
 static int decimals(const hs_reach *s) {
@@ -16,18 +19,42 @@ static int decimals(const hs_reach *s) {
     return most >= 100 ? 0 : most >= 10 ? 1 : most >= 0.1 ? 2 : 3;
 }
 
-// The values as text; *widest gets the ink of the longest.
-static hs_text *print_values(hs_page *p, const hs_fig_grid *f, int digits, double *widest) {
-    int64_t n = f->n_layer * f->n_head;
-    hs_text *text = hs_page_get(p, n, sizeof *text);
+static double ink_of(hs_page *p, const hs_text *text) {
+    const hs_text_box e = hs_page_measure(p, text);
+    return e.x1 - e.x0;
+}
+
+// A token, cut between characters to what `room` takes.
+static hs_text print_token(hs_page *p, const char *bytes, double room) {
+    char cut[48];
+    hs_text text = {.markup = hs_page_token(p, bytes), .pt = HS_VALUE_PT};
+    size_t n = strlen(bytes);
+    if (n > sizeof cut - 4) n = sizeof cut - 4;
+    while (!p->rc && n > 0 && ink_of(p, &text) > room) {
+        do n--;
+        while (n > 0 && ((unsigned char)bytes[n] & 0xC0) == 0x80);
+        memcpy(cut, bytes, n);
+        memcpy(cut + n, "\u2026", 4);
+        text.markup = hs_page_token(p, cut);
+    }
+    return text;
+}
+
+// What is written in the cells; *widest gets the ink of the longest. NULL: there is no room.
+static hs_text *print_cells(hs_page *p, const hs_fig_grid *f, int digits, double *widest) {
+    const int64_t n = f->n_layer * f->n_head;
+    const double room = fmin(WIDEST_TOKEN, (double)HS_MAX_SPAN / (double)f->n_head - 6);
     *widest = 0;
+    if (n > MOST_PRINTED || (f->cell && room < LEAST_TOKEN)) return NULL;
+    hs_text *text = hs_page_get(p, n, sizeof *text);
     for (int64_t i = 0; i < n && !p->rc; i++) {
-        if (isnan(f->value[i])) continue;
         char number[HS_NUMBER];
-        hs_number(number, f->value[i], digits);
-        text[i] = (hs_text){.markup = hs_page_line(p, number), .pt = HS_VALUE_PT};
-        hs_text_box e = hs_page_measure(p, &text[i]);
-        *widest = fmax(*widest, e.x1 - e.x0);
+        if (f->cell ? !f->cell[i] : isnan(f->value[i])) continue;
+        text[i] = f->cell
+                      ? print_token(p, f->cell[i], room)
+                      : (hs_text){.markup = hs_page_line(p, hs_number(number, f->value[i], digits)),
+                                  .pt = HS_VALUE_PT};
+        *widest = fmax(*widest, ink_of(p, &text[i]));
     }
     return text;
 }
@@ -94,14 +121,18 @@ static int lay(hs_page *p, const hs_fig_grid *f) {
         ink[i] = isnan(f->value[i]) ? HS_INK_HATCHED : hs_scale_at(&scale, f->value[i]);
     c.ink = ink;
     double widest = 0;
-    const hs_text *text = n <= MOST_PRINTED ? print_values(p, f, decimals(&data), &widest) : NULL;
+    const hs_text *text = print_cells(p, f, decimals(&data), &widest);
     bool printed = fit(p, &c, text != NULL, widest);
     hs_page_cells(p, &c);
     if (!c.gap) hs_page_frame(p, c.rect, HS_INK_FRAME);
     if (printed) put_values(p, &c, text);
-    hs_axis_left(p, &(hs_axis){"Layer", 0, f->n_layer, 1, c.h, NULL, false}, c.rect);
-    hs_axis_below(p, &(hs_axis){"Head", 0, f->n_head, 1, c.w, NULL, false}, c.rect);
+    const char *row_title = f->row_title ? f->row_title : "Layer";
+    const char *col_title = f->col_title ? f->col_title : "Head";
+    hs_axis_left(p, &(hs_axis){row_title, 0, f->n_layer, 1, c.h, f->row, f->row != NULL}, c.rect);
+    hs_axis_below(p, &(hs_axis){col_title, f->col0, f->n_head, 1, c.w, f->col, f->unnumbered},
+                  c.rect);
     hs_colour_bar(p, &scale, f->bar_label, c.rect);
+    if (f->cell && !printed) hs_page_note(p, "The cells have no room for their tokens.");
     put_notes(p, &data);
     return hs_page_finish(p, f->title, f->subtitle);
 }

@@ -144,6 +144,6 @@ t "no ending" no_kind pngx
 nowhere() { exits 2 heatmap 1 --all && says 'write where'; }
 t "no file" nowhere
 
-listed() { exits 0 list figures --json && json 'sorted(r["name"] for r in d["figures"]) == ["all", "bar", "grid", "layer", "map", "over-layers", "over-positions", "prune", "strip"]'; }
+listed() { exits 0 list figures --json && json 'sorted(r["name"] for r in d["figures"]) == ["all", "bar", "grid", "layer", "lens", "map", "masking", "over-layers", "over-positions", "prune", "strip"]'; }
 t "list figures" listed
 finish

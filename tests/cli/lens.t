@@ -85,6 +85,16 @@ done
 t "the largest parts come first" gives "len(d['rows']) == 3 and sorted(d['rows'], key=lambda r: -abs(r[1])) == d['rows']" \
     query dla --db "$db" --param part=head --param top=3
 t "as a grid" exits 0 heatmap --db "$db" --grid dla -o "$tmp/dla.png"
+figure() {
+    exits 0 lens "$model" -f "$tmp/two.jsonl" --pos 0+1+2 -o "$db" && exits 0 heatmap --db "$db" --lens -o "$tmp/lens.svg" &&
+        grep -q 'What the model would say after each layer' "$tmp/lens.svg" && grep -q '"value">prob<' "$tmp/lens.svg" &&
+        exits 0 heatmap --db "$db" --lens --value rank --prompt b -o "$tmp/lens.svg" && grep -q '"value">rank<' "$tmp/lens.svg"
+}
+no_lens() { exits 0 record "$model" -f "$tmp/one.jsonl" -o "$tmp/other.db" && exits 5 heatmap --db "$tmp/other.db" --lens -o "$tmp/no.svg" && says 'headscope lens'; }
+t "a figure of the lens" figure
+apart() { exits 0 lens "$model" -f "$tmp/two.jsonl" --pos 0+2 -o "$db" && exits 0 heatmap --db "$db" --lens --value kl -o "$tmp/lens.png"; }
+t "of positions that are apart" apart
+t "none of another run" no_lens
 t "KL over the layers" exits 0 heatmap --db "$db" --over-layers lens_row.kl -o "$tmp/kl.svg"
 t "a prompt of one token looks at itself" gives "all(len(s['values']) == 1 for s in d['prompts'][0]['dla']['sources'])" \
     lens "$model" -f "$tmp/one.jsonl" --dla top --by source -o "$db"

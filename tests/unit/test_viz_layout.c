@@ -206,6 +206,55 @@ static void grid_layouts(void **state) {
         }
 }
 
+// Tokens in the cells, cut to fit, with other rows and columns; none where there is no room.
+static void grid_tokens(void **state) {
+    (void)state;
+    static const struct {
+        int64_t rows, cols;
+        bool shown;
+    } each[] = {{4, 1, true}, {30, 6, true}, {12, 40, true}, {31, 49, true}, {31, 60, false}};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        const int64_t n = each[i].rows * each[i].cols;
+        double *value = calloc((size_t)n, sizeof *value);
+        const char **cell = awkward_labels(n, 0), **row = awkward_labels(each[i].rows, 1);
+        const char **col = awkward_labels(each[i].cols + 3, 2);
+        cell[0] = "supercalifragilistic";
+        cell[1] = "of";
+        for (int64_t k = 0; k < n; k++) value[k] = (double)k / (double)n;
+        hs_fig_grid f = {.value = value,
+                         .n_layer = each[i].rows,
+                         .n_head = each[i].cols,
+                         .bar_label = "probability",
+                         .cell = cell,
+                         .row_title = "After layer",
+                         .row = row,
+                         .col_title = "Position",
+                         .col = col,
+                         .col0 = 3};
+        hs_fig *d = lay_grid(&f, &PLAIN);
+        const hs_page *p = hs_fig_page(d);
+        check_page(p);
+        assert_non_null(find_label(p, "After layer"));
+        assert_non_null(find_label(p, "Position"));
+        assert_null(find_label(p, "supercalifragilistic"));
+        assert_int_equal(find_label(p, "of") != NULL, each[i].shown);
+        assert_int_equal(find_label(p, "The cells have no room for their tokens.") != NULL,
+                         !each[i].shown);
+        bool cut = false;
+        for (int64_t k = 0; k < p->n_mark; k++)
+            cut |= p->mark[k].kind == HS_MARK_LABEL &&
+                   !strncmp(p->mark[k].label.text.markup, "su", 2) &&
+                   strstr(p->mark[k].label.text.markup, "\u2026") &&
+                   p->mark[k].label.box.w <= cells_of(p)->w / p->px;
+        assert_int_equal(cut, each[i].shown);
+        hs_fig_close(d);
+        free(value);
+        free(cell);
+        free(row);
+        free(col);
+    }
+}
+
 static uint32_t ink_at(const hs_page *p, int64_t row, int64_t col) {
     const hs_cells *c = cells_of(p);
     return c->ink[row * c->n_col + col];
@@ -422,11 +471,17 @@ const char *__lsan_default_suppressions(void) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(map_layouts),    cmocka_unit_test(odd_layouts),
-        cmocka_unit_test(grid_layouts),   cmocka_unit_test(mask_follows_positions),
-        cmocka_unit_test(pooled),         cmocka_unit_test(grid_ranges),
-        cmocka_unit_test(fitted_ranges),  cmocka_unit_test(beyond_the_bar),
-        cmocka_unit_test(rulers),         cmocka_unit_test(legends),
+        cmocka_unit_test(map_layouts),
+        cmocka_unit_test(odd_layouts),
+        cmocka_unit_test(grid_layouts),
+        cmocka_unit_test(grid_tokens),
+        cmocka_unit_test(mask_follows_positions),
+        cmocka_unit_test(pooled),
+        cmocka_unit_test(grid_ranges),
+        cmocka_unit_test(fitted_ranges),
+        cmocka_unit_test(beyond_the_bar),
+        cmocka_unit_test(rulers),
+        cmocka_unit_test(legends),
         cmocka_unit_test(long_bar_label),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
