@@ -62,7 +62,7 @@ int hs_study_open(hs_study *s, const hs_study_opts *o) {
 
 int hs_study_close(hs_study *s, int rc) {
     const bool begun = s->rec;
-    hs_bar_clear(&s->o.session->bar);
+    if (s->o.session) hs_bar_clear(&s->o.session->bar);
     rc = hs_rec_close(s->rec, rc);
     s->rec = NULL;
     hs_buf_free(&s->params);

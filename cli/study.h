@@ -34,7 +34,7 @@ typedef struct hs_study {
     bool complete; // nothing is left to do
 } hs_study;
 
-// Options are borrowed. Close in any state that open left.
+// Options are borrowed. Close in any state, zero included.
 int hs_study_open(hs_study *, const hs_study_opts *) HS_MUST_USE;
 // Ends the run as the work ended, by its result, which is returned; HS_ESTOP says how to go on.
 int hs_study_close(hs_study *, int result) HS_MUST_USE;

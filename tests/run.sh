@@ -16,8 +16,9 @@ trap 'rm -f "$out"' EXIT
 trap 'exit 130' INT TERM
 passed=0 failed=0
 
-# Counts $out, of a suite that ended with status $2.
+# Counts $out, of a suite that ended with status $2. (cmocka says "not ok" of what it skips.)
 tally() {
+    sed -i 's/^not ok \([0-9]* # SKIP\)/ok \1/' "$out"
     ok=$(grep -c '^ok ' "$out")
     bad=$(grep -c '^not ok ' "$out")
     plan=$(awk -F '\\.\\.' '/^1\.\.[0-9]+/ { n += $2 } END { print n + 0 }' "$out")
