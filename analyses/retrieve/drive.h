@@ -18,7 +18,7 @@ typedef struct hs_drive {
     int64_t *ord; // [n] the tests in the order of the walk
     int64_t n;
     const char *what;          // for the bar
-    int64_t done, total, rows; // tokens: of tests that are over, of all, that are run now
+    int64_t done, total, rows; // tokens: up to the test under way, of all, that are run now
 } hs_drive;
 
 // Options are borrowed. Close in any state, zero included.

@@ -1,7 +1,7 @@
 // Needle tests; see experiments/retrieve.h.
 //
-// Tests are walked a window of neighbours at a time, and handed over in their own order at its end,
-// so that a run which is stopped loses a window at most.
+// Tests are walked a window of neighbours at a time, and handed over in their own order as soon as
+// those before them are there, so that a run which is stopped loses a window at most.
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,13 +138,16 @@ static int run_test(work *w, int64_t ord, found *f) {
 // ---- all of them ------------------------------------------------------------------------------
 
 static int run_window(work *w, const int64_t *ord, int64_t n, hs_retrieve_fn fn, void *ctx) {
+    bool there[WINDOW] = {false};
+    int64_t next = 0; // to be handed over
     int rc = hs_drive_tests(&w->drive, ord, n);
     for (int64_t i = 0; i < n && !rc; i++) {
         int64_t k = 0; // its place among those that are handed over
         while (ord[k] != w->drive.ord[i]) k++;
         rc = run_test(w, ord[k], &w->found[k]);
+        there[k] = true;
+        while (!rc && next < n && there[next]) rc = fn(ctx, &w->found[next++].result);
     }
-    for (int64_t k = 0; k < n && !rc; k++) rc = fn(ctx, &w->found[k].result);
     return rc;
 }
 
