@@ -29,6 +29,22 @@ t "no pairs" exits 2 dataset docstring:n=0 -m "$gguf"
 unknown() { exits 5 dataset colored-object -m "$gguf" && says 'colored_objects'; }
 t "no such data set" unknown
 
+# ---- long prompts ---------------------------------------------------------------------------
+long_listed() { for set in bigram_backcopy kv_json mqar needle passkey; do grep -q "\"$set\"" "$tmp/list" || return 1; done; }
+exits 0 list datasets --json && cp "$out" "$tmp/list"
+t "list datasets has the long ones" long_listed
+t "sentences without a tokenizer" exits 2 dataset needle --n-vocab 40
+short() { exits 2 dataset needle:lengths=90 -m "$DATA/tok_smollm" --n-vocab 480 && says "no room for the needle 'city' and its question: ask for lengths=[0-9]+ or more"; }
+t "a needle that is too long" short
+enough() { exits 0 dataset "needle:n=1,lengths=$(sed -n 's/.*lengths=\([0-9]*\) or more/\1/p' "$err")" -m "$DATA/tok_smollm" --n-vocab 480; }
+both() { short && enough; }
+t "and fits what was said" both
+printf '{"needle": "The key is under the mat.", "question": "Where?", "answer": "on the mat"}\n' >"$tmp/needles.jsonl"
+absent() { exits 3 dataset "needle:needles=$tmp/needles.jsonl" -m "$DATA/tok_smollm" --n-vocab 480 && says "needles.jsonl:1: the answer 'on the mat' does not stand in its needle"; }
+t "an answer that is not in its needle" absent
+ids_alone() { exits 0 dataset mqar:n=2,vocab=40 --n-vocab 60 && cp "$out" "$tmp/a" && exits 0 dataset mqar:vocab=40,n=2 --n-vocab 60 && cmp "$out" "$tmp/a" && exits 0 dataset bigram-backcopy:n=2,symbols=20 --n-vocab 60; }
+t "ids need no model" ids_alone
+
 # ---- the real tokenizer ---------------------------------------------------------------------
 if ! [ -f "$REAL" ]; then
     skip "data sets with the real tokenizer" "no model"
@@ -96,4 +112,26 @@ round_trip() {
         exits 0 eval "$REAL" -f "$tmp/i.jsonl" --do ablate:L29H*,pos=S2+S1_next+END --json
 }
 t "lines are read back, and pos= takes their names" round_trip
+# A needle from the generator through files to the model and back.
+found() {
+    exits 0 dataset needle:lengths=300,depths=2,n=1 -m "$REAL" -o "$tmp/needle.jsonl" &&
+        exits 0 generate "$REAL" -f "$tmp/needle.jsonl" -n 5 --json &&
+        json "[p['text'] for p in d['prompts']] == [' eat a warm plum tart'] * 2"
+}
+t "the model finds a needle" found
+own() {
+    python3 -c "print('\n\n'.join('Page %d of the report says that nothing happened.' % i for i in range(80)))" >"$tmp/book.txt"
+    printf '{"needle": "The key is under the mat.", "question": "Where is the key?", "answer": "under the mat"}\n' >"$tmp/needles.jsonl"
+    exits 0 dataset "needle:lengths=200,depths=3,file=$tmp/book.txt,needles=$tmp/needles.jsonl" -m "$REAL" &&
+        python3 - "$out" <<'END'
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1])]
+assert [d["depth"] for d in lines] == [0, 50, 100]
+for d in lines:
+    s, e = d["needle"]
+    assert d["tokens"][s:e] == d["answer"] and d["text"].count("happened. The key is under the mat.") == (d["depth"] > 0)
+    assert d["text"].endswith("Where is the key?\nAnswer: The key is") and 150 < len(d["tokens"]) <= 200
+END
+}
+t "one's own needle in one's own haystack" own
 finish
