@@ -12,6 +12,7 @@ if [ -n "${HS_SANITIZED-}" ] || [ ! -e "$shim" ]; then
 fi
 mkdir "$tmp/base"
 printf '{"tokens": [1, 2, 3, 1, 2]}\n{"tokens": [5, 6]}\n' >"$tmp/base/p.jsonl"
+printf '{"tokens":[0,1,6,3,8,5,2,7,4,1,6],"needle":[3,6],"answer":[3,8,5]}\n' >"$tmp/base/n.jsonl"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --observe sinks -o "$tmp/base/run.db"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps all -o "$tmp/base/maps.db"
 for i in 0 1; do hs sweep "$m" -f "$tmp/base/p.jsonl" --metric 'nll,a=exp(nll)' --shard $i/2 -o "$tmp/base/part.$i.db"; done
@@ -113,6 +114,7 @@ t "resuming" starved record "$m" -f p.jsonl --maps L0H0,L1H1 --acts 'blocks.1.ho
 t "observers" starved observe 1 spread,stripes --db maps.db
 t "a sweep" starved sweep "$m" -f p.jsonl --op zero,resample --metric 'nll,kl,a=exp(nll)' --threads 1 -o new.db
 t "a sweep's curve" starved sweep "$m" -f p.jsonl --by gradient --prune asc,random --heads 'L*M' --json --threads 1 -o run.db
+t "retrieval" starved retrieve "$DATA/closed/ind2" -f n.jsonl --max-new 3 --mask-k 1 --threads 1 -q --json -o new.db
 t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db
 t "a run" starved show --db run.db --json
