@@ -34,17 +34,21 @@ static double value_of(const hs_job *j, const hs_query *q) {
     }
 }
 
+static int damaged(const hs_job *j) {
+    return hs_fail(HS_EFORMAT, "%s: damaged: the lens lacks layers", hs_db_path(j->r.db));
+}
+
 static int on_row(void *ctx, const hs_query *q) {
     lens *l = ctx;
     const hs_cell text = hs_query_named(q, "text");
-    const int64_t depth = hs_query_int(q, "layer") + 1, i = l->n_read++;
+    const int64_t i = l->n_read++, depth = i % l->n_depth, pos = hs_query_int(q, "position");
     int rc = hs_grow(&l->read, (size_t)i + 1, sizeof *l->read);
     if (!rc) rc = hs_grow(&l->text, (size_t)i + 1, sizeof *l->text);
     if (!rc && !depth) rc = hs_grow(&l->pos, (size_t)l->n + 1, sizeof *l->pos);
     if (rc) return rc;
-    if (!depth) l->pos[l->n++] = hs_query_int(q, "position");
-    if (depth != i % l->n_depth || l->n != i / l->n_depth + 1)
-        return hs_fail(HS_EFORMAT, "%s: damaged: the lens lacks layers", hs_db_path(l->j->r.db));
+    if (pos < (!depth && l->n ? l->pos[l->n - 1] + 1 : 0) || pos >= INT32_MAX) return damaged(l->j);
+    if (!depth) l->pos[l->n++] = pos;
+    if (hs_query_int(q, "layer") != depth - 1 || pos != l->pos[l->n - 1]) return damaged(l->j);
     l->read[i] = value_of(l->j, q);
     l->text[i] = NULL;
     return text.type == HS_CELL_TEXT
@@ -107,8 +111,7 @@ static int draw(hs_job *j, hs_fig **out) {
                        .col_title = "Position"};
     int rc = hs_job_prompt(j);
     if (!rc) rc = hs_source_each(&j->r, "lens", NULL, 0, on_row, &l);
-    if (!rc && (!l.n || l.n_read % l.n_depth))
-        rc = hs_fail(HS_EFORMAT, "%s: damaged: the lens lacks layers", hs_db_path(j->r.db));
+    if (!rc && (!l.n || l.n_read % l.n_depth)) rc = damaged(j);
     if (!rc) rc = name_columns(&l, &fig);
     if (!rc) rc = arrange(&l, &fig);
     if (!rc) rc = hs_job_say(j, "value", values[value].name);

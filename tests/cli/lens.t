@@ -30,6 +30,8 @@ t "all of it from the token after the copy" toy \
     "[round(v, 3) for v in a['sources'][2]['values']] == [0] * 7 + [-.003, 9.949] + [0] * 6 + [-.003]"
 t "the lens knows nothing before layer 1" toy "[r['rank'] for r in p['rows']] == [4, 4, 0] and
     near(p['rows'][0]['kl'], p['rows'][1]['kl'], 1e-12) and p['rows'][2]['kl'] == 0 and p['final_top'] == 4"
+t "which layer says it first" gives "[r[d['columns'].index(k)] for r in d['rows'] for k in ('token', 'first', 'stays', 'best_rank')] == [4, 1, 1, 0]" \
+    query lens_first --db "$db"
 t "heads have it as a metric" gives "{(h['layer'], h['head']): round(h['value'], 6) for h in d['heads']} ==
     {(0, 0): 0, (0, 1): 0, (1, 0): 9.941926, (1, 1): -.03125}" \
     heads --db "$db" --metric dla
@@ -95,6 +97,16 @@ t "a figure of the lens" figure
 apart() { exits 0 lens "$model" -f "$tmp/two.jsonl" --pos 0+2 -o "$db" && exits 0 heatmap --db "$db" --lens --value kl -o "$tmp/lens.png"; }
 t "of positions that are apart" apart
 t "none of another run" no_lens
+broken() {
+    python3 - "$db" "$1" <<'END' && exits 3 heatmap --db "$db" --lens -o "$tmp/no.svg" && says 'damaged'
+import sqlite3, sys
+d = sqlite3.connect(sys.argv[1])
+d.execute("UPDATE lens_row SET " + sys.argv[2])
+d.commit()
+END
+}
+t "a damaged lens: a layer is missing" broken 'layer = 7 WHERE layer = 1'
+t "a damaged lens: positions below 0" broken 'position = -3 WHERE position = 0'
 t "KL over the layers" exits 0 heatmap --db "$db" --over-layers lens_row.kl -o "$tmp/kl.svg"
 t "a prompt of one token looks at itself" gives "all(len(s['values']) == 1 for s in d['prompts'][0]['dla']['sources'])" \
     lens "$model" -f "$tmp/one.jsonl" --dla top --by source -o "$db"
