@@ -27,6 +27,10 @@ typedef struct hs_value {
     double f;
     const char *s;
 } hs_value;
+// A number; NaN becomes NULL.
+static inline hs_value hs_value_num(double v) {
+    return (hs_value){.type = v == v ? HS_VAL_NUM : HS_VAL_NULL, .f = v};
+}
 
 // Where results go. Each call copies. value NaN = undefined: stored as NULL with `reason`
 // (required then, else NULL).

@@ -158,10 +158,6 @@ static int what_json(hs_buf *out, const struct cells *c) {
     return hs_buf_rc(out);
 }
 
-static hs_value number(double v) {
-    return isnan(v) ? (hs_value){.type = HS_VAL_NULL} : (hs_value){.type = HS_VAL_NUM, .f = v};
-}
-
 static int emit_cell(const struct cells *c, const hs_emit *emit, const hs_patch_result *r,
                      int64_t i) {
     const hs_patch_cell *cell = &c->now->at[i];
@@ -173,11 +169,11 @@ static int emit_cell(const struct cells *c, const hs_emit *emit, const hs_patch_
                             {.type = HS_VAL_INT, .i = unit->index},
                             {.type = HS_VAL_INT, .i = cell->place},
                             {.type = HS_VAL_TEXT, .s = hs_buf_text(&place)},
-                            number(r->value[i]),
-                            number(r->base),
-                            number(c->opts.noise ? r->base : r->full),
-                            number(c->opts.noise ? r->full : r->base),
-                            number(r->drop ? r->drop[i] : (double)NAN)};
+                            hs_value_num(r->value[i]),
+                            hs_value_num(r->base),
+                            hs_value_num(c->opts.noise ? r->base : r->full),
+                            hs_value_num(c->opts.noise ? r->full : r->base),
+                            hs_value_num(r->drop ? r->drop[i] : (double)NAN)};
     if (!rc && !isnan(r->value[i])) rc = emit->row(emit->ctx, "cell", row);
     hs_buf_free(&place);
     return rc;

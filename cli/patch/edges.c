@@ -63,9 +63,9 @@ static int on_prompt(void *ctx, const hs_edges_result *r) {
     const hs_value row[] = {{.type = HS_VAL_TEXT, .s = hs_effects[c->work->opt->metric].name},
                             {.type = HS_VAL_INT, .i = c->work->dims.n_head},
                             {.type = HS_VAL_INT, .i = c->work->dims.n_kv_head},
-                            {.type = HS_VAL_NUM, .f = r->base},
-                            {.type = HS_VAL_NUM, .f = is_noise(c) ? r->base : full},
-                            {.type = HS_VAL_NUM, .f = is_noise(c) ? full : r->base}};
+                            hs_value_num(r->base),
+                            hs_value_num(is_noise(c) ? r->base : full),
+                            hs_value_num(is_noise(c) ? full : r->base)};
     hs_emit emit;
     int rc = hs_study_begin(&c->study, pair, &emit);
     if (!rc) rc = emit.row(emit.ctx, "pair", row);

@@ -69,20 +69,16 @@ static int what_json(hs_buf *out, const struct paths *c) {
     return hs_buf_rc(out);
 }
 
-static hs_value number(double v) {
-    return isnan(v) ? (hs_value){.type = HS_VAL_NULL} : (hs_value){.type = HS_VAL_NUM, .f = v};
-}
-
 static int emit_sender(const struct paths *c, const hs_emit *emit, int64_t i, double value,
                        double base, double full) {
     const hs_unit *u = &c->senders.at[i];
     const hs_value row[] = {{.type = HS_VAL_TEXT, .s = hs_unit_kinds[u->kind]},
                             {.type = HS_VAL_INT, .i = u->layer},
                             {.type = HS_VAL_INT, .i = u->index},
-                            number(value),
-                            number(base),
-                            number(is_noise(c) ? base : full),
-                            number(is_noise(c) ? full : base)};
+                            hs_value_num(value),
+                            hs_value_num(base),
+                            hs_value_num(is_noise(c) ? base : full),
+                            hs_value_num(is_noise(c) ? full : base)};
     int rc = emit->row(emit->ctx, "sender", row);
     if (rc || u->kind != HS_UNIT_HEAD) return rc;
     return emit->metric(emit->ctx, u->layer, (int)u->index, "path_effect", value - base,
@@ -124,7 +120,7 @@ static int store(struct paths *c) {
 
 static int put(struct paths *c) {
     const hs_patch_options *o = c->work->opt;
-    hs_patch_rows rows;
+    hs_patch_rows rows = {0};
     hs_buf title = {0};
     hs_buf_printf(&title, "paths of %lld senders to %s at %s%s, %s", (long long)c->senders.n, o->to,
                   c->opts.pos ? c->opts.pos : "all positions",

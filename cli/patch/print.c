@@ -121,7 +121,7 @@ static int put_json(const hs_patch_work *w, const hs_patch_rows *rows, int64_t r
 
 // ---- rows -------------------------------------------------------------------------------------
 
-enum { POSITION = 3, PERCENT = 6, DROP = 9, EXACT, EXACT_RECOVERED };
+enum { POSITION = 3, DROP = 8, EXACT, EXACT_RECOVERED, PERCENT };
 static const hs_col columns[] = {
     {"unit", "unit", 0},       {"layer", NULL, 0},
     {"head", NULL, 0},         {"position", "position", 0},

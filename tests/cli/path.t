@@ -75,12 +75,27 @@ t "the same file again" again
 
 # ---- resuming -------------------------------------------------------------------------------
 
-for way in "--path --to L1H*.q+L1G0.k --pos S+END" --edges; do
-    resumes() {
-        exits 0 patch "$m" -f "$tmp/three.jsonl" $way --json -o "$tmp/whole.db" && cp "$out" "$tmp/whole.json" &&
-            exits 0 patch "$m" -f "$tmp/three.jsonl" $way --json -o "$tmp/whole.db" --resume && says 'complete already' && cmp "$out" "$tmp/whole.json"
-    }
-    t "a complete run is not done again: $way" resumes
+cat >"$tmp/cut.py" <<'END'
+# What a run that was stopped after its first pair leaves.
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("PRAGMA foreign_keys = OFF")
+gone = "(SELECT id FROM prompt WHERE ord > 0)"
+for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+    if any(c[1] == "prompt_id" for c in db.execute("PRAGMA table_info('%s')" % table)):
+        db.execute("DELETE FROM %s WHERE prompt_id IN %s" % (table, gone))
+db.execute("DELETE FROM prompt WHERE ord > 0")
+db.execute("UPDATE run SET status = 'interrupted'")
+db.commit()
+END
+n=0
+for way in "--path --to L1H*.q+L1G0.k --pos S+END" "--path --direction denoise" --edges; do
+    n=$((n + 1))
+    again() { exits 0 patch "$m" -f "$tmp/three.jsonl" $way --json -o "$tmp/r$n.db" --resume; }
+    resumes() { again && cp "$out" "$tmp/r$n.json" && python3 "$tmp/cut.py" "$tmp/r$n.db" && again && cmp "$out" "$tmp/r$n.json"; }
+    t "goes on where it was stopped: $way" resumes
+    complete() { again && says 'complete already' && cmp "$out" "$tmp/r$n.json"; }
+    t "a complete run is not done again: $way" complete
 done
 
 # ---- what is refused ------------------------------------------------------------------------
