@@ -123,12 +123,18 @@ static int put_json(const hs_patch_work *w, const hs_patch_rows *rows, int64_t r
 
 enum { POSITION = 3, DROP = 8, EXACT, EXACT_RECOVERED, PERCENT };
 static const hs_col columns[] = {
-    {"unit", "unit", 0},       {"layer", NULL, 0},
-    {"head", NULL, 0},         {"position", "position", 0},
-    {"value", "value", 6},     {"effect", "change", 6},
-    {"percent", "percent", 2}, {"recovered", "recovered", 4},
-    {"n", "pairs", 0},         {"grad_drop", "GradDrop", 6},
-    {"exact", "measured", 6},  {"exact_recovered", "recovered", 4},
+    {"unit", "unit", 0},
+    {"layer", NULL, 0},
+    {"head", NULL, 0},
+    {"position", "position", 0},
+    {"value", "value", 6},
+    {"effect", "change", 6},
+    {"recovered", "recovered", 4},
+    {"n", "pairs", 0},
+    {"grad_drop", "GradDrop", 6},
+    {"exact", "measured", 6},
+    {"exact_recovered", "recovered", 4},
+    {"percent", "percent", 2},
 };
 enum { N_COLUMN = sizeof columns / sizeof *columns };
 
@@ -163,12 +169,12 @@ static int put_table(const hs_patch_work *w, const hs_patch_rows *rows, int64_t 
         hs_table_str(t, r->placed ? r->position : NULL);
         hs_table_num(t, r->value);
         hs_table_num(t, r->effect);
-        hs_table_num(t, r->percent);
         hs_table_num(t, r->recovered);
         hs_table_int(t, r->n);
         hs_table_num(t, r->grad_drop);
         hs_table_num(t, r->exact);
         hs_table_num(t, r->exact_recovered);
+        hs_table_num(t, r->percent);
     }
     if (!rc) rc = hs_table_put(t, w->call, &w->opt->out);
     hs_table_close(t);

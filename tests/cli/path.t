@@ -36,7 +36,7 @@ denoise() { exits 0 patch "$ind2" -f "$tmp/pairs.jsonl" --path --pos END --direc
 t "denoising" denoise
 table() { exits 0 patch "$ind2" -f "$tmp/pairs.jsonl" --path --pos END && prints '^paths of 4 senders to logits at END, noising, on 2 pairs: run' && sed -n 5p "$out" | grep -Eq '^L1H0 '; }
 t "the table begins with the copying head" table
-csv() { exits 0 patch "$ind2" -f "$tmp/pairs.jsonl" --path --pos END --csv && [ "$(wc -l <"$out")" = 5 ] && prints '^unit,layer,head,position,value,effect,percent,recovered'; }
+csv() { exits 0 patch "$ind2" -f "$tmp/pairs.jsonl" --path --pos END --csv && [ "$(wc -l <"$out")" = 5 ] && prints '^unit,layer,head,position,value,effect,recovered,n,.*,percent$'; }
 t "CSV" csv
 mlps() { exits 0 patch "$m" -f "$tmp/three.jsonl" --path --senders 'L*M' --freeze-mlps --pos S+END --json && json 'len(d["rows"]) > 1 and all("head" not in r and r["unit"] == "L%dM" % r["layer"] for r in d["rows"])'; }
 t "MLPs" mlps
