@@ -401,7 +401,7 @@ static void words_are_told_and_asked(void **state) {
     (void)state;
     static const char *const ordinal[] = {"first", "second", "third", "fourth"};
     hs_buf answer = {0}, key = {0}, said = {0}, expected = {0};
-    char text[1 << 14], name[16];
+    char text[1 << 14], name[32];
     int asked[4] = {0};
     hs_tok *tok = open_tok(tokenizers[1]);
     hs_prompts *p = generate(tok, "passkey:kind=words,keys=4,words=5,lengths=2500,n=12");
