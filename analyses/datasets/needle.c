@@ -137,14 +137,17 @@ static int list_needles(struct work *w) {
 
 // ---- haystacks ----------------------------------------------------------------------------------
 
-// The user's text, which begins with a space so that a needle may stand before it.
+// The user's text, which begins with a space so that a needle may stand before it; read once.
 static int read_text(const struct work *w, hs_long *out, int64_t n) {
     hs_buf text = {0};
-    hs_buf_chr(&text, ' ');
-    hs_buf_add(&text, w->file.data, w->file.size);
-    int rc = hs_buf_rc(&text);
-    if (!rc) rc = hs_long_text(out, w->tok, text.data, text.len);
-    hs_buf_free(&text);
+    int rc = HS_OK;
+    if (!out->n) {
+        hs_buf_chr(&text, ' ');
+        hs_buf_add(&text, w->file.data, w->file.size);
+        rc = hs_buf_rc(&text);
+        if (!rc) rc = hs_long_text(out, w->tok, text.data, text.len);
+        hs_buf_free(&text);
+    }
     if (!rc && out->n < n)
         rc = hs_fail(HS_EARG,
                      "%s has %" PRId64 " tokens, and a prompt of %" PRId64 " wants %" PRId64
@@ -201,7 +204,6 @@ static int put_needle(const struct work *w, int64_t i, hs_long *hay, hs_long *pr
                           (uint64_t)i * 0x9e3779b97f4a7c15u;
     int rc = make_needle(n, w->tok, !strcmp(hs_args_text(w->args, "cue"), "yes"));
     const int64_t room = w->longest - (w->bos >= 0) - n->text.n - n->question.n;
-    hay->n = 0;
     if (!rc)
         rc = w->file.data ? read_text(w, hay, room)
                           : hs_long_prose(hay, w->tok, hs_prng_seed(seed), room);
