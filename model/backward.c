@@ -1,9 +1,10 @@
 // Gradients of a number by activations; see backward.h.
 //
-//     one forward pass, which keeps the residual that enters each layer; each block of logits, once
+//     one forward pass, which keeps the residual that enters each layer, and, where it may take the
+//     room, what is differentiated of all layers (`once`); each block of logits, once
 //     the seed has turned it into gradients, goes back through head^T and the final norm: dx
-//     from the last layer down, the layer run again from its residual with copies of what is
-//     differentiated below, then:
+//     from the last layer down, unless all was kept, the layer run again from its residual with
+//     copies of what is differentiated below, then:
 //         dx -> down^T -> activation back -> gate^T, up^T -> norm2 back -> added to dx
 //         dx -> o^T -> attention back -> RoPE back -> q^T, k^T, v^T -> norm1 back -> added to dx
 //
@@ -18,7 +19,7 @@
 #include "model/core/mem.h"
 #include "model/pass.h"
 
-// Matrices of all rows, by what a row holds.
+// Matrices of all rows, by what a row holds; those before DX hold what a layer did.
 enum room {
     MID, // the residual before the MLP
     Q,
@@ -38,9 +39,10 @@ enum room {
 struct back {
     hs_pass r; // through the gradients' tap
     const hs_backward *job;
-    void *kept; // [n_layer][rows][d_model]: the residual that enters each layer
-    void *room[N_ROOM];
-    int64_t width[N_ROOM];
+    void *kept;         // [n_layer][rows][d_model]: the residual that enters each layer
+    void *room[N_ROOM]; // of the layer in work
+    void *base[N_ROOM]; // of layer 0, with step[] numbers between two layers
+    int64_t width[N_ROOM], step[N_ROOM];
     void *block;    // all of the rooms
     int64_t *seq;   // [n_seq + 1]: first rows
     uint64_t *mask; // [n_layer + 1]: of the seed's tap
@@ -70,7 +72,9 @@ uint64_t hs_backward_points(const hs_model *m) {
 }
 
 static void enter(struct back *b, int64_t layer) {
+    const int64_t n_layer = b->r.c->n_layer, l = layer < n_layer ? layer : n_layer - 1;
     hs_pass_enter(&b->r, layer);
+    for (int i = 0; i < N_ROOM; i++) b->room[i] = at(&b->r, b->base[i], l * b->step[i]);
     b->r.read &= hs_backward_points(b->r.m);
     b->r.write = 0;
 }
@@ -194,9 +198,8 @@ static int inputs_back(const struct back *b) {
 
 // ---- a layer ------------------------------------------------------------------------------------
 
-// Runs the layer in work once more, shows its values, and copies what is differentiated.
-static int run_again(const struct back *b) {
-    hs_context *x = b->r.x;
+// What is differentiated is kept in its rooms while the model runs.
+static void keep_rooms(const struct back *b, hs_keep *keep) {
     const bool rope = b->r.c->pos == HS_POS_ROPE;
     const struct {
         enum hs_point point;
@@ -204,6 +207,16 @@ static int run_again(const struct back *b) {
     } copies[] = {
         {rope ? HS_ROT_Q : HS_Q, Q}, {rope ? HS_ROT_K : HS_K, K}, {HS_V, V},
         {HS_RESID_MID, MID},         {HS_MLP_PRE, PRE},           {HS_MLP_PRE_LINEAR, LINEAR}};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        keep->points |= HS_BIT(copies[i].point);
+        keep->rows[copies[i].point] = b->room[copies[i].to];
+        keep->step[copies[i].point] = b->step[copies[i].to];
+    }
+}
+
+// Runs the layer in work once more, shows its values, and copies what is differentiated.
+static int run_again(const struct back *b) {
+    hs_context *x = b->r.x;
     hs_batch again = *b->r.batch;
     again.layer_from = b->r.layer;
     again.layer_to = b->r.layer + 1;
@@ -215,10 +228,7 @@ static int run_again(const struct back *b) {
     const hs_tap *values = b->job->values;
     x->keep = (hs_keep){.cut = b->r.layer + 1 < b->r.c->n_layer || !values || !values->read ||
                                !values->read[b->r.c->n_layer]};
-    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
-        x->keep.points |= HS_BIT(copies[i].point);
-        x->keep.rows[copies[i].point] = b->room[copies[i].to];
-    }
+    keep_rooms(b, &x->keep);
     x->tap = values;
     int rc = hs_context_eval(x, &again);
     x->keep = (hs_keep){0};
@@ -228,7 +238,7 @@ static int run_again(const struct back *b) {
 static int layer_back(struct back *b, int64_t layer) {
     const hs_tap *grads = b->job->grads;
     enter(b, layer);
-    int rc = run_again(b);
+    int rc = b->job->once ? HS_OK : run_again(b);
     for (hs_pass_first(&b->r); !rc && hs_pass_next(&b->r);) {
         rc = give(b, HS_RESID_POST, rows(b, DX));
         if (!rc) rc = mlp_back(b);
@@ -241,10 +251,34 @@ static int layer_back(struct back *b, int64_t layer) {
 
 // ---- both ends ----------------------------------------------------------------------------------
 
-static int seed(void *ctx, const hs_site *site, const hs_view *logits, bool write) {
+// The taps of the forward pass: the seed's, and with `once` the values'.
+static int on_rows(void *ctx, const hs_site *site, const hs_view *view, bool write) {
     const struct back *b = ctx;
-    (void)write;
-    return b->job->seed(b->job->ctx, site, logits);
+    const hs_tap *values = b->job->values;
+    return write ? b->job->seed(b->job->ctx, site, view)
+                 : values->rows(values->ctx, site, view, write);
+}
+
+static int on_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
+    const hs_tap *values = ((const struct back *)ctx)->job->values;
+    return values->tile(values->ctx, tile, write, worker);
+}
+
+static int on_layer(void *ctx, int layer) {
+    const hs_tap *values = ((const struct back *)ctx)->job->values;
+    return values->layer_done(values->ctx, layer);
+}
+
+static void watch(struct back *b, hs_tap *tap) {
+    const hs_tap *values = b->job->values;
+    *tap = (hs_tap){.ctx = b, .write = b->mask, .rows = on_rows};
+    if (!b->job->once || !values) return;
+    tap->read = values->read;
+    tap->tile_want = values->tile_want;
+    tap->tile_rows = values->tile_rows;
+    tap->own_type = values->own_type;
+    if (values->tile) tap->tile = on_tile;
+    if (values->layer_done) tap->layer_done = on_layer;
 }
 
 // A block of logits is gradients now; its norm's steps are still in their buffers. The rows of dx
@@ -269,14 +303,17 @@ static int head_back(void *ctx, const hs_pass *block) {
 static int forward(struct back *b) {
     hs_context *x = b->r.x;
     const int64_t n = b->r.n_rows * b->r.c->d_model;
-    const hs_tap tap = {.ctx = b, .write = b->mask, .rows = seed};
+    hs_tap tap;
     hs_batch batch = *b->r.batch;
     batch.logits = batch.logit_row ? HS_LOGITS_ROWS : HS_LOGITS_ALL;
     b->mask[b->r.c->n_layer] = HS_BIT(HS_LOGITS);
     clear(b, b->room[DX], n);
+    watch(b, &tap);
     x->tap = &tap;
-    x->keep = (hs_keep){.points = HS_BIT(HS_RESID_PRE), .step = n, .logits = head_back, .ctx = b};
+    x->keep = (hs_keep){.points = HS_BIT(HS_RESID_PRE), .logits = head_back, .ctx = b};
     x->keep.rows[HS_RESID_PRE] = b->kept;
+    x->keep.step[HS_RESID_PRE] = n;
+    if (b->job->once) keep_rooms(b, &x->keep);
     int rc = hs_context_eval(x, &batch);
     x->keep = (hs_keep){0};
     x->tap = NULL;
@@ -332,20 +369,33 @@ hs_memory hs_backward_memory(const hs_model *m, int64_t n_tokens) {
     return need;
 }
 
+int64_t hs_backward_once(const hs_model *m, int64_t n_tokens) {
+    int64_t width[N_ROOM], items = 0;
+    room_widths(&m->cfg, width);
+    for (int i = 0; i < DX; i++) items += (m->cfg.n_layer - 1) * room_items(width[i], n_tokens);
+    return items * hs_dtypes[m->be->dtype].bytes;
+}
+
 static int make_rooms(struct back *b) {
     const hs_config *c = b->r.c;
     const size_t item = (size_t)hs_dtypes[b->r.x->dtype].bytes;
     int64_t items = 0;
     room_widths(c, b->width);
-    for (int i = 0; i < N_ROOM; i++) items += room_items(b->width[i], b->r.n_rows);
+    for (int i = 0; i < N_ROOM; i++) {
+        const int64_t n = room_items(b->width[i], b->r.n_rows);
+        const bool all = b->job->once && i < DX;
+        b->step[i] = all ? n : 0;
+        items += all ? c->n_layer * n : n;
+    }
     int rc = hs_alloc(&b->kept, (size_t)(c->n_layer * b->r.n_rows), (size_t)c->d_model * item);
     if (!rc) rc = hs_alloc(&b->block, (size_t)items, item);
     if (!rc) rc = hs_alloc(&b->seq, (size_t)b->r.batch->n_seq + 1, sizeof *b->seq);
     if (!rc) rc = hs_alloc(&b->mask, (size_t)c->n_layer + 1, sizeof *b->mask);
     void *next = b->block;
     for (int i = 0; i < N_ROOM && !rc; i++) {
-        b->room[i] = next;
-        next = at(&b->r, next, room_items(b->width[i], b->r.n_rows));
+        b->base[i] = b->room[i] = next;
+        next = at(&b->r, next,
+                  (b->step[i] ? c->n_layer : 1) * room_items(b->width[i], b->r.n_rows));
     }
     return rc;
 }

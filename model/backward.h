@@ -16,7 +16,7 @@ typedef struct hs_backward {
     int (*seed)(void *ctx, const hs_site *site, const hs_view *logits);
     void *ctx;
     // Sees the activations of the second run, layers from the last to the first, so none of the
-    // embeddings; read masks only; NULL allowed.
+    // embeddings (but with `once`); read masks only; NULL allowed.
     const hs_tap *values;
     // Receives gradients under the same names, after the layer's values: tensor points of layers
     // (not scales, normalized and results), embeddings; read masks only; NULL allowed.
@@ -24,6 +24,9 @@ typedef struct hs_backward {
     // [n_layer], borrowed: 1 where nothing goes back through what attention and MLP add to the
     // residual, as if their gradients were 0 (GradDrop of Kramar et al. 2024); NULL: nowhere.
     const uint8_t *drop;
+    // Everything is kept from the forward pass, so that no layer runs again: values are seen on the
+    // way up, all of them before the first gradient. A forward less, for more memory.
+    bool once;
 } hs_backward;
 
 // Points that have gradients here, as bits.
@@ -36,5 +39,7 @@ int hs_context_backward(hs_context *, const hs_batch *batch, const hs_backward *
 // Bytes of work memory, the context's with row blocks of the engine's choice included; within 5 %
 // where a model is not tiny.
 hs_memory hs_backward_memory(const hs_model *model, int64_t n_tokens);
+// Bytes that `once` takes beside that.
+int64_t hs_backward_once(const hs_model *model, int64_t n_tokens);
 
 #endif

@@ -103,7 +103,8 @@ struct hs_pass; // pass.h
 typedef struct hs_keep {
     uint64_t points; // bits
     void *rows[HS_N_POINT];
-    int64_t step; // numbers between two layers' copies; 0: each layer's in place of the last one's
+    // Numbers between two layers' copies; 0: each layer's in place of the last one's.
+    int64_t step[HS_N_POINT];
     bool cut;     // nobody goes on from here: what is neither kept nor watched need not be made
     // After a block of logits was shown: they are in the wide buffer, its rows are the pieces'.
     int (*logits)(void *ctx, const struct hs_pass *block);

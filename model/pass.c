@@ -63,7 +63,7 @@ static void keep_rows(const hs_pass *r, enum hs_point p, const void *data, int64
     const hs_keep *k = &r->x->keep;
     int64_t a, b;
     const int64_t ld = row_shape(r->c, p, &a, &b) == 3 ? a * b : a;
-    copy(r, at(r, k->rows[p], r->layer * k->step + (r->row0 + lo) * ld), data, (hi - lo) * ld);
+    copy(r, at(r, k->rows[p], r->layer * k->step[p] + (r->row0 + lo) * ld), data, (hi - lo) * ld);
 }
 
 int hs_pass_fire_rows(const hs_pass *r, enum hs_point p, void *data, int64_t lo, int64_t hi) {

@@ -40,7 +40,7 @@ static int on_lent(void *ctx, const hs_site *site, const hs_view *view) {
 static int on_own(void *ctx, const hs_site *site, const hs_view *view, bool write) {
     struct hs_attribute *a = ctx;
     (void)write;
-    copy_rows(a, a->own[site->point], site, view);
+    copy_rows(a, hs_attribute_own(a, site->point, site->layer), site, view);
     return HS_OK;
 }
 
@@ -63,13 +63,14 @@ static int on_slope(void *ctx, const hs_site *site, const hs_view *view, bool wr
     const int64_t width = hs_attribute_width(a, site->point),
                   first = a->row[site->seq] + site->row0;
     const float *lent = a->lent[site->point] + site->layer * a->n_row * width;
+    const float *own = hs_attribute_own(a, site->point, site->layer);
     (void)write;
     if (a->fix) { // the gradient of z; the rest is done when all rows of the layer came
         copy_rows(a, a->slope, site, view);
         return HS_OK;
     }
     for (int64_t r = 0; r < site->n_row; r++)
-        add_row(a, site, r, lent + (first + r) * width, a->own[site->point] + (first + r) * width,
+        add_row(a, site, r, lent + (first + r) * width, own + (first + r) * width,
                 (const float *)view->data + r * width);
     return HS_OK;
 }
@@ -95,7 +96,8 @@ static int open_chunk(struct hs_attribute *a) {
         const size_t n = (size_t)(a->n_row * hs_attribute_width(a, (enum hs_point)p));
         if (a->lends & HS_BIT(p))
             rc = hs_alloc(&a->lent[p], n, (size_t)a->dims.n_layer * sizeof(float));
-        if (!rc && a->owns & HS_BIT(p)) rc = hs_alloc(&a->own[p], n, sizeof(float));
+        if (!rc && a->owns & HS_BIT(p))
+            rc = hs_alloc(&a->own[p], n, (size_t)(a->once ? a->dims.n_layer : 1) * sizeof(float));
     }
     if (!rc && a->fix)
         rc = hs_alloc(&a->slope, (size_t)(a->n_row * a->dims.n_head), // rows of z
@@ -140,8 +142,10 @@ static int go_back(struct hs_attribute *a, hs_context *x, int without) {
     const hs_tap values = {.ctx = a, .read = a->own_points, .rows = on_own};
     const hs_tap grads = {
         .ctx = a, .read = a->slope_points, .rows = on_slope, .layer_done = on_layer};
-    const hs_backward job = {
-        .values = &values, .grads = &grads, .drop = without < 0 ? NULL : a->without};
+    const hs_backward job = {.values = &values,
+                             .grads = &grads,
+                             .drop = without < 0 ? NULL : a->without,
+                             .once = a->once};
     const hs_slope slope = {o->model, o->prompts, o->answers, o->effect};
     if (without >= 0) {
         memset(a->without, 0, (size_t)a->dims.n_layer);
@@ -159,6 +163,11 @@ static int sum_cells(const struct hs_attribute *a, int i, double *change) {
     for (int64_t c = 0; c < a->cells->n && !rc; c++) {
         const hs_patch_cell *cell = &a->cells->at[c];
         const int64_t n = a->row[i + 1] - a->row[i];
+        if (!a->o->n_place) { // a position of its own
+            change[c] = cell->place < n ? *hs_attribute_at(a, cell->unit, a->row[i] + cell->place)
+                                        : (double)NAN;
+            continue;
+        }
         if (cell->place != of) rc = hs_patch_resolve(a->o, a->pair[i], cell->place, &places);
         of = cell->place;
         change[c] = !rc && hs_places_none(&places) ? (double)NAN : 0;
@@ -267,24 +276,32 @@ static void close_attribute(struct hs_attribute *a) {
     free(a->without);
 }
 
-// Pairs from pair[0] on that go together, at least one.
-static int fit(const struct hs_attribute *a, const int64_t *pair, int64_t n) {
-    const int64_t memory = a->o->memory ? a->o->memory : MEMORY;
-    int64_t rows = 0, width = 0;
-    int i = 0;
+// Bytes that a chunk of pairs takes.
+static int64_t bytes_of(const struct hs_attribute *a, int64_t rows, int64_t n_pair, bool once) {
+    const int64_t L = a->dims.n_layer;
+    const hs_memory need = hs_backward_memory(a->o->model, rows);
+    int64_t width = 0;
     for (int p = 0; p < HS_N_POINT; p++) {
         const int64_t w = hs_attribute_width(a, (enum hs_point)p) * (int64_t)sizeof(float);
-        if (a->lends & HS_BIT(p)) width += a->dims.n_layer * w;
-        if (a->owns & HS_BIT(p)) width += w;
+        if (a->lends & HS_BIT(p)) width += L * w;
+        if (a->owns & HS_BIT(p)) width += (once ? L : 1) * w;
     }
-    for (; i < n; i++) {
-        rows += hs_prompts_at(a->o->prompts, pair[i])->n_token;
-        const hs_memory need = hs_backward_memory(a->o->model, rows);
-        const int64_t each = width + a->o->units->n * (int64_t)sizeof(double);
-        const int64_t cells = (i + 1) * a->cells->n * 2 * (int64_t)sizeof(double);
-        if (i && (rows > MOST_ROWS || hs_memory_sum(&need) + rows * each + cells > memory)) break;
+    return hs_memory_sum(&need) + (once ? hs_backward_once(a->o->model, rows) : 0) +
+           rows * (width + a->o->units->n * (int64_t)sizeof(double)) +
+           n_pair * a->cells->n * 2 * (int64_t)sizeof(double);
+}
+
+// Takes the pairs from pair[0] on that go together, at least one; layers run once where the memory
+// is enough for the first.
+static void fit(struct hs_attribute *a, const int64_t *pair, int64_t n) {
+    const int64_t memory = a->o->memory ? a->o->memory : MEMORY;
+    int64_t rows = hs_prompts_at(a->o->prompts, pair[0])->n_token;
+    a->pair = pair;
+    a->once = bytes_of(a, rows, 1, true) <= memory;
+    for (a->n = 1; a->n < n; a->n++) {
+        rows += hs_prompts_at(a->o->prompts, pair[a->n])->n_token;
+        if (rows > MOST_ROWS || bytes_of(a, rows, a->n + 1, a->once) > memory) break;
     }
-    return i;
 }
 
 int hs_patch_estimate(const hs_patch_opts *o, const hs_patch_cells *cells, enum hs_patch_by by,
@@ -294,8 +311,7 @@ int hs_patch_estimate(const hs_patch_opts *o, const hs_patch_cells *cells, enum 
     int rc = open_attribute(&a, by);
     if (!rc) rc = hs_context_open(&x, o->model, NULL);
     for (int64_t i = 0; i < n && !rc;) {
-        a.pair = pair + i;
-        a.n = fit(&a, a.pair, n - i);
+        fit(&a, pair + i, n - i);
         rc = run_chunk(&a, x, fn, ctx);
         i += a.n;
         if (!rc) rc = hs_progress_step(o->progress, "gradients", i, n);

@@ -24,7 +24,8 @@ struct hs_attribute {
     int64_t *row;            // [n + 1] first rows
     int64_t n_row;           // of all
     float *lent[HS_N_POINT]; // [n_layer][n_row][width]
-    float *own[HS_N_POINT];  // [n_row][width] of the layer in work
+    bool once;               // the forward pass shows the own values of all layers
+    float *own[HS_N_POINT];  // [n_layer, or that in work][n_row][width]
     float *slope;            // [n_row][n_head][d_head] of its z, for the softmax
     double *at;              // [n_unit][n_row] estimates
     double *base, *full;     // [n]
@@ -38,6 +39,12 @@ static inline int64_t hs_attribute_width(const struct hs_attribute *a, enum hs_p
 }
 static inline double *hs_attribute_at(const struct hs_attribute *a, int64_t unit, int64_t row) {
     return &a->at[unit * a->n_row + row];
+}
+
+// The own values of a layer whose gradients come.
+static inline float *hs_attribute_own(const struct hs_attribute *a, enum hs_point point,
+                                      int layer) {
+    return a->own[point] + (a->once ? layer * a->n_row * hs_attribute_width(a, point) : 0);
 }
 
 // Adds the estimates of a layer's queries or keys, whose values and slope of z are there.

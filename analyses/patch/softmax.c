@@ -117,10 +117,10 @@ int hs_attribute_softmax(struct hs_attribute *a, int layer) {
             const int64_t unit = a->unit_of[layer * a->n_part + part];
             if (unit < 0) continue;
             h.n = a->row[s + 1] - row;
-            h.q = a->own[a->q] + row * h.ld_q + head * d;
+            h.q = hs_attribute_own(a, a->q, layer) + row * h.ld_q + head * d;
             h.slope = a->slope + row * h.ld_q + head * d;
-            h.k = a->own[a->k] + row * h.ld_kv + kv * d;
-            h.v = a->own[HS_V] + row * h.ld_kv + kv * d;
+            h.k = hs_attribute_own(a, a->k, layer) + row * h.ld_kv + kv * d;
+            h.v = hs_attribute_own(a, HS_V, layer) + row * h.ld_kv + kv * d;
             h.lent = a->lent[p] + (layer * a->n_row + row) * h.ld_lent + part * d;
             (keys ? add_keys : add_queries)(&h, hs_attribute_at(a, unit, row));
         }
