@@ -105,7 +105,12 @@ const hs_cmd hs_cmd_patch = {
         "logit_diff, prob and accuracy are read at END; nll, kl and jsd are means over the "
         "running half's scored positions. Of heads, the change is the metric patch_effect too; "
         "with --pos each, the series patch_effect_at. Each pair is committed when it is done; "
-        "--resume goes on.",
+        "--resume goes on. --path patches what a sender says along direct paths: its output is the "
+        "other half's, all later heads are held at what they say unedited, and what the receivers "
+        "would be given then goes into a run that is free; of the logits all positions are END, of "
+        "other receivers one position is much less work than all. The change is the metric "
+        "path_effect. --edges estimates what every edge between senders and receivers carries; "
+        "all scores are stored, and query circuit, heatmap --circuit and --json show the largest.",
     .examples =
         (const char *const[][2]){
             {"patch model.gguf -f pairs.jsonl --point resid_pre --pos each",

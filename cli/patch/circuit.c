@@ -7,6 +7,8 @@
 
 #include "model/core/mem.h"
 
+enum { MOST_LAYERS = 100000 }; // none has so many: a database may be anybody's
+
 // ---- reading ----------------------------------------------------------------------------------
 
 static int64_t number_or_none(const hs_query *q, const char *column) {
@@ -40,11 +42,17 @@ static hs_circuit_node node_of(const hs_query *q, const char *name, const char *
     return n;
 }
 
+static bool is_layer(int64_t n) {
+    return n >= -1 && n < MOST_LAYERS;
+}
+
 static int on_edge(void *ctx, const hs_query *q) {
     hs_circuit *c = ctx;
     const hs_circuit_node from = node_of(q, "from", "from_layer", "from_head");
     const hs_circuit_node to = node_of(q, "to", "to_layer", "to_head");
     int rc = hs_grow(&c->edge, (size_t)c->n_edge + 1, sizeof *c->edge);
+    if (!rc && (!is_layer(from.layer) || !is_layer(to.layer)))
+        rc = hs_fail(HS_EFORMAT, "an edge from %s to %s: the run is damaged", from.name, to.name);
     if (rc) return rc;
     hs_circuit_edge *e = &c->edge[c->n_edge];
     *e = (hs_circuit_edge){.value = hs_query_num(q, "value")};
@@ -54,6 +62,7 @@ static int on_edge(void *ctx, const hs_query *q) {
     c->n_edge += !rc;
     c->pairs = hs_query_int(q, "pairs");
     c->group = hs_query_int(q, "heads_of_group");
+    if (c->group < 1) c->group = 1;
     c->clean = hs_query_num(q, "clean");
     c->corrupt = hs_query_num(q, "corrupt");
     hs_query_text(q, "metric", c->metric, sizeof c->metric);
