@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/experiments/lens.h"
 #include "cli/capture.h"
 #include "cli/verify/verify.h"
 #include "model/core/mem.h"
@@ -353,6 +354,24 @@ static int logits_are_last_lens(const lab *b) {
     return rc ? rc : hs_checks_add(b->out, "last lens row = logits", d, m, product_share(b) * m);
 }
 
+static int attributions_add_up(const lab *b) {
+    const hs_prompt prompt = {.id = "law", .tokens = b->tokens, .n_token = b->n};
+    const int64_t last = b->n - 1;
+    const hs_lens_at at = {&prompt, &last, 1, HS_LENS_TOP, HS_LENS_NONE};
+    double m = 0;
+    hs_lens *lens;
+    hs_lens_result r;
+    int rc = hs_lens_open(&lens, &(hs_lens_opts){.model = b->model, .dla = true});
+    if (!rc) rc = hs_lens_run(lens, &at, &r);
+    for (int h = 0; !rc && h < b->dims.n_layer * b->dims.n_head; h++) m += fabs(r.dla->head[h]);
+    if (!rc) m += fabs(r.dla->logit) + fabs(r.dla->embed);
+    if (!rc)
+        rc = hs_checks_add(b->out, "sum of attributions = logit", fabs(r.dla->rest), m,
+                           product_share(b) * m);
+    hs_lens_close(lens);
+    return rc;
+}
+
 // ---- laws of what changes nothing -----------------------------------------------------------
 
 static int edit_nothing(void *ctx, const hs_site *site, const hs_view *view) {
@@ -442,11 +461,21 @@ static int one_thread(const lab *b) {
 // ---- all of them ----------------------------------------------------------------------------
 
 static int (*const laws[])(const lab *b) = {
-    rows_sum_to_one,          pattern_is_softmax,   z_is_pattern_v,
-    attn_out_is_z_w_o,        summaries_match,      residual_adds_up,
-    stream_is_a_sum,          logits_are_last_lens, edits,
-    watching_changes_nothing, token_by_token,       batch_is_alone,
-    tiles_do_not_matter,      one_thread,
+    rows_sum_to_one,
+    pattern_is_softmax,
+    z_is_pattern_v,
+    attn_out_is_z_w_o,
+    summaries_match,
+    residual_adds_up,
+    stream_is_a_sum,
+    logits_are_last_lens,
+    attributions_add_up,
+    edits,
+    watching_changes_nothing,
+    token_by_token,
+    batch_is_alone,
+    tiles_do_not_matter,
+    one_thread,
 };
 enum { N_LAW = sizeof laws / sizeof *laws };
 

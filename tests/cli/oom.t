@@ -114,6 +114,7 @@ t "resuming" starved record "$m" -f p.jsonl --maps L0H0,L1H1 --acts 'blocks.1.ho
 t "observers" starved observe 1 spread,stripes --db maps.db
 t "a sweep" starved sweep "$m" -f p.jsonl --op zero,resample --metric 'nll,kl,a=exp(nll)' --threads 1 -o new.db
 t "a sweep's curve" starved sweep "$m" -f p.jsonl --by gradient --prune asc,random --heads 'L*M' --json --threads 1 -o run.db
+t "a lens" starved lens "$m" -f p.jsonl --pos -1 --track 3 --dla top --by source --json --threads 1 -o new.db
 t "retrieval" starved retrieve "$DATA/closed/ind2" -f n.jsonl --max-new 3 --mask-k 1 --threads 1 -q --json -o new.db
 t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db
