@@ -143,7 +143,7 @@ t "an experiment like the others" exits 0 help influence
 refused() { want=$1 words=$2; shift 2; exits "$want" influence "$m" -f "$f" "$@" && says "$words"; }
 t "no database to choose from" refused 1 'no heads to mask: run headscope retrieve first, or give --heads' -o "$tmp/none.db"
 t "and none is made" test ! -e "$tmp/none.db"
-t "no run with the metric" refused 5 'no run of .* has echo, by which heads are chosen: run headscope retrieve first, give --heads' --by echo
+t "no run with the metric" refused 5 'no run of .* has delta_nll, by which heads are chosen: run headscope retrieve first, give --heads' --by delta_nll
 t "a run without it" refused 5 'run 3 has no retrieval_tf: a run of headscope retrieve has' --from 3
 t "no such run" refused 5 '--from: ' --from 99
 t "both ways at once" refused 2 '--heads says which heads' --heads L0H1 --by echo
