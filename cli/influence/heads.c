@@ -74,7 +74,7 @@ static int take_best(const hs_influence_work *w, const hs_dims *dims, hs_source 
                      "with %d: give --from RUN of this model, or --heads",
                      r->run, of.n_layer, of.n_head, dims->n_layer, dims->n_head);
     if (!rc) rc = hs_metric_read(&v, r, metric_of(w));
-    qsort(v.at, (size_t)v.n, sizeof *v.at, by_value);
+    if (!rc) qsort(v.at, (size_t)v.n, sizeof *v.at, by_value);
     while (!rc && n < v.n && !isnan(v.at[n].value)) n++;
     if (!rc && n < k)
         rc = hs_fail(HS_EARG,
