@@ -58,6 +58,8 @@ t "the copying head's edge is all of its path" graph '[e for e in d["edges"] if 
 t "its values come from the embedding" graph '("embed", "L1H0", "v") in [(e["from"], e["to"], e["kind"]) for e in d["edges"]]'
 groups() { exits 0 patch "$m" -f "$tmp/three.jsonl" --edges --top 30 --json && json 'len(d["edges"]) == 30 and sorted((-abs(e["value"]) for e in d["edges"])) == [-abs(e["value"]) for e in d["edges"]] and all(e["to"][2] == "G" for e in d["edges"] if e["kind"] in "kv") and all("group" in n for n in d["nodes"] if n["kind"] == "group")' && cp "$out" "$tmp/groups"; }
 t "keys and values are of groups" groups
+own() { exits 0 patch "$DATA/gpt2_masks.gguf" -f "$tmp/three.jsonl" --edges --top 60 --json -o "$tmp/gpt2.db" && json 'all(e["to"][2] == "H" for e in d["edges"] if e["kind"] in "qkv") and {e["kind"] for e in d["edges"]} == {"q", "k", "v", "mlp", "logits"} and all(n["kind"] != "group" for n in d["nodes"])'; }
+t "or of heads where each has its own" own
 asks() { exits 0 query circuit --param top=30 --json && json "[r[3] for r in d['rows']] == [e['value'] for e in json.load(open('$tmp/groups'))['edges']]"; }
 t "query circuit: the same" asks
 whole() { exits 0 query circuit --param top=0 --json && json '75 <= len(d["rows"]) <= 83'; }

@@ -134,7 +134,7 @@ static void lines_tell_values(void **state) {
 static void rows_are_ordered(void **state) {
     (void)state;
     enum { K = 6 };
-    char name[2 * K][8];
+    char name[2 * K][16];
     hs_fig_node node[2 * K];
     hs_fig_link link[K];
     for (int i = 0; i < K; i++) {
