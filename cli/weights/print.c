@@ -5,57 +5,84 @@
 
 #include "cli/weights/weights.h"
 
-// ---- rows of queries ------------------------------------------------------------------------------
+// A query with its parameters.
+enum { MAX_PARAM = 2 };
+typedef struct asked {
+    const char *query;
+    char text[MAX_PARAM][64];
+    const char *param[MAX_PARAM];
+    int n_param;
+} asked;
 
-struct rows {
-    hs_table *table;
-    int64_t left; // rows to take
-};
-
-static int take_row(void *ctx, const hs_query *q) {
-    struct rows *r = ctx;
-    int rc = r->table ? HS_OK : hs_table_of_query(&r->table, q);
-    if (!rc && r->left-- > 0) hs_table_row(r->table, q);
-    return rc;
+static asked *ask(asked *a, const char *query) {
+    *a = (asked){.query = query};
+    return a;
 }
 
-// The first `most` rows of a query with a parameter as a table; NULL where there is none.
-static int read_rows(const hs_weights_found *f, const char *query, const char *key,
-                     const char *value, int64_t most, hs_table **out) {
-    hs_buf param = {0};
-    struct rows r = {.left = most};
-    hs_buf_printf(&param, "%s=%s", key, value);
-    int rc = hs_buf_rc(&param);
-    const char *text = hs_buf_text(&param);
-    if (!rc) rc = hs_source_each(&f->source, query, &text, 1, take_row, &r);
-    hs_buf_free(&param);
-    *out = r.table;
-    return rc;
+static asked *with(asked *a, const char *key, const char *value) {
+    snprintf(a->text[a->n_param], sizeof *a->text, "%s=%s", key, value);
+    a->param[a->n_param] = a->text[a->n_param];
+    a->n_param++;
+    return a;
 }
 
-static int read_heads(const hs_weights_found *f, const char *sort, int64_t most, hs_table **out) {
-    return read_rows(f, "weights", "sort", sort, most, out);
-}
-
-static int read_top(const hs_weights_found *f, const char *query, int64_t top, hs_table **out) {
+static asked *with_top(asked *a, int64_t top) {
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, top);
-    return read_rows(f, query, "top", text, top, out);
+    return with(a, "top", text);
 }
 
-// ---- for programs ---------------------------------------------------------------------------------
+static int each(const hs_weights_found *f, const asked *a, hs_row_fn fn, void *ctx) {
+    return hs_source_each(&f->source, a->query, a->param, a->n_param, fn, ctx);
+}
 
+static const char *const kinds[] = {"Q", "K", "V"};
+
+// ---- for programs -------------------------------------------------------------------------------
+
+static int take_row(void *ctx, const hs_query *q) {
+    hs_table **t = ctx;
+    int rc = *t ? HS_OK : hs_table_of_query(t, q);
+    if (!rc) hs_table_row(*t, q);
+    return rc;
+}
+
+// "key": the rows of a table, which is closed.
 static int json_rows(hs_jw *j, const char *key, hs_table *t, int rc) {
     if (!rc && t) hs_table_json(t, j, key);
     hs_table_close(t);
     return rc;
 }
 
+static int json_heads(hs_jw *j, const hs_weights_found *f) {
+    asked a;
+    hs_table *t = NULL;
+    int rc = each(f, with(ask(&a, "weights"), "sort", "head"), take_row, &t);
+    return json_rows(j, "heads", t, rc);
+}
+
+static int json_pairs(hs_jw *j, const hs_weights_found *f) {
+    asked a;
+    hs_table *t = NULL;
+    int rc = HS_OK;
+    for (int k = 0; k < 3 && !rc; k++) {
+        with(ask(&a, "weights_composition"), "kind", kinds[k]);
+        rc = each(f, with_top(&a, f->opt->composition), take_row, &t);
+    }
+    return json_rows(j, "composition", t, rc);
+}
+
+static int json_neurons(hs_jw *j, const hs_weights_found *f) {
+    asked a;
+    hs_table *t = NULL;
+    int rc = each(f, with_top(ask(&a, "weights_neurons"), f->opt->neurons), take_row, &t);
+    return json_rows(j, "neurons", t, rc);
+}
+
 static int put_json(const hs_weights_found *f) {
     const hs_weights_options *o = f->opt;
     hs_buf json = {0};
     hs_jw j = {&json, false};
-    hs_table *t = NULL;
     hs_jw_begin(&j, '{');
     hs_jw_key_int(&j, "run", f->source.run);
     hs_jw_key_str(&j, "db", hs_db_path(f->source.db));
@@ -65,16 +92,9 @@ static int put_json(const hs_weights_found *f) {
     hs_jw_begin(&j, '[');
     for (int64_t i = 0; i < f->tokens->n; i++) hs_jw_int(&j, f->tokens->id[i]);
     hs_jw_end(&j, ']');
-    int rc = read_heads(f, "head", INT64_MAX, &t);
-    rc = json_rows(&j, "heads", t, rc);
-    if (!rc && o->composition) {
-        rc = read_top(f, "weights_composition", o->composition, &t);
-        rc = json_rows(&j, "composition", t, rc);
-    }
-    if (!rc && o->neurons) {
-        rc = read_top(f, "weights_neurons", o->neurons, &t);
-        rc = json_rows(&j, "neurons", t, rc);
-    }
+    int rc = json_heads(&j, f);
+    if (!rc && o->composition) rc = json_pairs(&j, f);
+    if (!rc && o->neurons) rc = json_neurons(&j, f);
     hs_jw_end(&j, '}');
     if (!rc) return hs_json_put(&json);
     hs_buf_free(&json);
@@ -82,8 +102,9 @@ static int put_json(const hs_weights_found *f) {
 }
 
 static int put_rows(const hs_weights_found *f) {
+    asked a;
     hs_table *t = NULL;
-    int rc = read_heads(f, "head", INT64_MAX, &t);
+    int rc = each(f, with(ask(&a, "weights"), "sort", "head"), take_row, &t);
     if (!rc && t) rc = hs_table_put(t, f->call, &f->opt->out);
     hs_table_close(t);
     return rc;
@@ -116,11 +137,11 @@ static int people_row(void *ctx, const hs_query *q) {
     return HS_OK;
 }
 
-static int put_people_rows(const hs_weights_found *f, const char *query, const char *param,
-                           const hs_col *columns, int n, int64_t most) {
+static int put_some(const hs_weights_found *f, const asked *a, const hs_col *columns, int n,
+                    int64_t most) {
     struct people p = {.columns = columns, .n = n, .left = most};
     int rc = hs_table_open(&p.table, columns, n);
-    if (!rc) rc = hs_source_each(&f->source, query, &param, 1, people_row, &p);
+    if (!rc) rc = each(f, a, people_row, &p);
     if (!rc) rc = hs_table_put(p.table, f->call, &f->opt->out);
     hs_table_close(p.table);
     return rc;
@@ -139,14 +160,9 @@ static int put_heads(const hs_weights_found *f) {
         {"qk_rank", "qk_rank", 1},
         {"spectral_bound_nats", "spectral_bound", 3},
     };
-    hs_buf param = {0};
-    hs_buf_printf(&param, "sort=%s", f->opt->sort);
-    int rc = hs_buf_rc(&param);
-    if (!rc)
-        rc = put_people_rows(f, "weights", hs_buf_text(&param), columns,
-                             sizeof columns / sizeof *columns, f->opt->top);
-    hs_buf_free(&param);
-    return rc;
+    asked a;
+    return put_some(f, with(ask(&a, "weights"), "sort", f->opt->sort), columns,
+                    sizeof columns / sizeof *columns, f->opt->top);
 }
 
 static int put_pairs(const hs_weights_found *f) {
@@ -154,14 +170,12 @@ static int put_pairs(const hs_weights_found *f) {
                                      {"reads", "reads", 0},
                                      {"value", "value", 4},
                                      {"random", "random", 4}};
-    static const char *const kinds[] = {"Q", "K", "V"};
+    asked a;
     int rc = HS_OK;
     for (int k = 0; k < 3 && !rc; k++) {
-        char text[64];
-        const char *param[2] = {text, NULL};
         printf("\n%s-composition\n", kinds[k]);
-        snprintf(text, sizeof text, "kind=%s", kinds[k]);
-        rc = put_people_rows(f, "weights_composition", param[0], columns, 4, f->opt->composition);
+        with(ask(&a, "weights_composition"), "kind", kinds[k]);
+        rc = put_some(f, with_top(&a, f->opt->composition), columns, 4, INT64_MAX);
     }
     return rc;
 }
@@ -169,12 +183,13 @@ static int put_pairs(const hs_weights_found *f) {
 static int put_neurons(const hs_weights_found *f) {
     static const hs_col columns[] = {{"neuron", "neuron", 0},
                                      {"vector", "vector", 0},
+                                     {"token", "id", 0},
                                      {"text", "token", 0},
                                      {"probability", "probability", 4}};
-    char text[32];
+    asked a;
     puts("\nneurons through the LM head");
-    snprintf(text, sizeof text, "top=%" PRId64, f->opt->neurons);
-    return put_people_rows(f, "weights_neurons", text, columns, 4, f->opt->neurons);
+    return put_some(f, with_top(ask(&a, "weights_neurons"), f->opt->neurons), columns, 5,
+                    INT64_MAX);
 }
 
 static void put_next(const hs_weights_found *f) {
