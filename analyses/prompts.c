@@ -196,7 +196,8 @@ static int add_half(hs_prompts *p, const hs_prompt *clean) {
     int rc = clean->extra ? hs_json_parse(&doc, clean->extra, strlen(clean->extra)) : HS_OK;
     const hs_json *v = doc ? hs_json_get(doc, "corrupt_tokens") : NULL;
     if (!rc && !v)
-        rc = hs_fail(HS_EARG, "there is no corrupt_tokens, the prompt that it is compared with: give JSON "
+        rc = hs_fail(HS_EARG,
+                     "there is no corrupt_tokens, the prompt that it is compared with: give JSON "
                      "lines that have it, or a data set of pairs");
     if (!rc) rc = hs_prompt_ids(v, &tokens, &n);
     if (v) rc = hs_prefix(rc, "corrupt_tokens");

@@ -34,6 +34,8 @@ static const hs_opt figure_options[] = {
      "a row statistic (entropy, max, first, self, prev, distance, lse) or a stored series "
      "(column_mean) along the text; with --head or --layer"},
     {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
+    {"patch", 0, HS_OPT_FLAG, AT(patch), NULL, NULL,
+     "of a run of patch: what was recovered, by layers or heads and positions; with --layer"},
     {"circuit", 0, HS_OPT_FLAG, AT(circuit), NULL, NULL,
      "the largest edges of patch --edges, as a layered graph"},
     {"prune", 0, HS_OPT_FLAG, AT(prune), NULL, NULL,
@@ -217,6 +219,7 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --over-layers sink_alpha0 -o sinks.svg", "a metric through the layers"},
             {"heatmap --bar induction --top 10 -o bars.png", "the strongest induction heads"},
             {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
+            {"heatmap --patch -o patch.png", "where patching brings the clean answer back"},
             {"heatmap --lens -o lens.png", "what each layer would say"},
             {"heatmap --masking -o masking.png", "what masking retrieval heads does to recall"},
             {NULL}},

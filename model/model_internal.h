@@ -105,7 +105,7 @@ typedef struct hs_keep {
     void *rows[HS_N_POINT];
     // Numbers between two layers' copies; 0: each layer's in place of the last one's.
     int64_t step[HS_N_POINT];
-    bool cut;     // nobody goes on from here: what is neither kept nor watched need not be made
+    bool cut; // nobody goes on from here: what is neither kept nor watched need not be made
     // After a block of logits was shown: they are in the wide buffer, its rows are the pieces'.
     int (*logits)(void *ctx, const struct hs_pass *block);
     void *ctx;

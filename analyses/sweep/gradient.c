@@ -29,8 +29,8 @@ struct chunk {
     const struct gradient *g;
     const int64_t *ord;
     int n;
-    int64_t *row;          // [n] first rows of the sequences
-    enum hs_effect effect; // in work
+    int64_t *row;               // [n] first rows of the sequences
+    enum hs_effect effect;      // in work
     float *value[HS_N_POINT];   // [n_row][width] of the layer in work, where units lie
     float *edited;              // [n_row][widest]
     int64_t *first;             // [n] where a prompt's part of at[] begins

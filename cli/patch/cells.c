@@ -309,9 +309,8 @@ static int make_title(hs_buf *out, const struct cells *c) {
 }
 
 static const char *figure_of(const struct cells *c) {
-    const enum hs_unit_kind kind = c->units.at[0].kind;
-    if (!c->opts.n_place && kind != HS_UNIT_GROUP) return "--over-positions patch_effect_at";
-    return c->opts.n_place == 1 && kind == HS_UNIT_HEAD ? "--grid patch_effect" : NULL;
+    return c->opts.n_place || c->units.at[0].kind == HS_UNIT_LAYER ? "--patch"
+                                                                   : "--patch --layer 0";
 }
 
 static int run_cells(hs_patch_work *w) {

@@ -106,6 +106,18 @@ grid() { exits 0 patch "$m" -f "$p" --point z --pos END -o "$db" -q && exits 0 h
 t "heads as a grid" grid
 along() { exits 0 patch "$m" -f "$p" --pos each -o "$db" -q && exits 0 heatmap --over-positions patch_effect_at --db "$db" -o "$tmp/o.svg" && [ -s "$tmp/o.svg" ]; }
 t "positions as curves" along
+drawn() {
+    exits 0 patch "$m" -f "$p" --point "$1" --pos "$2" -o "$db" -q || return 1
+    shift 2
+    exits 0 heatmap --patch --db "$db" -o "$tmp/p.svg" "$@" && grep -q 'brings back' "$tmp/p.svg"
+}
+t "layers and positions drawn" drawn resid_pre each
+t "heads drawn" drawn z END
+t "layers drawn" drawn mlp_out all
+t "heads and places drawn" drawn z S2,END,all
+t "groups of a layer drawn" drawn k each --layer 1
+undrawn() { exits 0 record "$m" -f "$p" -q -o "$tmp/bare.db" && exits 5 heatmap --patch --db "$tmp/bare.db" -o "$tmp/no.png" && says 'headscope patch'; }
+t "nothing to draw" undrawn
 asked() { exits 0 query patch --db "$db" --json && json '"recovered" in d["columns"] and d["rows"]'; }
 t "the query" asked
 
