@@ -116,6 +116,7 @@ t "a sweep" starved sweep "$m" -f p.jsonl --op zero,resample --metric 'nll,kl,a=
 t "a sweep's curve" starved sweep "$m" -f p.jsonl --by gradient --prune asc,random --heads 'L*M' --json --threads 1 -o run.db
 t "a lens" starved lens "$m" -f p.jsonl --pos -1 --track 3 --dla top --by source --json --threads 1 -o new.db
 t "retrieval" starved retrieve "$DATA/closed/ind2" -f n.jsonl --max-new 3 --mask-k 1 --threads 1 -q --json -o new.db
+t "weights" starved weights "$m" --embed mlp0 --sample 5 --composition 2 --neurons 2 --json --threads 1 -o new.db
 t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db
 t "a run" starved show --db run.db --json
