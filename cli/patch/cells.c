@@ -325,7 +325,7 @@ static int run_cells(hs_patch_work *w) {
     hs_bar_close(&w->session.bar);
     if (!rc) rc = make_title(&title, &c);
     if (!rc) {
-        const hs_patch_words words = {hs_buf_text(&title), "patch", figure_of(&c)};
+        const hs_patch_words words = {hs_buf_text(&title), "patch", figure_of(&c), NULL};
         rc = hs_patch_put(w, &rows, run, &words);
     }
     hs_buf_free(&title);

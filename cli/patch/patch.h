@@ -90,6 +90,7 @@ void hs_patch_rows_free(hs_patch_rows *);
 // was done; query and figure (options of heatmap, NULL: none) what to look at next.
 typedef struct hs_patch_words {
     const char *title, *query, *figure;
+    const char *more; // JSON members that the object has besides ("\"to\":\"logits\""), NULL: none
 } hs_patch_words;
 int hs_patch_put(const hs_patch_work *, hs_patch_rows *rows, int64_t run,
                  const hs_patch_words *words) HS_MUST_USE;

@@ -59,14 +59,20 @@ static int open_paths(struct paths *c) {
 
 // ---- into the database ------------------------------------------------------------------------
 
-static int what_json(hs_buf *out, const struct paths *c) {
+static int asked_json(hs_buf *out, const struct paths *c) {
     hs_jw w = {out, false};
-    hs_units_json(&w, &c->senders);
     hs_jw_key_str(&w, "to", c->work->opt->to);
     hs_jw_key_str(&w, "pos", c->opts.pos ? c->opts.pos : "all");
     hs_jw_key(&w, "freeze_mlps");
     hs_jw_bool(&w, c->opts.freeze_mlps);
     return hs_buf_rc(out);
+}
+
+static int what_json(hs_buf *out, const struct paths *c) {
+    hs_jw w = {out, false};
+    hs_units_json(&w, &c->senders);
+    hs_buf_chr(out, ',');
+    return asked_json(out, c);
 }
 
 static int emit_sender(const struct paths *c, const hs_emit *emit, int64_t i, double value,
@@ -121,18 +127,20 @@ static int store(struct paths *c) {
 static int put(struct paths *c) {
     const hs_patch_options *o = c->work->opt;
     hs_patch_rows rows = {0};
-    hs_buf title = {0};
+    hs_buf title = {0}, asked = {0};
     hs_buf_printf(&title, "paths of %lld senders to %s at %s%s, %s", (long long)c->senders.n, o->to,
                   c->opts.pos ? c->opts.pos : "all positions",
                   o->freeze_mlps ? " with MLPs held" : "", is_noise(c) ? "noising" : "denoising");
     int rc = hs_buf_rc(&title);
+    if (!rc) rc = asked_json(&asked, c);
     if (!rc) rc = hs_patch_rows_read(&rows, c->work, c->study.id, "paths");
     const bool heads = c->senders.n && c->senders.at[0].kind == HS_UNIT_HEAD;
-    const hs_patch_words words = {hs_buf_text(&title), "paths",
-                                  heads ? "--grid path_effect" : NULL};
+    const hs_patch_words words = {hs_buf_text(&title), "paths", heads ? "--grid path_effect" : NULL,
+                                  hs_buf_text(&asked)};
     if (!rc) rc = hs_patch_put(c->work, &rows, c->study.id, &words);
     hs_patch_rows_free(&rows);
     hs_buf_free(&title);
+    hs_buf_free(&asked);
     return rc;
 }
 

@@ -101,13 +101,15 @@ static void json_row(hs_jw *j, const hs_patch_row *r) {
     hs_jw_end(j, '}');
 }
 
-static int put_json(const hs_patch_work *w, const hs_patch_rows *rows, int64_t run) {
+static int put_json(const hs_patch_work *w, const hs_patch_rows *rows, int64_t run,
+                    const hs_patch_words *words) {
     hs_buf json = {0};
     hs_jw j = {&json, false};
     hs_jw_begin(&j, '{');
     hs_jw_key_int(&j, "run", run);
     hs_jw_key_str(&j, "db", w->path);
     hs_jw_key_str(&j, "metric", hs_effects[w->opt->metric].name);
+    if (words->more) hs_buf_printf(&json, ",%s", words->more);
     hs_jw_key_num(&j, "clean", rows->clean);
     hs_jw_key_num(&j, "corrupt", rows->corrupt);
     hs_jw_key_int(&j, "n", rows->pairs);
@@ -211,5 +213,5 @@ int hs_patch_put(const hs_patch_work *w, hs_patch_rows *rows, int64_t run,
     const hs_out_options *out = &w->opt->out;
     if (!out->json && !out->csv && !out->jsonl) return put_people(w, rows, run, words);
     qsort(rows->at, (size_t)rows->n, sizeof *rows->at, by_place);
-    return out->json ? put_json(w, rows, run) : put_table(w, rows, INT64_MAX);
+    return out->json ? put_json(w, rows, run, words) : put_table(w, rows, INT64_MAX);
 }

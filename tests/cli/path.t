@@ -22,7 +22,7 @@ END
 paths() { exits 0 patch "$ind2" -f "$tmp/pairs.jsonl" --path --pos END --json && cp "$out" "$tmp/first"; }
 t "runs" paths
 first() { cp "$tmp/first" "$out" && json "$1"; }
-t "its shape" first '(d["run"], d["metric"], d["n"]) == (1, "logit_diff", 2) and [(r["layer"], r["head"]) for r in d["rows"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]'
+t "its shape" first '(d["run"], d["metric"], d["n"], d["to"], d["pos"]) == (1, "logit_diff", 2, "logits", "END") and [(r["layer"], r["head"]) for r in d["rows"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]'
 t "clean says the answer, corrupt the other" first 'd["clean"] > 9 and near(d["corrupt"], -d["clean"], .2)'
 t "the copying head carries it" first 'near(d["rows"][2]["recovered"], 0, 1e-2) and near(d["rows"][2]["effect"], d["rows"][2]["value"] - d["clean"], 1e-9) and near(d["rows"][2]["percent"], 100 * d["rows"][2]["effect"] / d["clean"], 1e-9)'
 t "heads below say nothing directly" first 'd["rows"][0]["effect"] == d["rows"][1]["effect"] == 0 and near(d["rows"][0]["recovered"], 1, 1e-9)'
