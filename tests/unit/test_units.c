@@ -256,11 +256,27 @@ static void places_that_a_prompt_lacks(void **state) {
     hs_places_free(&p);
 }
 
+static void places_that_a_prompt_may_lack(void **state) {
+    (void)state;
+    hs_places p = {0};
+    assert_int_equal(hs_places_check("9?+subject?"), HS_OK);
+    assert_int_equal(hs_places_resolve(&p, "9?+object?+6?+-9?", 7, none, (hs_spans){spans, 3}),
+                     HS_OK);
+    for (int i = 0; i < 7; i++) assert_int_equal(hs_places_has(&p, i), i == 6);
+    assert_false(hs_places_none(&p));
+    assert_int_equal(hs_places_resolve(&p, "7?+object?", 7, none, none), HS_OK);
+    assert_true(hs_places_none(&p));
+    assert_int_equal(hs_places_resolve(&p, "5:3?", 7, none, none), HS_EARG);
+    assert_int_equal(hs_places_resolve(&p, "all", 7, none, none), HS_OK);
+    assert_false(hs_places_none(&p));
+    hs_places_free(&p);
+}
+
 static void places_that_are_none(void **state) {
     (void)state;
-    static const char *const bad[] = {
-        "",   "+", "3+",  "+3",  "3++4", "1-2", "--1", "3:4:5",
-        "3x", "-", "0x3", "3.5", "1:x",  "-1-", ":-",  "1234567890123456789"};
+    static const char *const bad[] = {"?",    "3?+?", "",    "+",     "3+", "+3",
+                                      "3++4", "1-2",  "--1", "3:4:5", "3x", "-",
+                                      "0x3",  "3.5",  "1:x", "-1-",   ":-", "1234567890123456789"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (hs_places_check(bad[i]) != HS_EARG) fail_msg("'%s' passed", bad[i]);
 }
@@ -280,6 +296,7 @@ int main(void) {
         cmocka_unit_test(places_hold_positions),
         cmocka_unit_test(names_of_a_prompt_come_first),
         cmocka_unit_test(places_that_a_prompt_lacks),
+        cmocka_unit_test(places_that_a_prompt_may_lack),
         cmocka_unit_test(places_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
