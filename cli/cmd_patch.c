@@ -45,10 +45,10 @@ static const hs_opt what[] = {
     {"point", 0, HS_OPT_TEXT, AT(point), "POINT", "resid_pre",
      "what is patched, in every layer: resid_pre, resid_mid, attn_out, mlp_out, z, q, k, v, "
      "pattern, ...: see list hooks"},
-    {"pos", 0, HS_OPT_TEXT, AT(pos), "POS", "all",
-     "at which positions: END, S2 (names of the prompts'), 3:7, joined by + ; several places, "
-     "joined "
-     "by commas, one after the other; S2? where a prompt has it; each: every position by itself"},
+    {"pos", 0, HS_OPT_TEXT, AT(pos), "POS", NULL,
+     "at which positions: END, S2 (names of the prompts'), 3:7, all, joined by + ; several places, "
+     "joined by commas, one after the other; S2? where a prompt has it; each: every position by "
+     "itself (default: END; of paths to receivers, and of edges, all)"},
     {"heads", 0, HS_OPT_TEXT, AT(heads), "HEADS", "all",
      "which heads, of keys and values KV groups (L*G*), of points without heads layers (L0-3)"},
     {"metric", 'm', HS_OPT_ENUM, AT(metric), "nll|kl|jsd|logit_diff|prob|accuracy", "logit_diff",

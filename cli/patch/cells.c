@@ -14,7 +14,8 @@ struct cells {
     hs_patch_work *work;
     hs_patch_opts opts;
     hs_units units;
-    char *text; // of --pos, cut at its commas
+    const char *pos; // --pos
+    char *text;      // the same, cut at its commas
     const char *place[MOST_PLACES];
     hs_patch_cells all, top; // top: those of --verify
     const hs_patch_cells *now;
@@ -68,8 +69,8 @@ static int read_units(struct cells *c) {
 static int read_places(struct cells *c) {
     hs_patch_opts *o = &c->opts;
     int rc = HS_OK;
-    if (!strcmp(c->work->opt->pos, "each")) return HS_OK;
-    c->text = strdup(c->work->opt->pos);
+    if (!strcmp(c->pos, "each")) return HS_OK;
+    c->text = strdup(c->pos);
     if (!c->text) return hs_fail(HS_ENOMEM, "out of memory");
     o->place = c->place;
     for (char *s = c->text, *next; s && !rc; s = next) {
@@ -140,7 +141,7 @@ static int what_json(hs_buf *out, const struct cells *c) {
     hs_jw w = {out, false};
     hs_jw_key_str(&w, "point", hs_point_infos[c->opts.point].alias);
     hs_units_json(&w, &c->units);
-    hs_jw_key_str(&w, "pos", c->work->opt->pos);
+    hs_jw_key_str(&w, "pos", c->pos);
     hs_jw_key_str(&w, "by", by[c->by]);
     if (c->by == HS_PATCH_ATP) {
         hs_jw_key(&w, "grad_drop");
@@ -303,7 +304,7 @@ static int make_title(hs_buf *out, const struct cells *c) {
     const hs_patch_options *o = c->work->opt;
     hs_buf_printf(out, "%s of %lld %s at %s, %s%s", hs_point_infos[c->opts.point].alias,
                   (long long)c->units.n, units[c->units.at[0].kind],
-                  c->opts.n_place ? o->pos : "each position",
+                  c->opts.n_place ? c->pos : "each position",
                   c->opts.noise ? "noising" : "denoising", by[o->by]);
     return hs_buf_rc(out);
 }
@@ -314,7 +315,7 @@ static const char *figure_of(const struct cells *c) {
 }
 
 static int run_cells(hs_patch_work *w) {
-    struct cells c = {.work = w};
+    struct cells c = {.work = w, .pos = w->opt->pos ? w->opt->pos : "END"};
     hs_patch_rows rows = {0};
     hs_buf title = {0};
     int64_t run = 0;

@@ -34,7 +34,7 @@ static int open_edges(struct edges *c) {
     c->n_sender = hs_edge_senders(&w->dims);
     c->n_receiver = hs_edge_receivers(&w->dims);
     int rc = hs_patch_no_cells(w->opt, "--edges");
-    if (!rc && strcmp(w->opt->pos, "all") != 0)
+    if (!rc && w->opt->pos && strcmp(w->opt->pos, "all") != 0)
         rc = hs_fail(HS_EARG, "--edges adds up all positions: --pos goes with --path");
     return rc ? rc : hs_alloc(&c->full, (size_t)w->n_pair, sizeof *c->full);
 }

@@ -14,7 +14,8 @@ typedef struct hs_patch_options {
     hs_prompt_options prompt;
     hs_db_options db;
     hs_out_options out;
-    const char *point, *pos, *heads, *label, *senders, *to;
+    const char *pos; // NULL: not said
+    const char *point, *heads, *label, *senders, *to;
     int64_t top, verify;
     double threshold;
     int metric;    // enum hs_effect

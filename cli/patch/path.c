@@ -30,7 +30,7 @@ static bool is_noise(const struct paths *c) {
 // Everywhere, of what reaches END alone, is END.
 static const char *pos_of(const struct paths *c) {
     const char *pos = c->work->opt->pos;
-    if (strcmp(pos, "all") != 0) return pos;
+    if (pos && strcmp(pos, "all") != 0) return pos;
     return !c->to.n && hs_effects[c->work->opt->metric].answer ? "END" : NULL;
 }
 

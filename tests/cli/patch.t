@@ -88,7 +88,7 @@ t "rows of positions" shape resid_pre each 'max(r["position"] for r in d["rows"]
 t "rows of places by name" shape resid_mid 'S2,S1?' '[r["position"] for r in d["rows"]][:2] == ["S2", "S1?"] and d["rows"][1]["n"] == 3 and d["n"] == 4'
 t "all of a clean prompt" shape resid_pre all 'd["rows"][0]["recovered"] == 1'
 noised() {
-    exits 0 patch "$m" -f "$p" --direction noise --heads L0 -o "$db" --json && json 'd["rows"][0]["recovered"] == 0 and len(d["rows"]) == 1'
+    exits 0 patch "$m" -f "$p" --direction noise --heads L0 --pos all -o "$db" --json && json 'd["rows"][0]["recovered"] == 0 and len(d["rows"]) == 1'
 }
 t "all of it noised" noised
 flat() {
