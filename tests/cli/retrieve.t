@@ -124,5 +124,7 @@ t "as many others must be left" refused 2 '3 of 4 heads leaves fewer others to c
 for k in '' x 1, -1 1,,2 1.5; do t "--mask-k '$k'" refused 2 '--mask-k' -f "$tmp/n.jsonl" --mask-k "$k"; done
 t "no token to decode" refused 2 'max-new' -f "$tmp/n.jsonl" --max-new 0
 t "no room in the context" refused 2 "prompt 'a': 11 tokens and 5000 to be decoded are more than the model's context of" -f "$tmp/n.jsonl" --max-new 5000
+untold() { exits 2 retrieve "$ind2" && says 'no tests are given with -f or --dataset: needle: its texts need a tokenizer'; }
+t "no tests, and no tokenizer to make some" untold
 t "a text without a tokenizer" refused 2 'token' -p hello
 finish
