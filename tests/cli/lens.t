@@ -51,6 +51,12 @@ frozen_last() {
             for p, q in zip(d['prompts'], e['prompts'])))(json.load(open('$tmp/all.json')))" \
             lens "$model" -f "$tmp/two.jsonl" --pos all --norm frozen -o "$db"
 }
+mean_of() {
+    exits 0 lens "$model" -f "$tmp/two.jsonl" --pos S+END --dla answer,minus=wrong --json -o "$db" && cp "$out" "$tmp/all.json" &&
+        gives "(lambda e: all(near(h['value'], sum(x['value'] for p in e['prompts'] for x in p['dla']['heads']
+            if (x['layer'], x['head']) == (h['layer'], h['head'])) / 4, 1e-12) for h in d['heads']))(json.load(open('$tmp/all.json')))" \
+            heads --db "$db" --metric dla
+}
 for family in llama_gqa gpt2_masks; do
     model=$DATA/$family
     every() {
@@ -72,6 +78,7 @@ for family in llama_gqa gpt2_masks; do
         "[(p['id'], p['position'], p['dla']['token'], p['dla']['minus']) for p in d['prompts']] ==
          [('a', 2, 5, 8), ('a', 7, 5, 8), ('b', 0, 1, 0), ('b', 2, 1, 0)]" \
         lens "$model" -f "$tmp/two.jsonl" --pos S+END --dla answer,minus=wrong -o "$db"
+    t "$family: the metric is the mean of positions and prompts" mean_of
     t "$family: frozen is recomputed at the last layer alone" frozen_last
 done
 people() {
