@@ -199,7 +199,7 @@ static int put_line(struct work *w, const struct key *key, int n_key, int last, 
 
 static int put_words(struct work *w, int64_t length) {
     const int n_key = (int)hs_args_int(w->args, "keys");
-    struct key key[MAX_KEYS];
+    struct key key[MAX_KEYS] = {0};
     int order[MAX_KEYS] = {0}, rc = HS_OK;
     hs_long *p = &w->prompt;
     int64_t fixed = w->bos >= 0;

@@ -83,7 +83,7 @@ static int name_columns(const lens *l, hs_fig_grid *fig) {
 static int arrange(const lens *l, hs_fig_grid *fig) {
     const size_t n = (size_t)(l->n * l->n_depth);
     double *value;
-    const char **cell, **row;
+    const char **cell = NULL, **row = NULL;
     int rc = hs_arena_get(l->j->arena, &value, n, sizeof *value);
     if (!rc) rc = hs_arena_get(l->j->arena, &cell, n, sizeof *cell);
     if (!rc) rc = hs_arena_get(l->j->arena, &row, (size_t)l->n_depth, sizeof *row);
