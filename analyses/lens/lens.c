@@ -120,7 +120,7 @@ static int run(hs_lens *s) {
 
 static int64_t rank_of(const float *row, int64_t n, int32_t id) {
     int64_t rank = 0;
-    for (int64_t k = 0; k < n; k++) rank += row[k] > row[id] || (row[k] == row[id] && k < id);
+    for (int64_t k = 0; k < n; k++) rank += row[k] > row[id] || (k < id && row[k] == row[id]);
     return rank;
 }
 
