@@ -99,28 +99,6 @@ static int read_id(const hs_json *obj, char buf[24], const char **id) {
     return HS_OK;
 }
 
-int hs_prompt_ids(const hs_json *list, int32_t **out, int64_t *n) {
-    int32_t *ids;
-    *out = NULL;
-    *n = 0;
-    if (hs_json_type(list) != HS_JSON_ARR) return hs_fail(HS_EFORMAT, "not a list of token ids");
-    int rc = hs_alloc(&ids, hs_json_size(list), sizeof *ids);
-    for (const hs_json *v = hs_json_first(list); v && !rc; v = hs_json_next(v)) {
-        int64_t t;
-        if (!hs_json_int(v, &t))
-            rc = hs_fail(HS_EFORMAT, "something else than whole numbers in the list");
-        else if (t < INT32_MIN || t > INT32_MAX)
-            rc = hs_fail(HS_ERANGE, "token %" PRId64 " is not in the vocabulary", t);
-        else
-            ids[(*n)++] = (int32_t)t;
-    }
-    if (rc)
-        free(ids);
-    else
-        *out = ids;
-    return rc;
-}
-
 static int add_tokens(hs_prompts *p, const char *id, const hs_json *tokens, int bos_len,
                       int64_t period, const char *extra) {
     int32_t *ids;

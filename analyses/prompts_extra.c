@@ -1,8 +1,32 @@
-// Names of a prompt's own positions, from the keys that came with its JSON line; see
+// What the keys of a JSON line may hold: lists of token ids, and names of positions; see
 // prompts_internal.h.
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analyses/prompts_internal.h"
+
+int hs_prompt_ids(const hs_json *list, int32_t **out, int64_t *n) {
+    int32_t *ids;
+    *out = NULL;
+    *n = 0;
+    if (hs_json_type(list) != HS_JSON_ARR) return hs_fail(HS_EFORMAT, "not a list of token ids");
+    int rc = hs_alloc(&ids, hs_json_size(list), sizeof *ids);
+    for (const hs_json *v = hs_json_first(list); v && !rc; v = hs_json_next(v)) {
+        int64_t t;
+        if (!hs_json_int(v, &t))
+            rc = hs_fail(HS_EFORMAT, "something else than whole numbers in the list");
+        else if (t < INT32_MIN || t > INT32_MAX)
+            rc = hs_fail(HS_ERANGE, "token %" PRId64 " is not in the vocabulary", t);
+        else
+            ids[(*n)++] = (int32_t)t;
+    }
+    if (rc)
+        free(ids);
+    else
+        *out = ids;
+    return rc;
+}
 
 // A position, or [from, to), counted from the end when negative.
 static bool read_ends(const hs_json *v, int64_t n_token, int64_t *from, int64_t *to) {
