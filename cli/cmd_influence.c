@@ -66,9 +66,8 @@ static int open_study(store *s) {
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
                                 .db = w->db,
-                                .label = w->opt->label,
+                                .how = &w->opt->study,
                                 .seed = w->opt->seed,
-                                .resume = w->opt->resume,
                                 .as = &s->as,
                                 .what = hs_buf_text(&what)};
     if (!rc) rc = hs_study_open(&s->study, &opts);
@@ -133,10 +132,7 @@ static const hs_opt own[] = {
      "random sets of as many heads: N of all, and N of those that are not masked; 0: none"},
     {"spare", 0, HS_OPT_TEXT, AT(spare), "HEADS", NULL,
      "heads that the second N leave out too, such as those without which nothing works"},
-    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
-     "go on with the newest run of the same model, prompts and options"},
     {"seed", 0, HS_OPT_INT, AT(seed), "N", "0", "of the random sets"},
-    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
     {0},
 };
 
@@ -161,6 +157,7 @@ const hs_cmd hs_cmd_influence = {
              "by the best induction heads of a recording"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"", hs_opts_study, AT(study)},
                                       {"prompts", hs_opts_prompt, AT(prompt)},
                                       {"model", hs_opts_model, AT(model)},
                                       {"output", hs_opts_db_write, AT(db)},

@@ -43,12 +43,6 @@ static const hs_opt what[] = {
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "parts to show, and neurons to keep a position"},
     {0},
 };
-static const hs_opt how[] = {
-    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
-     "go on with the newest run of the same model, prompts and options"},
-    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
-    {0},
-};
 
 const hs_cmd hs_cmd_lens = {
     .name = "lens",
@@ -78,7 +72,7 @@ const hs_cmd hs_cmd_lens = {
             {"lens model.gguf -p \"one two three\" --pos all -o lens.db", "for heatmap --lens"},
             {NULL}},
     .options = (const hs_opt_group[]){{"what to look at", what, 0},
-                                      {"how", how, 0},
+                                      {"how", hs_opts_study, AT(study)},
                                       {"prompts", hs_opts_prompt, AT(prompt)},
                                       {"model", hs_opts_model, AT(model)},
                                       {"output", hs_opts_db_write, AT(db)},

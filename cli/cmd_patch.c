@@ -83,12 +83,6 @@ static const hs_opt paths[] = {
      "--edges: all whose score is farther from 0, instead of the --top"},
     {0},
 };
-static const hs_opt how[] = {
-    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
-     "go on with the newest run of the same model, prompts and options"},
-    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
-    {0},
-};
 
 const hs_cmd hs_cmd_patch = {
     .name = "patch",
@@ -129,7 +123,7 @@ const hs_cmd hs_cmd_patch = {
             {NULL}},
     .options = (const hs_opt_group[]){{"what is patched", what, 0},
                                       {"paths and edges", paths, 0},
-                                      {"how", how, 0},
+                                      {"how", hs_opts_study, AT(study)},
                                       {"prompts", hs_opts_prompt, AT(prompt)},
                                       {"model", hs_opts_model, AT(model)},
                                       {"output", hs_opts_db_write, AT(db)},

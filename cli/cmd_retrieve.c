@@ -40,10 +40,7 @@ static const hs_opt own[] = {
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "heads to show"},
     {"no-share", 0, HS_OPT_FLAG, AT(no_share), NULL, NULL,
      "run each prompt from scratch: the same results, slower"},
-    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
-     "go on with the newest run of the same model, prompts and options"},
     {"seed", 0, HS_OPT_INT, AT(seed), "N", "0", "of the random heads"},
-    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
     {0},
 };
 
@@ -75,6 +72,7 @@ const hs_cmd hs_cmd_retrieve = {
             {"retrieve model.gguf -o needles.db --resume", "go on after an interruption"},
             {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
+                                      {"", hs_opts_study, AT(study)},
                                       {"prompts", hs_opts_prompt, AT(prompt)},
                                       {"model", hs_opts_model, AT(model)},
                                       {"output", hs_opts_db_write, AT(db)},

@@ -108,10 +108,7 @@ static const hs_opt what[] = {
 static const hs_opt how[] = {
     {"shard", 0, HS_OPT_TEXT, AT(shard), "I/N|auto", NULL,
      "only prompts I, I+N, ...; auto: of mpirun, srun or a job array. headscope merge joins them"},
-    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
-     "go on with the newest run of the same model, prompts and options"},
     {"seed", 0, HS_OPT_INT, AT(seed), "N", "0", "of resample, races, random orders and draws"},
-    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
     {0},
 };
 
@@ -155,6 +152,7 @@ const hs_cmd hs_cmd_sweep = {
             {NULL}},
     .options = (const hs_opt_group[]){{"what is measured", what, 0},
                                       {"how", how, 0},
+                                      {"", hs_opts_study, AT(study)},
                                       {"prompts", hs_opts_prompt, AT(prompt)},
                                       {"model", hs_opts_model, AT(model)},
                                       {"output", hs_opts_db_write, AT(db)},

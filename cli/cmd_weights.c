@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/study.h"
 #include "cli/weights/weights.h"
 
 struct work {
@@ -93,9 +92,8 @@ static int store(struct work *w) {
                                 .session = &w->session,
                                 .prompt = &o->prompt,
                                 .db = w->db,
-                                .label = o->label,
+                                .how = &o->study,
                                 .seed = o->seed,
-                                .resume = o->resume,
                                 .as = &w->as,
                                 .what = hs_buf_text(&what)};
     if (!rc) {
@@ -147,10 +145,7 @@ static const hs_opt what[] = {
     {0},
 };
 static const hs_opt how[] = {
-    {"resume", 0, HS_OPT_FLAG, AT(resume), NULL, NULL,
-     "show the newest run of the same model and options again, where there is one"},
     {"seed", 0, HS_OPT_INT, AT(seed), "N", "0", "of --sample"},
-    {"label", 0, HS_OPT_TEXT, AT(label), "TEXT", NULL, "a name for the run"},
     {0},
 };
 
@@ -185,6 +180,7 @@ const hs_cmd hs_cmd_weights = {
             {NULL}},
     .options = (const hs_opt_group[]){{"what is measured", what, 0},
                                       {"how", how, 0},
+                                      {"", hs_opts_study, AT(study)},
                                       {"model", hs_opts_model, AT(model)},
                                       {"output", hs_opts_db_write, AT(db)},
                                       {"", hs_opts_table, AT(out)},

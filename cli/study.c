@@ -2,6 +2,15 @@
 #include "cli/study.h"
 
 #include <inttypes.h>
+#include <stddef.h>
+
+const hs_opt hs_opts_study[] = {
+    {"resume", 0, HS_OPT_FLAG, offsetof(hs_study_options, resume), NULL, NULL,
+     "go on with the newest run of the same model, prompts and options"},
+    {"label", 0, HS_OPT_TEXT, offsetof(hs_study_options, label), "TEXT", NULL,
+     "a name for the run"},
+    {0},
+};
 
 hs_run_info hs_run_info_of(const hs_session *session, const hs_prompt_options *prompt) {
     const hs_model *model = session->model;
@@ -27,7 +36,7 @@ static int options_json(hs_buf *out, const hs_study_opts *o) {
 static int open_run(hs_study *s, const char *options, const char *argv) {
     const hs_study_opts *o = &s->o;
     hs_run_info info = hs_run_info_of(o->session, o->prompt);
-    info.label = o->label;
+    info.label = o->how->label;
     info.argv_json = argv;
     info.options_json = options;
     info.seed = (uint64_t)o->seed;
@@ -35,7 +44,7 @@ static int open_run(hs_study *s, const char *options, const char *argv) {
         info.shard = o->shard->i;
         info.n_shard = o->shard->n;
     }
-    int rc = hs_rec_open(&s->rec, o->db, &info, o->resume, &s->done, &s->complete);
+    int rc = hs_rec_open(&s->rec, o->db, &info, o->how->resume, &s->done, &s->complete);
     if (rc) return rc;
     s->id = hs_rec_run(s->rec);
     if (s->complete) {

@@ -6,14 +6,20 @@
 #include "cli/plan.h"
 #include "cli/shard.h"
 
+// Options of the commands that record such a run.
+typedef struct hs_study_options {
+    const char *label; // NULL: none
+    bool resume;       // go on with the newest run that does the same
+} hs_study_options;
+extern const hs_opt hs_opts_study[];
+
 typedef struct hs_study_opts {
     const hs_call *call;
     hs_session *session; // its bar is wiped before anything is said
     const hs_prompt_options *prompt;
-    hs_db *db;             // open for writing
-    const char *label;     // NULL: none
+    hs_db *db; // open for writing
+    const hs_study_options *how;
     int64_t seed;          // stored with the run
-    bool resume;           // go on with the newest run that does the same
     const hs_analysis *as; // what is emitted; borrowed
     // JSON members ("\"k\":1,\"of\":\"z\"") that say what is done. They decide, with model and
     // prompts, whether two runs are the same one, and stay with every prompt as its parameters.

@@ -12,10 +12,10 @@ typedef struct hs_influence_options {
     hs_model_options model;
     hs_prompt_options prompt;
     hs_db_options db;
+    hs_study_options study;
     hs_out_options out;
-    const char *heads, *by, *spare, *label;
+    const char *heads, *by, *spare;
     int64_t from, top, control, seed;
-    bool resume;
 } hs_influence_options;
 
 // The sets of heads: those asked for, then random ones of as many of all, then of the others.

@@ -15,12 +15,12 @@ typedef struct hs_lens_options {
     hs_model_options model;
     hs_prompt_options prompt;
     hs_db_options db;
+    hs_study_options study;
     hs_out_options out;
     hs_opt_list track, by;
-    const char *pos, *dla, *label;
+    const char *pos, *dla;
     int64_t top;
     int norm; // HS_LENS_RECOMPUTED, HS_LENS_FROZEN
-    bool resume;
 } hs_lens_options;
 
 // A token as --dla names it: one of the vocabulary, or what a prompt or the model says.

@@ -197,8 +197,7 @@ int hs_lens_store(hs_lens_work *w) {
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
                                 .db = w->db,
-                                .label = w->opt->label,
-                                .resume = w->opt->resume,
+                                .how = &w->opt->study,
                                 .as = &as,
                                 .what = hs_buf_text(&what)};
     if (!rc) {

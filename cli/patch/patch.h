@@ -13,15 +13,16 @@ typedef struct hs_patch_options {
     hs_model_options model;
     hs_prompt_options prompt;
     hs_db_options db;
+    hs_study_options study;
     hs_out_options out;
     const char *pos; // NULL: not said
-    const char *point, *heads, *label, *senders, *to;
+    const char *point, *heads, *senders, *to;
     int64_t top, verify;
     double threshold;
     int metric;    // enum hs_effect
     int direction; // HS_PATCH_AUTO until a way is chosen
     int by;        // enum hs_patch_by
-    bool grad_drop, resume, path, edges, freeze_mlps;
+    bool grad_drop, path, edges, freeze_mlps;
 } hs_patch_options;
 enum { HS_PATCH_AUTO, HS_PATCH_DENOISE, HS_PATCH_NOISE };
 

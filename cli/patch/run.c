@@ -19,8 +19,7 @@ int hs_patch_run_open(hs_study *s, hs_patch_work *w, const hs_analysis *as, cons
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
                                 .db = w->db,
-                                .label = w->opt->label,
-                                .resume = w->opt->resume,
+                                .how = &w->opt->study,
                                 .as = as,
                                 .what = hs_buf_text(&text),
                                 .n_prompt = w->n_pair};

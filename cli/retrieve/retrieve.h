@@ -12,10 +12,11 @@ typedef struct hs_retrieve_options {
     hs_model_options model;
     hs_prompt_options prompt;
     hs_db_options db;
+    hs_study_options study;
     hs_out_options out;
-    const char *mask_k, *label; // mask_k NULL: those of the default that fit
+    const char *mask_k; // mask_k NULL: those of the default that fit
     int64_t max_new, top, seed;
-    bool mask_all, no_share, resume;
+    bool mask_all, no_share;
 } hs_retrieve_options;
 
 enum { HS_RETRIEVE_DRAWS = 5, HS_RETRIEVE_MOST_K = 32 };

@@ -158,9 +158,8 @@ static int open_study(store *s) {
                                 .session = &w->session,
                                 .prompt = &w->prompt,
                                 .db = w->db,
-                                .label = w->opt->label,
+                                .how = &w->opt->study,
                                 .seed = w->opt->seed,
-                                .resume = w->opt->resume,
                                 .as = &s->as,
                                 .what = hs_buf_text(&what)};
     if (!rc) rc = hs_study_open(&s->study, &opts);

@@ -16,13 +16,13 @@ typedef struct hs_sweep_options {
     hs_model_options model;
     hs_prompt_options prompt;
     hs_db_options db;
+    hs_study_options study;
     hs_out_options out;
     hs_opt_list op, metric;
-    const char *units, *pos, *shard, *label, *rank, *prune;
+    const char *units, *pos, *shard, *rank, *prune;
     int64_t top, control, seed;
     double delta, budget;
     int by; // HS_BY_*
-    bool resume;
 } hs_sweep_options;
 
 // ---- ask.c ----------------------------------------------------------------------------------

@@ -4,17 +4,18 @@
 
 #include "analyses/experiments/weights.h"
 #include "cli/reader.h"
+#include "cli/study.h"
 
 typedef struct hs_weights_options {
     hs_model_options model;
     hs_db_options db;
+    hs_study_options study;
     hs_out_options out;
     hs_prompt_options prompt; // none are asked for
     hs_opt_list tokens;
     int64_t sample, length, top, composition, neurons, seed;
-    const char *sort, *label;
+    const char *sort;
     int embed; // 0: token, 1: mlp0
-    bool resume;
 } hs_weights_options;
 
 // Ids, in the order given, or drawn and ascending.
