@@ -14,11 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/chunk.h"
 #include "analyses/patch/attribute.h"
 #include "model/core/mem.h"
-
-#define MEMORY ((int64_t)512 << 20)
-enum { MOST_ROWS = 4096 };
 
 // ---- taps ---------------------------------------------------------------------------------------
 
@@ -294,13 +292,13 @@ static int64_t bytes_of(const struct hs_attribute *a, int64_t rows, int64_t n_pa
 // Takes the pairs from pair[0] on that go together, at least one; layers run once where the memory
 // is enough for the first.
 static void fit(struct hs_attribute *a, const int64_t *pair, int64_t n) {
-    const int64_t memory = a->o->memory ? a->o->memory : MEMORY;
+    const int64_t memory = hs_chunk_memory(a->o->memory);
     int64_t rows = hs_prompts_at(a->o->prompts, pair[0])->n_token;
     a->pair = pair;
     a->once = bytes_of(a, rows, 1, true) <= memory;
     for (a->n = 1; a->n < n; a->n++) {
         rows += hs_prompts_at(a->o->prompts, pair[a->n])->n_token;
-        if (rows > MOST_ROWS || bytes_of(a, rows, a->n + 1, a->once) > memory) break;
+        if (rows > HS_CHUNK_ROWS || bytes_of(a, rows, a->n + 1, a->once) > memory) break;
     }
 }
 

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/chunk.h"
 #include "analyses/patch/halves.h"
 #include "analyses/sweep/walk.h"
 #include "model/core/mem.h"
 
 // Pairs that go together: as many as the walk keeps the lending halves' values of.
 enum { CHUNK = 32 };
-#define MEMORY ((int64_t)512 << 20)
 
 struct exact {
     const hs_patch_opts *o;
@@ -125,7 +125,7 @@ static int run_place(struct exact *e, const int64_t *pair, int n, int64_t place)
 
 // Pairs from pair[0] on that make a chunk.
 static int fit(const struct exact *e, const int64_t *pair, int64_t n) {
-    const int64_t memory = e->o->memory ? e->o->memory : MEMORY;
+    const int64_t memory = hs_chunk_memory(e->o->memory);
     int64_t bytes = 0;
     int i = 0;
     for (; i < n && i < CHUNK; i++) {

@@ -9,12 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/chunk.h"
 #include "analyses/experiments/edges.h"
 #include "model/core/mem.h"
 #include "model/elem.h"
-
-#define MEMORY ((int64_t)512 << 20)
-enum { MOST_ROWS = 4096 };
 
 // Rows of the layer in work, of all prompts: numbers of the backend's type.
 enum room { NORM1, SCALE1, NORM2, SCALE2, DQ, DK, DV, DPRE, DLINEAR, ONE, DX, N_ROOM };
@@ -308,7 +306,7 @@ static int fit(const struct edges *e, int64_t memory, const int64_t *ord, int64_
         const int64_t all = hs_memory_sum(&need) + rows * width * (int64_t)bytes(e) +
                             rows * a_layer * e->dims.d_model * (int64_t)sizeof(float) +
                             (i + 1) * e->n_receiver * e->n_sender * (int64_t)sizeof(double);
-        if (i && (rows > MOST_ROWS || all > memory)) break;
+        if (i && (rows > HS_CHUNK_ROWS || all > memory)) break;
     }
     return i;
 }
@@ -373,7 +371,7 @@ int hs_edges(const hs_slope *slope, int64_t memory, const hs_progress *progress,
     int rc = open_edges(&e);
     if (!rc) rc = hs_context_open(&x, e.model, NULL);
     for (int64_t i = 0; i < n && !rc;) {
-        const int go = fit(&e, memory ? memory : MEMORY, ord + i, n - i);
+        const int go = fit(&e, hs_chunk_memory(memory), ord + i, n - i);
         rc = run_chunk(&e, x, ord + i, go, fn, ctx);
         i += go;
         if (!rc) rc = hs_progress_step(progress, "edges", i, n);

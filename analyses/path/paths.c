@@ -10,11 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/chunk.h"
 #include "analyses/experiments/path.h"
 #include "analyses/sweep/walk.h"
 #include "model/core/mem.h"
-
-#define MEMORY ((int64_t)512 << 20)
 
 // Specs of a walk, and the job of each sender.
 struct plan {
@@ -246,7 +245,7 @@ static void drop_kept(struct paths *p) {
 
 // Prompts from ord[0] on that go together, at least one.
 static int take_prompts(struct paths *p, const int64_t *ord, int64_t n) {
-    const int64_t most = (p->opts.memory ? p->opts.memory : MEMORY) / 4;
+    const int64_t most = hs_chunk_memory(p->opts.memory) / 4;
     int64_t bytes = 0;
     int rc = HS_OK;
     drop_kept(p);

@@ -16,11 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/chunk.h"
 #include "analyses/sweep/walk_internal.h"
 #include "model/core/mem.h"
 
 // Rows that an evaluation is good for: several row blocks of the engine, so that few are part full.
-enum { SLAB_ROWS = 2048, BASE_ROWS = 4096 };
+enum { SLAB_ROWS = 2048 };
 
 struct prompt {
     int64_t ord;
@@ -95,7 +96,7 @@ int hs_walk_fit(const hs_walk *w, const int64_t *ord, int64_t n) {
         rows += (n_token - first) * copies;
         base += n_token;
         bytes += bytes_of(w, n_token, first > 0);
-        if (i && (rows > SLAB_ROWS || base > BASE_ROWS || bytes > w->memory / 2)) break;
+        if (i && (rows > SLAB_ROWS || base > HS_CHUNK_ROWS || bytes > w->memory / 2)) break;
     }
     return i;
 }

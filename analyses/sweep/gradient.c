@@ -18,12 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/chunk.h"
 #include "analyses/slope.h"
 #include "analyses/sweep/walk.h"
 #include "model/core/mem.h"
 
-#define MEMORY ((int64_t)512 << 20)
-enum { MOST_ROWS = 4096, MOST_AIMS = 1 << 20 }; // of a batch
+enum { MOST_AIMS = 1 << 20 }; // of a batch
 
 struct chunk {
     const struct gradient *g;
@@ -119,7 +119,7 @@ static int open_gradient(struct gradient *g) {
         g->n_effect += (o->effects >> e) & 1;
     }
     g->dims = hs_dims_of(o->model);
-    g->memory = o->memory ? o->memory : MEMORY;
+    g->memory = hs_chunk_memory(o->memory);
     g->by_position = o->units->at[0].kind != HS_UNIT_NEURON;
     int rc = hs_walk_specs(&specs, o);
     if (!rc)
@@ -307,7 +307,8 @@ static int fit(const struct gradient *g, const int64_t *ord, int64_t n) {
         const hs_memory need = hs_backward_memory(g->o->model, rows);
         const int64_t bytes = hs_memory_sum(&need) + rows * width * (int64_t)sizeof(float) +
                               sums * (int64_t)sizeof(double);
-        if (i && (rows > MOST_ROWS || (i + 1) * g->o->units->n > MOST_AIMS || bytes > g->memory))
+        if (i &&
+            (rows > HS_CHUNK_ROWS || (i + 1) * g->o->units->n > MOST_AIMS || bytes > g->memory))
             break;
     }
     return i;

@@ -5,10 +5,9 @@
 // position, are not run.
 #include <stdlib.h>
 
+#include "analyses/chunk.h"
 #include "analyses/sweep/walk_internal.h"
 #include "model/core/mem.h"
-
-#define MEMORY ((int64_t)512 << 20)
 
 // ---- open and close -----------------------------------------------------------------------------
 
@@ -41,7 +40,7 @@ int hs_walk_open(hs_walk **out, const hs_sweep_opts *opts, const char *const *sp
     if (rc) return rc;
     w->opts = opts;
     w->model = opts->model;
-    w->memory = opts->memory ? opts->memory : MEMORY;
+    w->memory = hs_chunk_memory(opts->memory);
     rc = hs_editing_open(&w->editing, &editing, specs, n);
     if (!rc) rc = hs_alloc(&w->low, (size_t)n, sizeof *w->low);
     if (!rc) rc = hs_alloc(&w->high, (size_t)n, sizeof *w->high);
