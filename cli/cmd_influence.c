@@ -48,31 +48,28 @@ static int on_text(void *ctx, const hs_influence_text *text) {
     return hs_study_end(&s->study, rc);
 }
 
-static int what_json(hs_buf *out, const hs_influence_work *w) {
+static void what_json(hs_buf *out, const hs_influence_work *w) {
     hs_jw j = {out, false};
     hs_jw_key_str(&j, "heads", w->name[0]);
     hs_jw_key_int(&j, "control", w->n_set > 1 ? w->opt->control : 0);
     hs_jw_key_str(&j, "spare", w->opt->spare ? w->opt->spare : "none");
     hs_jw_key_int(&j, "seed", w->opt->seed);
-    return hs_buf_rc(out);
 }
 
 static int open_study(store *s) {
     hs_influence_work *w = s->w;
     hs_buf what = {0};
-    int rc = what_json(&what, w);
-    if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
+    what_json(&what, w);
     const hs_study_opts opts = {.call = w->call,
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
-                                .db = w->db,
+                                .db = &w->db,
+                                .path = hs_cli_db_path(&w->opt->db),
                                 .how = &w->opt->study,
                                 .seed = w->opt->seed,
                                 .as = &s->as,
-                                .what = hs_buf_text(&what)};
-    if (!rc) rc = hs_study_open(&s->study, &opts);
-    hs_buf_free(&what);
-    return rc;
+                                .what = &what};
+    return hs_study_open(&s->study, &opts);
 }
 
 static int score_texts(hs_influence_work *w) {
@@ -82,12 +79,10 @@ static int score_texts(hs_influence_work *w) {
                                     .set = w->name,
                                     .n_set = w->n_set,
                                     .progress = &w->session.bar.progress};
-    int64_t *ord = NULL;
+    int64_t *ord = NULL, n = 0;
     int rc = open_study(&s);
     w->run = s.study.id;
-    const int64_t done = s.study.done, n = s.study.complete ? 0 : s.study.n - done;
-    if (!rc) rc = hs_alloc(&ord, (size_t)n, sizeof *ord);
-    for (int64_t i = 0; i < n && !rc; i++) ord[i] = done + i;
+    if (!rc) rc = hs_study_left(&s.study, &ord, &n);
     if (!rc && n) rc = hs_influence(&opts, ord, n, on_text, &s);
     free(ord);
     return hs_study_close(&s.study, rc);

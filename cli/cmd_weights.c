@@ -47,7 +47,7 @@ static int prepare(struct work *w) {
 }
 
 // Members of an object: what decides the results.
-static int what_json(hs_buf *out, const struct work *w) {
+static void what_json(hs_buf *out, const struct work *w) {
     const hs_weights_options *o = w->opt;
     hs_jw j = {out, false};
     hs_jw_key_str(&j, "embed", o->embed ? "mlp0" : "token");
@@ -60,7 +60,6 @@ static int what_json(hs_buf *out, const struct work *w) {
     hs_jw_begin(&j, '[');
     for (int64_t i = 0; i < w->tokens.n; i++) hs_jw_int(&j, w->tokens.id[i]);
     hs_jw_end(&j, ']');
-    return hs_buf_rc(out);
 }
 
 static int weigh(struct work *w, hs_study *study) {
@@ -84,26 +83,22 @@ static int weigh(struct work *w, hs_study *study) {
 static int store(struct work *w) {
     const hs_weights_options *o = w->opt;
     hs_buf what = {0};
-    hs_study study = {0};
-    int rc = what_json(&what, w);
+    hs_study study;
     w->as = hs_analysis_of_experiment(&hs_experiment_weights);
-    if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&o->db), HS_DB_CREATE);
+    what_json(&what, w);
     const hs_study_opts opts = {.call = w->call,
                                 .session = &w->session,
                                 .prompt = &o->prompt,
-                                .db = w->db,
+                                .db = &w->db,
+                                .path = hs_cli_db_path(&o->db),
                                 .how = &o->study,
                                 .seed = o->seed,
                                 .as = &w->as,
-                                .what = hs_buf_text(&what)};
-    if (!rc) {
-        rc = hs_study_open(&study, &opts);
-        if (!rc) rc = weigh(w, &study);
-        w->run = study.id;
-        rc = hs_study_close(&study, rc);
-    }
-    hs_buf_free(&what);
-    return rc;
+                                .what = &what};
+    int rc = hs_study_open(&study, &opts);
+    if (!rc) rc = weigh(w, &study);
+    w->run = study.id;
+    return hs_study_close(&study, rc);
 }
 
 static int run(const hs_call *call, const void *options) {

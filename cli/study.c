@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stddef.h>
 
+#include "model/core/mem.h"
+
 const hs_opt hs_opts_study[] = {
     {"resume", 0, HS_OPT_FLAG, offsetof(hs_study_options, resume), NULL, NULL,
      "go on with the newest run of the same model, prompts and options"},
@@ -26,9 +28,9 @@ static int options_json(hs_buf *out, const hs_study_opts *o) {
     hs_jw_begin(&w, '{');
     hs_subject_json(&w, o->session->model, o->session->prompts);
     hs_jw_key_str(&w, "experiment", o->as->name);
-    hs_buf_printf(out, ",%s", o->what);
+    hs_buf_printf(out, ",%s", hs_buf_text(o->what));
     hs_span_json(&w, &o->prompt->span);
-    if (o->more) hs_buf_printf(out, ",%s", o->more);
+    if (o->more) hs_buf_printf(out, ",%s", hs_buf_text(o->more));
     hs_jw_end(&w, '}');
     return hs_buf_rc(out);
 }
@@ -44,7 +46,7 @@ static int open_run(hs_study *s, const char *options, const char *argv) {
         info.shard = o->shard->i;
         info.n_shard = o->shard->n;
     }
-    int rc = hs_rec_open(&s->rec, o->db, &info, o->how->resume, &s->done, &s->complete);
+    int rc = hs_rec_open(&s->rec, *o->db, &info, o->how->resume, &s->done, &s->complete);
     if (rc) return rc;
     s->id = hs_rec_run(s->rec);
     if (s->complete) {
@@ -58,14 +60,19 @@ int hs_study_open(hs_study *s, const hs_study_opts *o) {
     const int64_t n = o->n_prompt ? o->n_prompt : hs_prompts_count(o->session->prompts);
     hs_buf options = {0}, argv = {0};
     *s = (hs_study){.o = *o, .n = o->shard ? hs_shard_count(o->shard, n) : n};
-    hs_buf_printf(&s->params, "{%s}", o->what);
-    int rc = hs_buf_rc(&s->params);
+    hs_buf_printf(&s->params, "{%s}", hs_buf_text(o->what));
+    int rc = hs_buf_rc(o->what);
+    if (!rc && o->more) rc = hs_buf_rc(o->more);
+    if (!rc) rc = hs_buf_rc(&s->params);
+    if (!rc && !*o->db) rc = hs_db_open(o->db, o->path, HS_DB_CREATE);
     if (!rc) rc = options_json(&options, o);
     hs_argv_json(&argv, o->call);
     if (!rc) rc = hs_buf_rc(&argv);
     if (!rc) rc = open_run(s, hs_buf_text(&options), hs_buf_text(&argv));
     hs_buf_free(&options);
     hs_buf_free(&argv);
+    hs_buf_free(o->what);
+    if (o->more) hs_buf_free(o->more);
     return rc;
 }
 
@@ -79,12 +86,20 @@ int hs_study_close(hs_study *s, int rc) {
     return hs_fail(rc,
                    "interrupted: %" PRId64 " of %" PRId64 " prompts of run %" PRId64
                    " are in %s; the same command with --resume goes on",
-                   s->done, s->n, s->id, hs_db_path(s->o.db));
+                   s->done, s->n, s->id, hs_db_path(*s->o.db));
 }
 
 int64_t hs_study_next(const hs_study *s) {
     if (s->complete || s->done >= s->n) return -1;
     return s->o.shard ? hs_shard_ord(s->o.shard, s->done) : s->done;
+}
+
+int hs_study_left(const hs_study *s, int64_t **ord, int64_t *n) {
+    *n = s->complete ? 0 : s->n - s->done;
+    int rc = hs_alloc(ord, (size_t)*n, sizeof **ord);
+    for (int64_t k = 0; k < *n && !rc; k++)
+        (*ord)[k] = s->o.shard ? hs_shard_ord(s->o.shard, s->done + k) : s->done + k;
+    return rc;
 }
 
 int hs_study_begin(hs_study *s, int64_t ord, hs_emit *emit) {

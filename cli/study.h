@@ -17,15 +17,16 @@ typedef struct hs_study_opts {
     const hs_call *call;
     hs_session *session; // its bar is wiped before anything is said
     const hs_prompt_options *prompt;
-    hs_db *db; // open for writing
+    hs_db **db;       // NULL in it: opened at `path`, for writing; the caller closes it
+    const char *path; // of the database
     const hs_study_options *how;
     int64_t seed;          // stored with the run
     const hs_analysis *as; // what is emitted; borrowed
     // JSON members ("\"k\":1,\"of\":\"z\"") that say what is done. They decide, with model and
     // prompts, whether two runs are the same one, and stay with every prompt as its parameters.
-    // Borrowed for the opening, and so is `more`.
-    const char *what;
-    const char *more;      // members that decide too, and stay with the run only; NULL: none
+    // Freed by the opening, whatever comes of it, and so is `more`.
+    hs_buf *what;
+    hs_buf *more;          // members that decide too, and stay with the run only; NULL: none
     const hs_shard *shard; // NULL: all prompts
     int64_t n_prompt;      // the first of the session's prompts alone, 0: all
 } hs_study_opts;
@@ -46,6 +47,8 @@ int hs_study_open(hs_study *, const hs_study_opts *) HS_MUST_USE;
 int hs_study_close(hs_study *, int result) HS_MUST_USE;
 // The number of the next prompt to do, -1 when none is left.
 int64_t hs_study_next(const hs_study *);
+// All prompts that are left: ord[0 .. *n), ascending, owned by the caller.
+int hs_study_left(const hs_study *, int64_t **ord, int64_t *n) HS_MUST_USE;
 // Begins prompt ord and gives its emitter; after what there is to emit, the end by its result, which
 // is returned: nothing stays of a prompt that failed.
 int hs_study_begin(hs_study *, int64_t ord, hs_emit *emit) HS_MUST_USE;

@@ -134,7 +134,7 @@ static int emit_prompt(look *k, int64_t n_token) {
 // ---- the run ----------------------------------------------------------------------------------
 
 // What decides the results, as members of an object.
-static int what_json(hs_buf *out, const hs_lens_work *w) {
+static void what_json(hs_buf *out, const hs_lens_work *w) {
     static const char *const norms[] = {"recomputed", "frozen"};
     hs_jw j = {out, false};
     hs_jw_key_str(&j, "pos", w->opt->pos);
@@ -146,7 +146,6 @@ static int what_json(hs_buf *out, const hs_lens_work *w) {
     if (w->opt->dla) hs_jw_key_str(&j, "dla", w->opt->dla);
     if (w->by & HS_DLA_NEURON) hs_jw_key_int(&j, "neurons", w->opt->top);
     if (w->by & HS_DLA_SOURCE) hs_jw_key_str(&j, "by", "source");
-    return hs_buf_rc(out);
 }
 
 static int look_at(const hs_lens_work *w, hs_study *study, hs_lens *lens, int64_t ord) {
@@ -189,23 +188,19 @@ static int look_at_all(hs_lens_work *w, hs_study *study) {
 
 int hs_lens_store(hs_lens_work *w) {
     const hs_analysis as = hs_analysis_of_experiment(&hs_experiment_lens);
-    hs_study study = {0};
+    hs_study study;
     hs_buf what = {0};
-    int rc = what_json(&what, w);
-    if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
+    what_json(&what, w);
     const hs_study_opts opts = {.call = w->call,
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
-                                .db = w->db,
+                                .db = &w->db,
+                                .path = hs_cli_db_path(&w->opt->db),
                                 .how = &w->opt->study,
                                 .as = &as,
-                                .what = hs_buf_text(&what)};
-    if (!rc) {
-        rc = hs_study_open(&study, &opts);
-        w->run = study.id;
-        if (!rc) rc = look_at_all(w, &study);
-        rc = hs_study_close(&study, rc);
-    }
-    hs_buf_free(&what);
-    return rc;
+                                .what = &what};
+    int rc = hs_study_open(&study, &opts);
+    w->run = study.id;
+    if (!rc) rc = look_at_all(w, &study);
+    return hs_study_close(&study, rc);
 }

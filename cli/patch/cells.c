@@ -222,14 +222,14 @@ static int store(struct cells *c, const hs_patch_cells *cells, enum hs_patch_by 
     c->study = (hs_study){0};
     int rc = what_json(&what, c);
     if (!rc) rc = hs_patch_run_open(&c->study, c->work, &c->as, hs_buf_text(&what));
-    if (!rc) rc = hs_patch_run_left(&c->study, &pair, &n);
+    if (!rc) rc = hs_study_left(&c->study, &pair, &n);
     if (!rc && n)
         rc = by == HS_PATCH_EXACT ? hs_patch(&c->opts, cells, pair, n, on_pair, c)
                                   : hs_patch_estimate(&c->opts, cells, by, pair, n, on_pair, c);
     *run = c->study.id;
     free(pair);
     hs_buf_free(&what);
-    return c->study.o.session ? hs_study_close(&c->study, rc) : rc;
+    return hs_study_close(&c->study, rc);
 }
 
 // ---- the largest estimates, measured ----------------------------------------------------------

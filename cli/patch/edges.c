@@ -75,20 +75,17 @@ static int on_prompt(void *ctx, const hs_edges_result *r) {
 }
 
 static int run_left(struct edges *c) {
-    int64_t *pair = NULL, n = 0;
-    int rc = hs_patch_run_left(&c->study, &pair, &n);
-    if (!rc && n) rc = hs_patch_full(c->work, pair, n, c->full);
-    for (int64_t i = 0; i < n && !is_noise(c); i++) pair[i] += c->work->n_pair;
-    if (!rc && n)
-        rc = hs_edges(&c->slope, 0, &c->work->session.bar.progress, pair, n, on_prompt, c);
-    free(pair);
+    int64_t *ord = NULL, n = 0;
+    int rc = hs_patch_run_left(&c->study, c->work, &ord, &n, c->full);
+    if (!rc && n) rc = hs_edges(&c->slope, 0, &c->work->session.bar.progress, ord, n, on_prompt, c);
+    free(ord);
     return rc;
 }
 
 static int store(struct edges *c) {
     int rc = hs_patch_run_open(&c->study, c->work, &c->as, "\"pos\":\"all\"");
     if (!rc) rc = run_left(c);
-    return c->study.o.session ? hs_study_close(&c->study, rc) : rc;
+    return hs_study_close(&c->study, rc);
 }
 
 // ---- what is printed --------------------------------------------------------------------------

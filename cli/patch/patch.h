@@ -58,10 +58,10 @@ extern const hs_patch_way hs_patch_way_cells; // one activation after the other;
 // added. Borrows `as`. Close with hs_study_close in any state.
 int hs_patch_run_open(hs_study *, hs_patch_work *, const hs_analysis *as,
                       const char *what) HS_MUST_USE;
-// Pairs that are left to do: pair[0 .. *n), owned by the caller; none when the run is complete.
-int hs_patch_run_left(const hs_study *, int64_t **pair, int64_t *n) HS_MUST_USE;
-// The metric of the halves that lend, by the answers of those that run: full[i] of each pair listed.
-int hs_patch_full(const hs_patch_work *, const int64_t *pair, int64_t n, double *full) HS_MUST_USE;
+// The halves that run of the pairs that are left: prompts ord[0 .. *n), owned by the caller. full[i]
+// of each of these pairs gets the metric of the half that lends, by the answers of the other.
+int hs_patch_run_left(const hs_study *, const hs_patch_work *, int64_t **ord, int64_t *n,
+                      double *full) HS_MUST_USE;
 // HS_EARG for options that say how cells are patched, given with --path or --edges.
 int hs_patch_no_cells(const hs_patch_options *, const char *way) HS_MUST_USE;
 

@@ -104,12 +104,10 @@ static int on_prompt(void *ctx, const hs_sweep_result *r) {
 }
 
 static int run_left(struct paths *c) {
-    int64_t *pair = NULL, n = 0;
-    int rc = hs_patch_run_left(&c->study, &pair, &n);
-    if (!rc && n) rc = hs_patch_full(c->work, pair, n, c->full);
-    for (int64_t i = 0; i < n && !is_noise(c); i++) pair[i] += c->work->n_pair;
-    if (!rc && n) rc = hs_path(&c->opts, pair, n, on_prompt, c);
-    free(pair);
+    int64_t *ord = NULL, n = 0;
+    int rc = hs_patch_run_left(&c->study, c->work, &ord, &n, c->full);
+    if (!rc && n) rc = hs_path(&c->opts, ord, n, on_prompt, c);
+    free(ord);
     return rc;
 }
 
@@ -119,7 +117,7 @@ static int store(struct paths *c) {
     if (!rc) rc = hs_patch_run_open(&c->study, c->work, &c->as, hs_buf_text(&what));
     if (!rc) rc = run_left(c);
     hs_buf_free(&what);
-    return c->study.o.session ? hs_study_close(&c->study, rc) : rc;
+    return hs_study_close(&c->study, rc);
 }
 
 // ---- the whole --------------------------------------------------------------------------------

@@ -9,30 +9,19 @@ int hs_patch_run_open(hs_study *s, hs_patch_work *w, const hs_analysis *as, cons
     static const char *const direction[] = {"", "denoise", "noise"};
     hs_buf text = {0};
     hs_jw j = {&text, false};
-    *s = (hs_study){0};
     hs_jw_key_str(&j, "metric", hs_effects[w->opt->metric].name);
     hs_jw_key_str(&j, "direction", direction[w->opt->direction]);
     hs_buf_printf(&text, ",%s", what);
-    int rc = hs_buf_rc(&text);
-    if (!rc && !w->db) rc = hs_db_open(&w->db, w->path, HS_DB_CREATE);
     const hs_study_opts opts = {.call = w->call,
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
-                                .db = w->db,
+                                .db = &w->db,
+                                .path = w->path,
                                 .how = &w->opt->study,
                                 .as = as,
-                                .what = hs_buf_text(&text),
+                                .what = &text,
                                 .n_prompt = w->n_pair};
-    if (!rc) rc = hs_study_open(s, &opts);
-    hs_buf_free(&text);
-    return rc;
-}
-
-int hs_patch_run_left(const hs_study *s, int64_t **pair, int64_t *n) {
-    *n = s->complete ? 0 : s->n - s->done;
-    int rc = hs_alloc(pair, (size_t)*n, sizeof **pair);
-    for (int64_t i = 0; i < *n && !rc; i++) (*pair)[i] = s->done + i;
-    return rc;
+    return hs_study_open(s, &opts);
 }
 
 // ---- the half that lends ------------------------------------------------------------------------
@@ -50,7 +39,7 @@ static int lend(const hs_patch_opts *o, hs_context *x, const int64_t *pair, int 
     return rc;
 }
 
-int hs_patch_full(const hs_patch_work *w, const int64_t *pair, int64_t n, double *full) {
+static int lend_all(const hs_patch_work *w, const int64_t *pair, int64_t n, double *full) {
     const hs_patch_opts o = {.model = w->session.model,
                              .prompts = w->session.prompts,
                              .answers = w->answers,
@@ -61,6 +50,15 @@ int hs_patch_full(const hs_patch_work *w, const int64_t *pair, int64_t n, double
     for (int64_t i = 0; i < n && !rc; i += TOGETHER)
         rc = lend(&o, x, pair + i, n - i < TOGETHER ? (int)(n - i) : TOGETHER, full);
     hs_context_close(x);
+    return rc;
+}
+
+int hs_patch_run_left(const hs_study *s, const hs_patch_work *w, int64_t **ord, int64_t *n,
+                      double *full) {
+    int rc = hs_study_left(s, ord, n);
+    if (!rc && *n) rc = lend_all(w, *ord, *n, full);
+    for (int64_t i = 0; i < *n && !rc && w->opt->direction == HS_PATCH_DENOISE; i++)
+        (*ord)[i] += w->n_pair;
     return rc;
 }
 

@@ -20,7 +20,7 @@ typedef struct store {
 
 // ---- what decides the results -----------------------------------------------------------------
 
-static int what_json(hs_buf *out, const hs_retrieve_work *w) {
+static void what_json(hs_buf *out, const hs_retrieve_work *w) {
     hs_jw j = {out, false};
     hs_jw_key_int(&j, "max_new", w->opt->max_new);
     hs_jw_key(&j, "mask_k");
@@ -30,7 +30,6 @@ static int what_json(hs_buf *out, const hs_retrieve_work *w) {
     hs_jw_key(&j, "mask_all");
     hs_jw_bool(&j, w->opt->mask_all);
     hs_jw_key_int(&j, "seed", w->opt->seed);
-    return hs_buf_rc(out);
 }
 
 // ---- what the run holds already ---------------------------------------------------------------
@@ -152,19 +151,17 @@ static int run_tests(store *s) {
 static int open_study(store *s) {
     hs_retrieve_work *w = s->w;
     hs_buf what = {0};
-    int rc = what_json(&what, w);
-    if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
+    what_json(&what, w);
     const hs_study_opts opts = {.call = w->call,
                                 .session = &w->session,
                                 .prompt = &w->prompt,
-                                .db = w->db,
+                                .db = &w->db,
+                                .path = hs_cli_db_path(&w->opt->db),
                                 .how = &w->opt->study,
                                 .seed = w->opt->seed,
                                 .as = &s->as,
-                                .what = hs_buf_text(&what)};
-    if (!rc) rc = hs_study_open(&s->study, &opts);
-    hs_buf_free(&what);
-    return rc;
+                                .what = &what};
+    return hs_study_open(&s->study, &opts);
 }
 
 int hs_retrieve_store(hs_retrieve_work *w) {

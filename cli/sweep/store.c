@@ -23,7 +23,7 @@ static void metrics_json(hs_jw *w, const hs_sweep_ask *ask) {
 }
 
 // What a sweep is, of which the database keeps a copy with every prompt: members of an object.
-static int what_json(hs_buf *out, const hs_sweep_run *r) {
+static void what_json(hs_buf *out, const hs_sweep_run *r) {
     hs_jw w = {out, false};
     hs_jw_key_str(&w, "op", r->op->op);
     hs_jw_key_str(&w, "args", r->op->args ? r->op->args : "");
@@ -31,7 +31,6 @@ static int what_json(hs_buf *out, const hs_sweep_run *r) {
     metrics_json(&w, &r->work->ask);
     hs_jw_key_str(&w, "by", r->by);
     hs_jw_key_int(&w, "seed", r->work->opt->seed);
-    return hs_buf_rc(out);
 }
 
 // ---- the run ----------------------------------------------------------------------------------
@@ -56,39 +55,26 @@ int hs_sweep_run_open(hs_sweep_run *r, hs_sweep_work *w, const hs_sweep_op *op, 
     hs_buf what = {0}, also = {0};
     *r = (hs_sweep_run){.work = w, .op = op, .by = by, .curve = !strcmp(by, "prune")};
     describe(r);
+    what_json(&what, r);
     hs_buf_printf(&also, "\"edit\":%s%s", hs_buf_text(&op->edit), more);
-    int rc = hs_buf_rc(&also);
-    if (!rc) rc = what_json(&what, r);
-    if (!rc && !w->db) rc = hs_db_open(&w->db, hs_buf_text(&w->path), HS_DB_CREATE);
     const hs_study_opts opts = {.call = w->call,
                                 .session = &w->session,
                                 .prompt = &w->opt->prompt,
-                                .db = w->db,
+                                .db = &w->db,
+                                .path = hs_buf_text(&w->path),
                                 .how = &w->opt->study,
                                 .seed = w->opt->seed,
                                 .as = &r->as,
-                                .what = hs_buf_text(&what),
-                                .more = hs_buf_text(&also),
+                                .what = &what,
+                                .more = &also,
                                 .shard = &w->ask.shard};
-    if (!rc) rc = hs_study_open(&r->study, &opts);
-    hs_buf_free(&what);
-    hs_buf_free(&also);
-    return rc;
+    return hs_study_open(&r->study, &opts);
 }
 
 int hs_sweep_run_close(hs_sweep_run *r, int rc) {
     hs_sweep_work *w = r->work;
     rc = hs_study_close(&r->study, rc);
     if (!rc) w->made[w->n_made++] = (hs_sweep_made){r->study.id, r->op, r->by, r->curve};
-    return rc;
-}
-
-int hs_sweep_run_left(const hs_sweep_run *r, int64_t **ord, int64_t *n) {
-    const hs_study *s = &r->study;
-    *n = s->n - s->done;
-    int rc = hs_alloc(ord, (size_t)*n, sizeof **ord);
-    for (int64_t k = 0; k < *n && !rc; k++)
-        (*ord)[k] = hs_shard_ord(&r->work->ask.shard, s->done + k);
     return rc;
 }
 
@@ -158,9 +144,8 @@ int hs_sweep_store(hs_sweep_work *w, const hs_sweep_op *op) {
     hs_sweep_run r;
     int64_t *ord = NULL, n = 0;
     int rc = hs_sweep_run_open(&r, w, op, gradient ? "gradient" : "exact", "");
-    if (!rc) rc = hs_sweep_run_left(&r, &ord, &n);
-    if (!rc && n && !r.study.complete)
-        rc = (gradient ? hs_sweep_gradient : hs_sweep)(&opts, ord, n, on_prompt, &r);
+    if (!rc) rc = hs_study_left(&r.study, &ord, &n);
+    if (!rc && n) rc = (gradient ? hs_sweep_gradient : hs_sweep)(&opts, ord, n, on_prompt, &r);
     free(ord);
     return hs_sweep_run_close(&r, rc);
 }

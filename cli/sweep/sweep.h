@@ -122,8 +122,6 @@ int hs_sweep_run_open(hs_sweep_run *, hs_sweep_work *, const hs_sweep_op *op, co
                       const char *more) HS_MUST_USE;
 // Ends it by rc, which is returned (with how to resume for HS_ESTOP); adds its number to the work's.
 int hs_sweep_run_close(hs_sweep_run *, int rc) HS_MUST_USE;
-// Prompts of the shard that are still to do: ord[0 .. *n), owned by the caller.
-int hs_sweep_run_left(const hs_sweep_run *, int64_t **ord, int64_t *n) HS_MUST_USE;
 // The key columns of a unit and metric.
 void hs_sweep_key(hs_value out[4], const hs_unit *unit, const char *metric);
 
