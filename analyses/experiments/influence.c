@@ -63,20 +63,18 @@ static int on_prompt(void *ctx, const hs_sweep_result *r) {
 }
 
 // One edit a set that has heads, and the evaluation of each set.
-static int make_jobs(const hs_influence_opts *o, hs_buf *text, const char **spec, hs_walk_job *job,
-                     int *n_spec) {
+static int make_jobs(const hs_influence_opts *o, char ***spec, hs_walk_job *job, int *n_spec) {
+    hs_buf text = {0};
     *n_spec = 0;
     for (int i = 0; i < o->n_set; i++) {
         const bool none = !strcmp(o->set[i], "none");
         job[i] = (hs_walk_job){*n_spec, none ? 0 : 1};
         if (none) continue;
-        hs_buf_printf(&text[*n_spec], "ablate:%s,mode=uniform", o->set[i]);
-        int rc = hs_buf_rc(&text[*n_spec]);
-        if (rc) return rc;
-        spec[*n_spec] = text[*n_spec].data;
+        hs_buf_printf(&text, "ablate:%s,mode=uniform", o->set[i]);
+        hs_buf_chr(&text, 0);
         ++*n_spec;
     }
-    return HS_OK;
+    return hs_buf_texts(spec, &text, (size_t)*n_spec);
 }
 
 int hs_influence(const hs_influence_opts *o, const int64_t *ord, int64_t n, hs_influence_fn fn,
@@ -91,22 +89,17 @@ int hs_influence(const hs_influence_opts *o, const int64_t *ord, int64_t n, hs_i
     hs_answer *answers = NULL; // the loss asks for none
     hs_walk_job *job = NULL;
     hs_walk *walk = NULL;
-    hs_buf *text = NULL;
-    const char **spec = NULL;
+    char **spec = NULL;
     int n_spec = 0, rc = hs_alloc(&w.masked, n_set, sizeof *w.masked);
     if (!rc) rc = hs_alloc(&job, n_set, sizeof *job);
-    if (!rc) rc = hs_alloc(&text, n_set, sizeof *text);
-    if (!rc) rc = hs_alloc(&spec, n_set, sizeof *spec);
     if (!rc) rc = hs_alloc(&answers, (size_t)n_prompt, sizeof *answers);
     for (int64_t i = 0; i < n_prompt && !rc; i++)
         answers[i] = (hs_answer){-1, -1, hs_prompts_at(o->prompts, i)->n_token - 1};
     opts.answers = answers;
-    if (!rc) rc = make_jobs(o, text, spec, job, &n_spec);
-    if (!rc) rc = hs_walk_open(&walk, &opts, spec, n_spec);
+    if (!rc) rc = make_jobs(o, &spec, job, &n_spec);
+    if (!rc) rc = hs_walk_open(&walk, &opts, (const char *const *)spec, n_spec);
     if (!rc) rc = hs_walk_run(walk, job, o->n_set, ord, n, on_prompt, &w);
     hs_walk_close(walk);
-    for (size_t i = 0; text && i < n_set; i++) hs_buf_free(&text[i]);
-    free(text);
     free(spec);
     free(job);
     free(answers);

@@ -31,26 +31,14 @@ struct exact {
 
 // The specs of all cells, one block.
 static int make_specs(char ***out, const hs_patch_opts *o, const hs_patch_cells *cells) {
-    const size_t n = (size_t)cells->n;
     hs_buf text = {0};
-    size_t *at;
-    char *block = NULL;
-    int rc = hs_alloc(&at, n, sizeof *at);
-    for (size_t i = 0; i < n && !rc; i++) {
-        at[i] = text.len;
+    int rc = HS_OK;
+    for (int64_t i = 0; i < cells->n && !rc; i++) {
         rc = hs_patch_spec(&text, o, &cells->at[i]);
-        hs_buf_add(&text, "", 1);
+        hs_buf_chr(&text, 0);
     }
-    if (!rc) rc = hs_buf_rc(&text);
-    if (!rc) rc = hs_alloc(&block, n * sizeof(char *) + text.len, 1);
-    if (!rc) {
-        char **spec = (char **)(void *)block, *to = block + n * sizeof(char *);
-        memcpy(to, hs_buf_text(&text), text.len);
-        for (size_t i = 0; i < n; i++) spec[i] = to + at[i];
-        *out = spec;
-    }
+    if (!rc) return hs_buf_texts(out, &text, (size_t)cells->n);
     hs_buf_free(&text);
-    free(at);
     return rc;
 }
 

@@ -18,8 +18,7 @@
 // Specs of a walk, and the job of each sender.
 struct plan {
     hs_buf text; // each ended by NUL
-    size_t *at;  // [n] where they begin
-    const char **spec;
+    char **spec; // [n], once the text is whole
     int n;
     hs_walk_job *job; // [n_sender]
     hs_walk *walk;
@@ -49,10 +48,7 @@ struct paths {
 
 // A spec is written into the plan's text between these two.
 static hs_buf *begin_spec(struct plan *p) {
-    if (hs_grow(&p->at, (size_t)p->n + 1, sizeof *p->at))
-        p->text.rc = HS_ENOMEM;
-    else
-        p->at[p->n++] = p->text.len;
+    p->n++;
     return &p->text;
 }
 
@@ -113,9 +109,8 @@ static int add_received(struct paths *p, int sender) {
 }
 
 static int open_walk(struct paths *p, struct plan *plan) {
-    int rc = hs_alloc(&plan->spec, (size_t)plan->n, sizeof *plan->spec);
-    for (int i = 0; i < plan->n && !rc; i++) plan->spec[i] = plan->text.data + plan->at[i];
-    return rc ? rc : hs_walk_open(&plan->walk, &p->opts, plan->spec, plan->n);
+    int rc = hs_buf_texts(&plan->spec, &plan->text, (size_t)plan->n);
+    return rc ? rc : hs_walk_open(&plan->walk, &p->opts, (const char *const *)plan->spec, plan->n);
 }
 
 static int make_plans(struct paths *p) {
@@ -300,7 +295,6 @@ static int run_logits(struct paths *p, const int64_t *ord, int64_t n, hs_sweep_f
 static void close_plan(struct plan *p) {
     hs_walk_close(p->walk);
     hs_buf_free(&p->text);
-    free(p->at);
     free(p->spec);
     free(p->job);
 }

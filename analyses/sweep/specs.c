@@ -50,28 +50,16 @@ int hs_sweep_spec(hs_buf *out, const hs_sweep_opts *o, const hs_unit *unit) {
 }
 
 int hs_walk_specs(char ***out, const hs_sweep_opts *o) {
-    const size_t n = (size_t)o->units->n;
     hs_buf text = {0};
-    size_t *at;
+    int rc = HS_OK;
     *out = NULL;
-    int rc = hs_alloc(&at, n, sizeof *at);
-    for (size_t i = 0; i < n && !rc; i++) {
+    for (int64_t i = 0; i < o->units->n && !rc; i++) {
         hs_buf one = {0};
-        at[i] = text.len;
         rc = hs_sweep_spec(&one, o, &o->units->at[i]);
         hs_buf_add(&text, hs_buf_text(&one), one.len + 1);
         hs_buf_free(&one);
-        if (!rc) rc = hs_buf_rc(&text);
     }
-    char *block = NULL;
-    if (!rc) rc = hs_alloc(&block, n * sizeof(char *) + text.len, 1);
-    if (!rc) {
-        char **spec = (char **)(void *)block, *to = block + n * sizeof(char *);
-        memcpy(to, hs_buf_text(&text), text.len);
-        for (size_t i = 0; i < n; i++) spec[i] = to + at[i];
-        *out = spec;
-    }
+    if (!rc) return hs_buf_texts(out, &text, (size_t)o->units->n);
     hs_buf_free(&text);
-    free(at);
     return rc;
 }

@@ -65,3 +65,18 @@ void hs_buf_free(hs_buf *b) {
     free(b->data);
     *b = (hs_buf){0};
 }
+
+int hs_buf_texts(char ***out, hs_buf *b, size_t n) {
+    char **at = NULL, *block = NULL;
+    int rc = b->rc;
+    if (!rc) rc = hs_alloc(&block, n * sizeof *at + b->len, 1);
+    if (!rc) {
+        char *to = block + n * sizeof *at;
+        at = (char **)(void *)block;
+        memcpy(to, hs_buf_text(b), b->len);
+        for (size_t i = 0; i < n; i++, to += strlen(to) + 1) at[i] = to;
+    }
+    hs_buf_free(b);
+    *out = at;
+    return rc;
+}

@@ -22,6 +22,9 @@ void hs_buf_printf(hs_buf *, const char *fmt, ...) HS_PRINTF(2, 3);
 void *hs_buf_reserve(hs_buf *, size_t n);
 void hs_buf_clear(hs_buf *); // keeps the memory
 void hs_buf_free(hs_buf *);
+// The n texts in the buffer, each with a NUL appended after it: pointers and what they point to are
+// one block, which free() frees. The buffer is freed, whatever comes of it; it may have failed.
+int hs_buf_texts(char ***out, hs_buf *, size_t n) HS_MUST_USE;
 // HS_OK or HS_ENOMEM, from the first append that failed.
 static inline int hs_buf_rc(const hs_buf *b) {
     return b->rc;

@@ -136,6 +136,26 @@ static void files_are_mapped_or_named(void **state) {
 
 // ---- byte strings -------------------------------------------------------------------------------
 
+static void a_buffer_becomes_its_texts(void **state) {
+    (void)state;
+    hs_buf b = {0};
+    char **texts;
+    hs_buf_add(&b, "one", 4);
+    hs_buf_add(&b, "", 1);
+    hs_buf_add(&b, "three", 6);
+    assert_int_equal(hs_buf_texts(&texts, &b, 3), HS_OK);
+    assert_string_equal(texts[0], "one");
+    assert_string_equal(texts[1], "");
+    assert_string_equal(texts[2], "three");
+    assert_null(b.data);
+    free(texts);
+    assert_int_equal(hs_buf_texts(&texts, &b, 0), HS_OK);
+    free(texts);
+    assert_null(hs_buf_reserve(&b, SIZE_MAX - 1));
+    assert_int_equal(hs_buf_texts(&texts, &b, 0), HS_ENOMEM);
+    assert_null(texts);
+}
+
 static void a_buffer_grows_and_stays_terminated(void **state) {
     (void)state;
     hs_buf b = {0};
@@ -225,6 +245,7 @@ int main(void) {
         cmocka_unit_test(a_message_is_one_short_line),
         cmocka_unit_test(a_message_belongs_to_its_thread),
         cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(a_buffer_becomes_its_texts),
         cmocka_unit_test(arena_blocks_are_apart_aligned_and_zeroed),
         cmocka_unit_test(files_are_mapped_or_named),
         cmocka_unit_test(a_buffer_grows_and_stays_terminated),
