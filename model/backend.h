@@ -88,6 +88,10 @@ typedef struct hs_attn_back {
     int64_t ld_q, ld_kv;   // of dq, dz; of dk, dv
     const void *dz;
     void *dq, *dk, *dv;
+    // Who masked keys at scores (-inf) on the way up is asked to do so again. NULL: nobody.
+    const hs_tap *edits;
+    int layer;                // for tiles
+    const uint8_t *tile_want; // [n_head]: HS_TILE_WRITE_SCORES where it masks
 } hs_attn_back;
 
 // The largest calls of an evaluation.

@@ -16,6 +16,7 @@
 
 #include <stdlib.h>
 
+#include "model/backward_taps.h"
 #include "model/core/mem.h"
 #include "model/pass.h"
 
@@ -43,9 +44,9 @@ struct back {
     void *room[N_ROOM]; // of the layer in work
     void *base[N_ROOM]; // of layer 0, with step[] numbers between two layers
     int64_t width[N_ROOM], step[N_ROOM];
-    void *block;    // all of the rooms
-    int64_t *seq;   // [n_seq + 1]: first rows
-    uint64_t *mask; // [n_layer + 1]: of the seed's tap
+    void *block;  // all of the rooms
+    int64_t *seq; // [n_seq + 1]: first rows
+    hs_back_taps taps;
 };
 
 // The block's rows of a matrix of all rows.
@@ -76,7 +77,7 @@ static void enter(struct back *b, int64_t layer) {
     hs_pass_enter(&b->r, layer);
     for (int i = 0; i < N_ROOM; i++) b->room[i] = at(&b->r, b->base[i], l * b->step[i]);
     b->r.read &= hs_backward_points(b->r.m);
-    b->r.write = 0;
+    b->r.write &= hs_backward_points(b->r.m);
 }
 
 static int give(const struct back *b, enum hs_point p, void *data) {
@@ -167,7 +168,10 @@ static int attention_back(const struct back *b) {
                             .dz = b->room[DZ],
                             .dq = b->room[DQ],
                             .dk = b->room[DK],
-                            .dv = b->room[DV]};
+                            .dv = b->room[DV],
+                            .edits = b->job->edits,
+                            .layer = b->r.layer,
+                            .tile_want = hs_back_taps_masks(&b->taps, b->r.layer)};
     return b->r.be->attention_back(b->r.dev, &a);
 }
 
@@ -229,7 +233,7 @@ static int run_again(const struct back *b) {
     x->keep = (hs_keep){.cut = b->r.layer + 1 < b->r.c->n_layer || !values || !values->read ||
                                !values->read[b->r.c->n_layer]};
     keep_rooms(b, &x->keep);
-    x->tap = values;
+    x->tap = &b->taps.again;
     int rc = hs_context_eval(x, &again);
     x->keep = (hs_keep){0};
     return rc;
@@ -250,36 +254,6 @@ static int layer_back(struct back *b, int64_t layer) {
 }
 
 // ---- both ends ----------------------------------------------------------------------------------
-
-// The taps of the forward pass: the seed's, and with `once` the values'.
-static int on_rows(void *ctx, const hs_site *site, const hs_view *view, bool write) {
-    const struct back *b = ctx;
-    const hs_tap *values = b->job->values;
-    return write ? b->job->seed(b->job->ctx, site, view)
-                 : values->rows(values->ctx, site, view, write);
-}
-
-static int on_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
-    const hs_tap *values = ((const struct back *)ctx)->job->values;
-    return values->tile(values->ctx, tile, write, worker);
-}
-
-static int on_layer(void *ctx, int layer) {
-    const hs_tap *values = ((const struct back *)ctx)->job->values;
-    return values->layer_done(values->ctx, layer);
-}
-
-static void watch(struct back *b, hs_tap *tap) {
-    const hs_tap *values = b->job->values;
-    *tap = (hs_tap){.ctx = b, .write = b->mask, .rows = on_rows};
-    if (!b->job->once || !values) return;
-    tap->read = values->read;
-    tap->tile_want = values->tile_want;
-    tap->tile_rows = values->tile_rows;
-    tap->own_type = values->own_type;
-    if (values->tile) tap->tile = on_tile;
-    if (values->layer_done) tap->layer_done = on_layer;
-}
 
 // A block of logits is gradients now; its norm's steps are still in their buffers. The rows of dx
 // that it leads to are there once in the batch, and 0 so far.
@@ -303,13 +277,12 @@ static int head_back(void *ctx, const hs_pass *block) {
 static int forward(struct back *b) {
     hs_context *x = b->r.x;
     const int64_t n = b->r.n_rows * b->r.c->d_model;
-    hs_tap tap;
     hs_batch batch = *b->r.batch;
-    batch.logits = batch.logit_row ? HS_LOGITS_ROWS : HS_LOGITS_ALL;
-    b->mask[b->r.c->n_layer] = HS_BIT(HS_LOGITS);
+    batch.logits = !b->job->seed     ? HS_LOGITS_NONE
+                   : batch.logit_row ? HS_LOGITS_ROWS
+                                     : HS_LOGITS_ALL;
     clear(b, b->room[DX], n);
-    watch(b, &tap);
-    x->tap = &tap;
+    x->tap = &b->taps.up;
     x->keep = (hs_keep){.points = HS_BIT(HS_RESID_PRE), .logits = head_back, .ctx = b};
     x->keep.rows[HS_RESID_PRE] = b->kept;
     x->keep.step[HS_RESID_PRE] = n;
@@ -390,7 +363,6 @@ static int make_rooms(struct back *b) {
     int rc = hs_alloc(&b->kept, (size_t)(c->n_layer * b->r.n_rows), (size_t)c->d_model * item);
     if (!rc) rc = hs_alloc(&b->block, (size_t)items, item);
     if (!rc) rc = hs_alloc(&b->seq, (size_t)b->r.batch->n_seq + 1, sizeof *b->seq);
-    if (!rc) rc = hs_alloc(&b->mask, (size_t)c->n_layer + 1, sizeof *b->mask);
     void *next = b->block;
     for (int i = 0; i < N_ROOM && !rc; i++) {
         b->base[i] = b->room[i] = next;
@@ -458,6 +430,7 @@ int hs_context_backward(hs_context *x, const hs_batch *batch, const hs_backward 
     const hs_tap *tap = x->tap;
     int rc = check(&b.r);
     if (!rc) rc = hs_batch_take(x, batch, &b.r.n_rows); // as each evaluation does
+    if (!rc) rc = hs_back_taps_open(&b.taps, job, &m->cfg);
     if (!rc) rc = run(&b);
     x->tap = tap;
     x->n_rows = 0; // what lies in the context is an evaluation's no more
@@ -465,6 +438,6 @@ int hs_context_backward(hs_context *x, const hs_batch *batch, const hs_backward 
     free(b.kept);
     free(b.block);
     free(b.seq);
-    free(b.mask);
+    hs_back_taps_close(&b.taps);
     return rc;
 }

@@ -12,15 +12,22 @@
 
 typedef struct hs_backward {
     // Turns logits of some rows into dM/dlogits in place: once for every row that meets the LM
-    // head, in order. M is the sum over rows of what this differentiates.
+    // head, in order. M is the sum over rows of what this differentiates. NULL: no logits are made,
+    // and all gradients are 0 but for what `grads` writes.
     int (*seed)(void *ctx, const hs_site *site, const hs_view *logits);
     void *ctx;
     // Sees the activations of the second run, layers from the last to the first, so none of the
     // embeddings (but with `once`); read masks only; NULL allowed.
     const hs_tap *values;
     // Receives gradients under the same names, after the layer's values: tensor points of layers
-    // (not scales, normalized and results), embeddings; read masks only; NULL allowed.
+    // (not scales, normalized and results), embeddings; NULL allowed. What it writes goes on
+    // downwards: so M may depend on activations directly, whose gradients are added there.
     const hs_tap *grads;
+    // Acts on activations of the forward pass, and again when a layer runs again, before `values`
+    // sees them: writes at tensor points of layers, and at scores what masks keys (-inf). NULL
+    // allowed. The way back knows of masks. Of any other edit it does not: who edits an activation
+    // makes its gradient that of what was there before, by writing at the same point of `grads`.
+    const hs_tap *edits;
     // [n_layer], borrowed: 1 where nothing goes back through what attention and MLP add to the
     // residual, as if their gradients were 0 (GradDrop of Kramar et al. 2024); NULL: nowhere.
     const uint8_t *drop;

@@ -3,7 +3,7 @@
 // A task is one head of one sequence. It goes through tiles of query rows from the first to the
 // last, and for each one computes the pattern anew, with the kernels and so the bits of attention:
 //
-//     s = scale q k^T -> A;  dA = dz v^T -> ds;  dq = ds k;  dk += ds^T q;  dv += A^T dz
+//     s = scale q k^T, masked -> A;  dA = dz v^T -> ds;  dq = ds k;  dk += ds^T q;  dv += A^T dz
 //
 // so memory grows with a tile's rows x keys, never with the square of the keys. Heads that share
 // keys write their parts of dk and dv side by side, and these are added in order of heads, whoever
@@ -105,9 +105,30 @@ static void gather(const hs_kern *kern, const struct room *m, float *to, const f
                           x + i * m->d_pad, m->d_pad, hs_min64(STEP, n - i), m->d_pad, n - i, true);
 }
 
+// Has the tile's keys masked as they were on the way up.
+static int mask(const struct back_job *j, const struct room *m, int64_t task, int64_t pos,
+                int64_t n, int worker) {
+    const hs_attn_back *a = j->a;
+    const hs_tile tile = {.point = HS_SCORES,
+                          .layer = a->layer,
+                          .head = (int)(task % a->n_head),
+                          .seq = (int)(task / a->n_head),
+                          .row0 = pos,
+                          .n_row = n,
+                          .n_key = pos + n,
+                          .row = m->s,
+                          .ld = m->ld};
+    if (!a->tile_want || !a->tile_want[tile.head]) return HS_OK;
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t k = pos + r + 1; k < pos + n; k++) m->s[r * m->ld + k] = -INFINITY;
+    int rc = a->edits->tile(a->edits->ctx, &tile, true, worker);
+    j->dev->kern->largest(m->s, m->ld, m->most, n, pos + 1, pos + n);
+    return rc;
+}
+
+// One tile, from its scores on.
 static void tile(const hs_kern *kern, const struct room *m, int64_t pos, int64_t n, float scale) {
     const int64_t keys = pos + n;
-    products(kern, m, m->s, m->q, m->k_panel, pos, n, scale);
     kern->softmax(m->s, m->ld, m->most, n, pos + 1, keys, NULL, 0);
     products(kern, m, m->ds, m->dz, m->v_panel, pos, n, 1);
     kern->softmax_back(m->s, m->ds, m->ld, n, pos + 1, keys, scale);
@@ -132,21 +153,24 @@ static int head_task(void *arg, int64_t task, int worker) {
     struct room m;
     lay_out(&m, kern, j->dev->scratch[worker].p, n, d);
     const float *k = (const float *)a->k + at_kv;
+    int rc = HS_OK;
     fill_panels(kern, m.k_panel, k, a->ld_kv, n, d);
     fill_panels(kern, m.v_panel, (const float *)a->v + at_kv, a->ld_kv, n, d);
     copy_rows(m.k, m.d_pad, k, a->ld_kv, n, d);
     memset(m.dk, 0, (size_t)(n * m.d_pad) * sizeof *m.dk);
     memset(m.dv, 0, (size_t)(n * m.d_pad) * sizeof *m.dv);
-    for (int64_t pos = 0; pos < n; pos += m.rows) {
+    for (int64_t pos = 0; pos < n && !rc; pos += m.rows) {
         const int64_t rows = hs_min64(m.rows, n - pos), at = at_q + pos * a->ld_q;
         copy_rows(m.q, m.d_pad, (const float *)a->q + at, a->ld_q, rows, d);
         copy_rows(m.dz, m.d_pad, (const float *)a->dz + at, a->ld_q, rows, d);
+        products(kern, &m, m.s, m.q, m.k_panel, pos, rows, (float)a->scale);
+        rc = mask(j, &m, task, pos, rows, worker);
         tile(kern, &m, pos, rows, (float)a->scale);
         copy_rows((float *)a->dq + at, a->ld_q, m.dq, m.d_pad, rows, d);
     }
     copy_rows(j->dk + at_part, j->ld, m.dk, m.d_pad, n, d);
     copy_rows(j->dv + at_part, j->ld, m.dv, m.d_pad, n, d);
-    return HS_OK;
+    return rc;
 }
 
 // A row of dk and dv: the sum of what its heads sent.

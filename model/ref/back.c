@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/elem.h"
 #include "model/ref/ref.h"
 
 // ---- products -----------------------------------------------------------------------------------
@@ -178,6 +179,7 @@ struct attn_job {
 
 // The vectors of one head, from a sequence's first row on.
 struct head {
+    int head, seq;
     const double *q, *k, *v, *dz;
     double *dq, *dk, *dv;
 };
@@ -188,19 +190,40 @@ static double dot(const double *a, const double *b, int64_t n) {
     return sum;
 }
 
+// Has keys of a row masked as they were on the way up; `shown` has room for its scores.
+static int mask_row(const hs_attn_back *a, const struct head *h, int64_t i, double *score,
+                    float *shown, int worker) {
+    const hs_tile tile = {.point = HS_SCORES,
+                          .layer = a->layer,
+                          .head = h->head,
+                          .seq = h->seq,
+                          .row0 = i,
+                          .n_row = 1,
+                          .n_key = i + 1,
+                          .row = shown,
+                          .ld = i + 1};
+    if (!a->tile_want || !a->tile_want[h->head]) return HS_OK;
+    for (int64_t j = 0; j <= i; j++) shown[j] = (float)score[j];
+    int rc = a->edits->tile(a->edits->ctx, &tile, true, worker);
+    hs_elem_take(HS_F64, score, shown, i + 1);
+    return rc;
+}
+
 // Query row i sees the keys 0 .. i; `weight` and `slope` have room for as many numbers.
-static void attn_row(const hs_attn_back *a, const struct head *h, int64_t i, double *weight,
-                     double *slope) {
+static int attn_row(const hs_attn_back *a, const struct head *h, int64_t i, double *weight,
+                    double *slope, int worker) {
     const int64_t d = a->d_head;
     const double *q = h->q + i * a->ld_q, *dz = h->dz + i * a->ld_q;
     double most = -INFINITY, sum = 0, mean = 0;
-    for (int64_t j = 0; j <= i; j++) {
-        weight[j] = a->scale * dot(q, h->k + j * a->ld_kv, d);
+    for (int64_t j = 0; j <= i; j++) weight[j] = a->scale * dot(q, h->k + j * a->ld_kv, d);
+    int rc = mask_row(a, h, i, weight, (void *)slope, worker);
+    if (rc) return rc;
+    for (int64_t j = 0; j <= i; j++)
         if (weight[j] > most) most = weight[j];
-    }
-    for (int64_t j = 0; j <= i; j++) sum += weight[j] = exp(weight[j] - most);
+    for (int64_t j = 0; j <= i; j++)
+        sum += weight[j] = most == -INFINITY ? 0 : exp(weight[j] - most);
     for (int64_t j = 0; j <= i; j++) {
-        weight[j] /= sum;
+        if (sum > 0) weight[j] /= sum; // a row that sees no key weighs nothing
         slope[j] = dot(dz, h->v + j * a->ld_kv, d);
         mean += weight[j] * slope[j];
     }
@@ -213,6 +236,7 @@ static void attn_row(const hs_attn_back *a, const struct head *h, int64_t i, dou
             h->dv[j * a->ld_kv + c] += weight[j] * dz[c];
         }
     }
+    return HS_OK;
 }
 
 // A sequence's keys and values of one head, with all the heads that share them.
@@ -223,7 +247,9 @@ static int attn_task(void *arg, int64_t task, int worker) {
     const int64_t n = seq[1] - seq[0], group = a->n_head / a->n_kv_head;
     const int64_t at_q = seq[0] * a->ld_q, at_kv = seq[0] * a->ld_kv + kv * a->d_head;
     double *weight = j->dev->scratch[worker];
-    struct head h = {.k = (const double *)a->k + at_kv,
+    int rc = HS_OK;
+    struct head h = {.seq = (int)(task / a->n_kv_head),
+                     .k = (const double *)a->k + at_kv,
                      .v = (const double *)a->v + at_kv,
                      .dk = (double *)a->dk + at_kv,
                      .dv = (double *)a->dv + at_kv};
@@ -235,9 +261,10 @@ static int attn_task(void *arg, int64_t task, int worker) {
         h.q = (const double *)a->q + at_q + at * a->d_head;
         h.dz = (const double *)a->dz + at_q + at * a->d_head;
         h.dq = (double *)a->dq + at_q + at * a->d_head;
-        for (int64_t i = 0; i < n; i++) attn_row(a, &h, i, weight, weight + n);
+        h.head = (int)at;
+        for (int64_t i = 0; i < n && !rc; i++) rc = attn_row(a, &h, i, weight, weight + n, worker);
     }
-    return HS_OK;
+    return rc;
 }
 
 int64_t hs_ref_back_scratch(const hs_extent *e) {

@@ -100,7 +100,8 @@ static void gradients(cap *grads, cap *values, const hs_model *m, hs_context_opt
     cap_open(grads, m, LAW_N_CTX);
     cap_open(values, m, LAW_N_CTX);
     hs_context *x = law_context(m, opts, NULL);
-    const hs_backward job = {seed, &measure, &values->tap, &grads->tap, NULL, false};
+    const hs_backward job = {
+        .seed = seed, .ctx = &measure, .values = &values->tap, .grads = &grads->tap};
     if (hs_context_backward(x, &p.batch, &job)) fail_msg("%s", hs_errmsg());
     assert_int_equal(measure.n_seen, N_TARGET);
     assert_memory_equal(measure.seen, targets, sizeof targets);
@@ -385,7 +386,8 @@ static void values_of_a_point(void **state) {
             cap_open(&alone, m, LAW_N_CTX);
             cap_open(&same, m, LAW_N_CTX);
             for (int l = 0; l <= top; l++) alone.read[l] &= HS_BIT(pt);
-            const hs_backward job = {seed, &measure, &alone.tap, &same.tap, NULL, false};
+            const hs_backward job = {
+                .seed = seed, .ctx = &measure, .values = &alone.tap, .grads = &same.tap};
             if (hs_context_backward(x, &p.batch, &job)) fail_msg("%s", hs_errmsg());
             for (int s = 0; s < N_SEQ; s++) {
                 cap_same(&all, s, &alone, s, 0, lengths[s], HS_BIT(pt));

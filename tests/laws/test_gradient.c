@@ -285,7 +285,7 @@ static void gates_of_the_toy_model(void **state) {
                             .logit_row = rows,
                             .n_logit_row = 7};
     const hs_tap grads = {.ctx = &g, .read = z, .rows = toy_grads};
-    const hs_backward job = {toy_seed, &g, &g.values.tap, &grads, NULL, false};
+    const hs_backward job = {.seed = toy_seed, .ctx = &g, .values = &g.values.tap, .grads = &grads};
     if (hs_context_backward(x, &batch, &job)) fail_msg("%s", hs_errmsg());
     close_to(g.nll, 0.000387, 6e-7, "nll");
     for (int l = 0; l < TOY_LAYERS; l++)

@@ -277,6 +277,7 @@ struct problem {
     int64_t heads, kv_heads, d;
     int n_seq;
     int64_t n[4];
+    bool masked; // of the even heads, by mask_tile
 };
 struct grads {
     float *dq, *dk, *dv;
@@ -287,6 +288,26 @@ static int64_t rows_of(const struct problem *p) {
     for (int s = 0; s < p->n_seq; s++) n += p->n[s];
     return n;
 }
+
+// Leaves keys 0, 1 and the last 7; row 3 sees none.
+static int mask_tile(void *ctx, const hs_tile *t, bool write, int worker) {
+    (void)ctx, (void)worker;
+    assert_true(write && t->point == HS_SCORES && t->layer == 5 && t->head % 2 == 0);
+    for (int64_t r = 0; r < t->n_row; r++)
+        for (int64_t k = 0; k < t->n_key; k++) {
+            const int64_t i = t->row0 + r;
+            float *x = t->row + r * t->ld + k;
+            assert_true(k <= i || *x == -INFINITY);
+            if (i == 3 || (k >= 2 && i - k >= 7)) *x = -INFINITY;
+        }
+    return HS_OK;
+}
+static const hs_tap mask_tap = {.tile = mask_tile};
+static const uint8_t mask_want[] = {[0] = HS_TILE_WRITE_SCORES,
+                                    [2] = HS_TILE_WRITE_SCORES,
+                                    [4] = HS_TILE_WRITE_SCORES,
+                                    [6] = HS_TILE_WRITE_SCORES,
+                                    [8] = HS_TILE_WRITE_SCORES};
 
 // Rows are 3 numbers longer than their heads. `first`: only the sequences from there on.
 static void differentiate(const hs_backend *be, hs_dev *dev, const struct problem *p, int first,
@@ -316,7 +337,10 @@ static void differentiate(const hs_backend *be, hs_dev *dev, const struct proble
                             .dz = in[3],
                             .dq = dq,
                             .dk = dk,
-                            .dv = dv};
+                            .dv = dv,
+                            .edits = &mask_tap,
+                            .layer = 5,
+                            .tile_want = p->masked ? mask_want : NULL};
     assert_int_equal(be->attention_back(dev, &a), 0);
     for (int i = 0; i < 4; i++) free(in[i]);
 }
@@ -338,9 +362,16 @@ static void same_rows(const struct problem *p, int64_t from, int64_t n, const st
 }
 
 static const struct problem problems[] = {
-    {1, 1, 1, 1, {1}},         {1, 1, 3, 2, {66, 5}},   {9, 3, 64, 4, {64, 1, 130, 17}},
-    {4, 4, 33, 2, {65, 12}},   {6, 1, 16, 2, {3, 200}}, {2, 2, 80, 1, {97}},
-    {2, 1, 20, 2, {1100, 63}}, {1, 1, 8, 1, {2300}},
+    {1, 1, 1, 1, {1}, false},
+    {1, 1, 3, 2, {66, 5}, false},
+    {9, 3, 64, 4, {64, 1, 130, 17}, false},
+    {4, 4, 33, 2, {65, 12}, false},
+    {6, 1, 16, 2, {3, 200}, false},
+    {2, 2, 80, 1, {97}, false},
+    {2, 1, 20, 2, {1100, 63}, false},
+    {1, 1, 8, 1, {2300}, false},
+    {9, 3, 64, 4, {64, 1, 130, 17}, true},
+    {2, 1, 20, 2, {1100, 63}, true},
 };
 
 static void attention(hs_dev *dev, hs_dev *truth) {
@@ -361,6 +392,18 @@ static void attention(hs_dev *dev, hs_dev *truth) {
         free_grads(&got);
         free_grads(&own);
     }
+}
+
+// What no row sees gets no gradient, and a row that sees nothing sends none.
+static void masked_keys(hs_dev *dev) {
+    const struct problem p = {1, 1, 4, 1, {40}, true};
+    enum { LD = 4 + 3 };
+    double *dq = zeroed(40 * LD, 8), *dk = zeroed(40 * LD, 8), *dv = zeroed(40 * LD, 8);
+    const double none[4] = {0};
+    differentiate(ref, dev, &p, 0, 1, dq, dk, dv);
+    assert_memory_equal(dq + 3 * LD, none, sizeof none);
+    assert_true(fabs(dv[39 * LD]) > 0 && fabs(dk[10 * LD]) > 0);
+    free(dq), free(dk), free(dv);
 }
 
 // One thread, and more than there are heads.
@@ -387,6 +430,7 @@ static void test_attention(void **state) {
     on_each_dev(HS_PREC_EXACT, attention);
     on_each_isa(threads);
     hs_dev *dev = open_ref();
+    masked_keys(dev);
     const hs_attn_back bad = {.n_head = 3, .n_kv_head = 2, .d_head = 4};
     assert_int_equal(ref->attention_back(dev, &bad), HS_EARG);
     ref->close(dev);
