@@ -6,12 +6,14 @@
 #include "db/export.h"
 #include "db/publish.h"
 
-enum { MAX_RUNS = 256 };
+enum { MAX_RUNS = 256, LARGEST = 50 };
 
 struct options {
     hs_db_options db;
     hs_run_options run;
     const char *file, *format, *what, *heads, *layer, *drop;
+    int64_t top;
+    double threshold;
     bool publish, keep_paths;
 };
 
@@ -43,7 +45,8 @@ static int selection(const struct options *opt, hs_buf *text, const char **out) 
 
 static int export(const hs_call *call, const struct options *opt) {
     const hs_export_format *format;
-    hs_export_opts e = {0};
+    hs_export_opts e = {.top = opt->top || opt->threshold > 0 ? opt->top : LARGEST,
+                        .threshold = opt->threshold};
     hs_export_result result;
     hs_buf heads = {0};
     hs_db *db = NULL;
@@ -60,6 +63,8 @@ static int export(const hs_call *call, const struct options *opt) {
     if (!rc) rc = hs_cli_run(call, 0, &opt->run, db, &e.run);
     if (!rc && opt->run.prompt) rc = hs_db_prompt(db, e.run, opt->run.prompt, &e.prompt);
     hs_bar_open(&bar, call);
+    if (!rc && (opt->top || opt->threshold > 0) && !(e.what & HS_EXPORT_EDGES))
+        rc = hs_fail(HS_EARG, "--top and --threshold choose edges: they go with --format circuit");
     const char *path = strcmp(opt->file, "-") ? opt->file : "/dev/stdout";
     if (!rc) rc = hs_db_export(db, format, &e, path, &result, &bar.progress);
     hs_bar_close(&bar);
@@ -140,15 +145,19 @@ static const hs_opt own[] = {
     {"output", 'o', HS_OPT_TEXT, offsetof(struct options, file), "FILE", NULL,
      "where to write; the ending chooses the format; - with --format: stdout"},
     {"format", 0, HS_OPT_TEXT, offsetof(struct options, format), "FORMAT", NULL,
-     "npz, safetensors, csv, json, bertviz, circuitsvis: needed for the last two"},
-    {"what", 0, HS_OPT_TEXT, offsetof(struct options, what), "maps,acts,stats,tokens,heads|all",
-     NULL,
+     "npz, safetensors, csv, json, bertviz, circuitsvis, circuit: needed for the last three"},
+    {"what", 0, HS_OPT_TEXT, offsetof(struct options, what),
+     "maps,acts,stats,tokens,heads,edges|all", NULL,
      "what to write, joined by commas; arrays hold all but heads by "
      "default, csv and json hold heads"},
     {"heads", 0, HS_OPT_TEXT, offsetof(struct options, heads), "HEADS", NULL,
      "these heads only, as L5H1 or L0-3H*; not for arrays"},
     {"layer", 0, HS_OPT_TEXT, offsetof(struct options, layer), "N", NULL,
      "all heads of this layer, or of some, as 0-3"},
+    {"top", 'n', HS_OPT_COUNT, offsetof(struct options, top), "N", NULL,
+     "circuit: so many edges, the largest (default: 50, or all beyond the --threshold)"},
+    {"threshold", 0, HS_OPT_NUM, offsetof(struct options, threshold), "X", NULL,
+     "circuit: edges whose score is farther from 0"},
     {0},
 };
 static const hs_opt own_publish[] = {
@@ -177,7 +186,9 @@ const hs_cmd hs_cmd_export = {
         "json :: one object: \"prompts\", each with heads, stats, maps (whole rows) and tokens, as "
         "--what says\n"
         "bertviz, circuitsvis :: the maps of one prompt, the first unless --prompt is given, as "
-        "the arguments of their functions\n\n"
+        "the arguments of their functions\n"
+        "circuit :: the edges that patch --edges found and the nodes that they join, as patch "
+        "--edges --json prints them, means over the pairs\n\n"
         "Numbers in csv and json read back to the same bits; what is undefined is empty or "
         "null.\n\n"
         "# columns of csv\n"
@@ -220,6 +231,8 @@ const hs_cmd hs_cmd_export = {
             {"export --format bertviz --layer 0-3 -o maps.json", "for BertViz, see below"},
             {"export --format circuitsvis --heads L5H1,L6H9 -o maps.json",
              "for CircuitsVis, see below"},
+            {"export --format circuit --threshold 0.05 -o circuit.json",
+             "what patch --edges found, as a graph"},
             {"export --publish -o paper.db", "the whole database, to give away"},
             {"export --publish 3 5 --drop maps,acts -o small.db",
              "two runs without what takes most room"},

@@ -59,6 +59,8 @@ static const hs_opt part_options[] = {
      "the divergence from the end"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", NULL,
      "--bar: how many heads, 20 unless given; --circuit: how many edges, 40"},
+    {"threshold", 0, HS_OPT_NUM, AT(threshold), "X", NULL,
+     "--circuit: edges whose score is farther from 0, --top of them if given"},
     {"title", 0, HS_OPT_TEXT, AT(title), "TEXT", NULL, "instead of the figure's own title"},
     {0},
 };
@@ -75,6 +77,8 @@ static bool given(const hs_opt *o, const hs_figure_options *f) {
         return *(const char *const *)(const void *)at != NULL;
     case HS_OPT_COUNT:
         return *(const int64_t *)(const void *)at != 0;
+    case HS_OPT_NUM:
+        return *(const double *)(const void *)at > 0;
     default:
         return *(const int *)(const void *)at != 0;
     }

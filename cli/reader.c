@@ -30,16 +30,9 @@ void hs_source_close(hs_source *r) {
 
 int hs_source_each(const hs_source *r, const char *query, const char *const *param, int n_param,
                    hs_row_fn fn, void *ctx) {
-    hs_query_opts opts = {.run = r->run, .prompt = r->prompt, .param = param, .n_param = n_param};
-    hs_query *q = NULL;
-    bool row = true;
-    int rc = hs_query_open(&q, r->db, query, &opts);
-    while (!rc && row) {
-        rc = hs_query_step(q, &row);
-        if (!rc && row) rc = fn(ctx, q);
-    }
-    hs_query_close(q);
-    return rc;
+    const hs_query_opts opts = {
+        .run = r->run, .prompt = r->prompt, .param = param, .n_param = n_param};
+    return hs_query_each(r->db, query, &opts, fn, ctx);
 }
 
 // ---- tables ---------------------------------------------------------------------------------
@@ -119,28 +112,6 @@ void hs_cell_json(hs_jw *json, const hs_cell *c) {
         hs_jw_strn(json, blob, (size_t)blob_text(blob, sizeof blob, c));
         break;
     }
-}
-
-hs_cell hs_query_named(const hs_query *q, const char *column) {
-    for (int i = 0; i < hs_query_columns(q); i++)
-        if (strcmp(hs_query_column(q, i), column) == 0) return hs_query_cell(q, i);
-    return (hs_cell){.type = HS_CELL_NULL};
-}
-
-double hs_query_num(const hs_query *q, const char *column) {
-    hs_cell c = hs_query_named(q, column);
-    return c.type == HS_CELL_NUM ? c.f : c.type == HS_CELL_INT ? (double)c.i : NAN;
-}
-
-int64_t hs_query_int(const hs_query *q, const char *column) {
-    hs_cell c = hs_query_named(q, column);
-    return c.type == HS_CELL_INT ? c.i : 0;
-}
-
-void hs_query_text(const hs_query *q, const char *column, char *out, size_t n) {
-    hs_cell c = hs_query_named(q, column);
-    bool text = c.type == HS_CELL_TEXT;
-    snprintf(out, n, "%.*s", text ? (int)c.n : 0, text ? (const char *)c.data : "");
 }
 
 // ---- tokens ---------------------------------------------------------------------------------

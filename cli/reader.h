@@ -22,7 +22,6 @@ void hs_source_close(hs_source *r); // in any state, zero included
 int hs_tell_unfinished(const hs_call *call, hs_db *db, int64_t run) HS_MUST_USE;
 
 // Calls fn for every row of a query of this run (and prompt, unless all_prompts).
-typedef int (*hs_row_fn)(void *ctx, const hs_query *row);
 int hs_source_each(const hs_source *r, const char *query, const char *const *param, int n_param,
                    hs_row_fn fn, void *ctx) HS_MUST_USE;
 // All rows as a table whose columns are the query's.
@@ -33,12 +32,6 @@ int hs_table_of_query(hs_table **out, const hs_query *q) HS_MUST_USE;
 void hs_table_row(hs_table *t, const hs_query *q);
 // A cell as JSON; a blob as its size in words.
 void hs_cell_json(hs_jw *json, const hs_cell *c);
-// A cell by its column's name, null when there is no such column; as a number, NaN or 0 when it is
-// none, and as text, cut to n - 1 bytes and empty when it is none.
-hs_cell hs_query_named(const hs_query *q, const char *column);
-double hs_query_num(const hs_query *q, const char *column);
-int64_t hs_query_int(const hs_query *q, const char *column);
-void hs_query_text(const hs_query *q, const char *column, char *out, size_t n);
 // The prompt's tokens as text, for labels; row number of the prompt. Owned: hs_labels_free.
 typedef struct hs_labels {
     char **text; // [n]

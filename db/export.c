@@ -10,8 +10,8 @@
 
 // The first of an ending is the one it stands for.
 const hs_export_format *const hs_export_formats[] = {
-    &hs_export_npz,     &hs_export_safetensors, &hs_export_csv, &hs_export_json,
-    &hs_export_bertviz, &hs_export_circuitsvis, NULL,
+    &hs_export_npz,     &hs_export_safetensors, &hs_export_csv,     &hs_export_json,
+    &hs_export_bertviz, &hs_export_circuitsvis, &hs_export_circuit, NULL,
 };
 
 static const struct {
@@ -21,7 +21,7 @@ static const struct {
 } whats[] = {
     {"heads", HS_EXPORT_HEADS, NULL},       {"stats", HS_EXPORT_STATS, NULL},
     {"maps", HS_EXPORT_MAPS, "--maps all"}, {"acts", HS_EXPORT_ACTS, "--acts HOOKS"},
-    {"tokens", HS_EXPORT_TOKENS, NULL},
+    {"tokens", HS_EXPORT_TOKENS, NULL},     {"edges", HS_EXPORT_EDGES, NULL},
 };
 enum { N_WHAT = sizeof whats / sizeof *whats };
 

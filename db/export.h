@@ -12,6 +12,7 @@ enum hs_export_what {
     HS_EXPORT_STATS = 4,
     HS_EXPORT_TOKENS = 8,
     HS_EXPORT_HEADS = 16, // metrics, one number a head
+    HS_EXPORT_EDGES = 32, // the circuit that patch --edges found
 };
 
 typedef struct hs_export hs_export; // an export under way (export_internal.h)
@@ -36,6 +37,8 @@ typedef struct hs_export_opts {
     int64_t prompt;    // row id; 0: all of them, or the first where there is room for one
     unsigned what;     // bits; 0: the format's own choice
     const char *heads; // a selection as in hs_heads_parse; NULL: all
+    int64_t top;       // edges: so many, the largest; 0: all
+    double threshold;  // edges: those whose score is farther from 0
 } hs_export_opts;
 typedef struct hs_export_result {
     int64_t bytes;   // length of the file; 0 when it is no regular one

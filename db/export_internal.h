@@ -9,7 +9,7 @@
 #include "model/core/outfile.h"
 
 extern const hs_export_format hs_export_npz, hs_export_safetensors, hs_export_csv, hs_export_json,
-    hs_export_bertviz, hs_export_circuitsvis;
+    hs_export_bertviz, hs_export_circuitsvis, hs_export_circuit;
 
 struct hs_export {
     hs_db *db;
@@ -64,8 +64,8 @@ int hs_text_csv(hs_export *, hs_text *, const char *sql, int64_t prompt) HS_MUST
 int hs_text_json(hs_export *, hs_text *, const char *sql, int64_t prompt) HS_MUST_USE;
 // Columns run, prompt, id, then the rest; bound: the prompt's row id.
 extern const char hs_sql_tokens[], hs_sql_heads[];
-// The row that a statement gives of a run, as members of the JSON object that is open.
-int hs_text_members(hs_text *, hs_db *, const char *sql, int64_t run) HS_MUST_USE;
+// What was run, as members of the JSON object that is open.
+int hs_text_run(hs_text *, hs_db *, int64_t run) HS_MUST_USE;
 // How a CSV line of a prompt begins: run, prompt, id.
 void hs_text_keys(hs_buf *out, const hs_export *, const hs_export_prompt *p);
 

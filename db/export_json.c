@@ -135,23 +135,13 @@ static int put_prompt(void *ctx, const hs_export_prompt *p) {
     return rc ? rc : hs_text_flush(&j->out);
 }
 
-// What was run, as members of the object that is open.
-static int put_run(job *j) {
-    static const char sql[] =
-        "SELECT r.id AS run, r.label, m.name AS model, m.arch, m.weight_dtype, m.n_layer, "
-        "m.n_head, r.created_at, r.tool_version, (SELECT group_concat(spec, ' ') FROM "
-        "(SELECT spec FROM intervention AS i WHERE i.run_id = r.id ORDER BY ord)) AS edits "
-        "FROM run AS r JOIN model AS m ON m.id = r.model_id WHERE r.id = ?";
-    return hs_text_members(&j->out, j->e->db, sql, j->e->opts.run);
-}
-
 static int write_json(hs_export *e) {
     job j = {.e = e};
     int rc = hs_text_open(&j.out, e->path);
     hs_jw *w = &j.out.json;
     if (!rc) {
         hs_jw_begin(w, '{');
-        rc = put_run(&j);
+        rc = hs_text_run(&j.out, e->db, e->opts.run);
         hs_jw_key(w, "prompts");
         hs_jw_begin(w, '[');
     }

@@ -192,7 +192,12 @@ int hs_text_json(hs_export *e, hs_text *t, const char *sql, int64_t prompt) {
     return rc;
 }
 
-int hs_text_members(hs_text *t, hs_db *db, const char *sql, int64_t run) {
+int hs_text_run(hs_text *t, hs_db *db, int64_t run) {
+    static const char sql[] =
+        "SELECT r.id AS run, r.label, m.name AS model, m.arch, m.weight_dtype, m.n_layer, "
+        "m.n_head, r.created_at, r.tool_version, (SELECT group_concat(spec, ' ') FROM "
+        "(SELECT spec FROM intervention AS i WHERE i.run_id = r.id ORDER BY ord)) AS edits "
+        "FROM run AS r JOIN model AS m ON m.id = r.model_id WHERE r.id = ?";
     sqlite3_stmt *s = NULL;
     bool row = false;
     hs_v v = hs_v_int(run);

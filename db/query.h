@@ -64,5 +64,16 @@ typedef struct hs_cell {
 int hs_query_step(hs_query *, bool *row) HS_MUST_USE;
 bool hs_query_cut(const hs_query *); // after the last row: max_rows left some out
 hs_cell hs_query_cell(const hs_query *, int i);
+// A cell by its column's name, null when there is no such column; as a number, NaN or 0 when it is
+// none, and as text, cut to n - 1 bytes and empty when it is none.
+hs_cell hs_query_named(const hs_query *q, const char *column);
+double hs_query_num(const hs_query *q, const char *column);
+int64_t hs_query_int(const hs_query *q, const char *column);
+void hs_query_text(const hs_query *q, const char *column, char *out, size_t n);
+
+// Calls fn for every row of a query.
+typedef int (*hs_row_fn)(void *ctx, const hs_query *row);
+int hs_query_each(hs_db *db, const char *what, const hs_query_opts *opts, hs_row_fn fn,
+                  void *ctx) HS_MUST_USE;
 
 #endif

@@ -17,6 +17,7 @@ typedef struct hs_figure_options {
     int pool;  // enum hs_pool_by
     int value; // of lenses: prob, rank, kl
     int64_t top;
+    double threshold;
 } hs_figure_options;
 
 enum { HS_FIGURE_META = 12 };

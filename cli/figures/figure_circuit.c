@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/figures/figure.h"
-#include "cli/patch/circuit.h"
+#include "db/circuit.h"
 
 enum { TOP = 40, MOST = 400 };
 
@@ -54,7 +54,7 @@ static int make_links(hs_job *j, const hs_circuit *c, hs_fig_link **out, int64_t
 }
 
 static int draw(hs_job *j, hs_fig **out) {
-    const int64_t top = j->opt->top ? j->opt->top : TOP;
+    const int64_t top = j->opt->top ? j->opt->top : j->opt->threshold > 0 ? MOST : TOP;
     hs_circuit c = {0};
     hs_fig_graph fig = {.positive = "raises the metric when it is patched",
                         .negative = "lowers it",
@@ -62,7 +62,7 @@ static int draw(hs_job *j, hs_fig **out) {
     hs_fig_node *node;
     hs_fig_link *link;
     if (top > MOST) return hs_fail(HS_EARG, "--top draws at most %d edges", (int)MOST);
-    int rc = hs_circuit_open(&c, &j->r, top, 0);
+    int rc = hs_circuit_open(&c, j->r.db, j->r.run, j->r.prompt, top, j->opt->threshold);
     if (!rc) rc = make_nodes(j, &c, &node);
     if (!rc) rc = make_links(j, &c, &link, &fig.n_link);
     if (!rc) rc = hs_job_say(j, "metric", c.metric);
@@ -90,7 +90,7 @@ const hs_figure hs_figure_circuit = {
     .name = "circuit",
     .title = "the largest edges of patch --edges as a layered graph",
     .option = "circuit",
-    .takes = "top",
+    .takes = "top threshold",
     .example = "heatmap --circuit --top 40",
     .draw = draw,
 };

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "analyses/experiments/edges.h"
-#include "cli/patch/circuit.h"
 #include "cli/patch/patch.h"
+#include "db/circuit.h"
 #include "model/core/mem.h"
 
 struct edges {
@@ -96,10 +96,6 @@ static int put_json(const struct edges *c, const hs_circuit *g) {
     hs_jw_begin(&j, '{');
     hs_jw_key_int(&j, "run", c->study.id);
     hs_jw_key_str(&j, "db", c->work->path);
-    hs_jw_key_str(&j, "metric", hs_effects[c->work->opt->metric].name);
-    hs_jw_key_num(&j, "clean", g->clean);
-    hs_jw_key_num(&j, "corrupt", g->corrupt);
-    hs_jw_key_int(&j, "n", g->pairs);
     hs_circuit_json(&j, g);
     hs_jw_end(&j, '}');
     return hs_json_put(&json);
@@ -144,9 +140,9 @@ static int put_people(const struct edges *c, const hs_circuit *g) {
 
 static int put(const struct edges *c) {
     const hs_patch_options *o = c->work->opt;
-    const hs_source source = {.db = c->work->db, .run = c->study.id};
     hs_circuit g;
-    int rc = hs_circuit_open(&g, &source, o->threshold > 0 ? 0 : o->top, o->threshold);
+    int rc = hs_circuit_open(&g, c->work->db, c->study.id, NULL, o->threshold > 0 ? 0 : o->top,
+                             o->threshold);
     if (!rc)
         rc = o->out.json                  ? put_json(c, &g)
              : o->out.csv || o->out.jsonl ? put_table(c, &g)

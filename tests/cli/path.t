@@ -74,6 +74,26 @@ for f in png svg pdf; do
 done
 again() { exits 0 heatmap --circuit --top 25 -o "$tmp/d.svg" && cmp "$tmp/c.svg" "$tmp/d.svg"; }
 t "the same file again" again
+few() { exits 5 heatmap --circuit --threshold 1e9 -o "$tmp/none.svg" && says "no edge of run"; }
+t "edges beyond a threshold" few
+exported() { exits 0 export --format circuit --top "$1" -o "$tmp/x.json" && python3 - "$tmp/x.json" "$tmp/$2" <<'END'
+import json, sys
+mine, said = (json.load(open(f)) for f in sys.argv[1:])
+for key in ("metric", "clean", "corrupt", "n", "nodes", "edges"):
+    assert mine[key] == said[key], key
+assert mine["arch"] == "llama"
+END
+}
+t "export --format circuit: what patch said" exported 30 groups
+beyond() {
+    x=$(python3 -c "import json; print(abs(json.load(open('$tmp/groups'))['edges'][12]['value']))")
+    exits 0 export --format circuit --threshold "$x" -o - && json 'len(d["edges"]) == 12'
+}
+t "or what lies beyond a threshold" beyond
+t "of one pair, other edges" exits 0 export --format circuit --prompt 1 -o "$tmp/one.json"
+differs() { ! cmp -s "$tmp/one.json" "$tmp/x.json"; }
+t "not the means" differs
+t "--top is for edges" exits 2 export --top 3 -o "$tmp/x.npz"
 
 # ---- resuming -------------------------------------------------------------------------------
 
@@ -112,4 +132,5 @@ t "edges at a position" bad 2 'adds up all positions' --edges --pos END
 t "edges by a metric without slope" bad 2 'no gradient' --edges --metric kl
 t "nothing above the threshold" bad 5 'no edge of run' --edges --threshold 1e9
 t "no circuit in a run" exits 5 heatmap 1 --circuit -o "$tmp/x.png"
+t "none to export" exits 5 export 1 --format circuit -o "$tmp/x.json"
 finish

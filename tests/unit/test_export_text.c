@@ -442,7 +442,8 @@ static void test_stopped(void **state) {
     snprintf(part, sizeof part, "%s.headscope-0.part", out);
     for (const hs_export_format *const *f = hs_export_formats; *f; f++) {
         hs_export_opts o = {.run = 1, .what = (*f)->one_table ? HS_EXPORT_MAPS : (*f)->what};
-        for (int64_t after = 0; after < 3; after++) {
+        const int64_t steps = (*f)->what == HS_EXPORT_EDGES ? 1 : 3; // a circuit is one
+        for (int64_t after = 0; after < steps; after++) {
             hs_progress progress = {stop, &after};
             hs_map m;
             FILE *file = fopen(out, "wb");

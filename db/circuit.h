@@ -1,9 +1,10 @@
 // A circuit: the largest edges that patch --edges found, read back from the database, and the nodes
 // that they join. What is printed as JSON and drawn.
-#ifndef HS_CLI_CIRCUIT_H
-#define HS_CLI_CIRCUIT_H
+#ifndef HS_DB_CIRCUIT_H
+#define HS_DB_CIRCUIT_H
 
-#include "cli/reader.h"
+#include "db/query.h"
+#include "model/core/json.h"
 
 enum { HS_CIRCUIT_NAME = 32 };
 
@@ -26,12 +27,13 @@ typedef struct hs_circuit {
     char metric[16];
 } hs_circuit;
 
-// The edges of a run (of one prompt, when the source has one): `top` of them, 0: all, with |score|
+// The edges of a run (of one prompt; NULL: means over all): `top` of them, 0: all, with |score|
 // above the threshold. HS_ENOTFOUND when there are none. Close in any state.
-int hs_circuit_open(hs_circuit *out, const hs_source *source, int64_t top,
+int hs_circuit_open(hs_circuit *out, hs_db *db, int64_t run, const char *prompt, int64_t top,
                     double threshold) HS_MUST_USE;
 void hs_circuit_close(hs_circuit *);
-// Adds "nodes": [{"name", "kind", "layer", "head"}] and "edges": [{"from", "to", "kind", "value"}].
+// Adds "metric", "clean", "corrupt", "n" (pairs), "nodes": [{"name", "kind", "layer", "head"}] and
+// "edges": [{"from", "to", "kind", "value"}] to the object that is open.
 void hs_circuit_json(hs_jw *j, const hs_circuit *c);
 
 #endif

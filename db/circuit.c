@@ -1,7 +1,8 @@
 // Circuits out of the database; see circuit.h.
-#include "cli/patch/circuit.h"
+#include "db/circuit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,18 +108,20 @@ static int sort_nodes(hs_circuit *c) {
     return rc;
 }
 
-int hs_circuit_open(hs_circuit *c, const hs_source *source, int64_t top, double threshold) {
+int hs_circuit_open(hs_circuit *c, hs_db *db, int64_t run, const char *prompt, int64_t top,
+                    double threshold) {
     char texts[2][48];
-    const char *params[] = {texts[0], texts[1]};
+    const char *const params[] = {texts[0], texts[1]};
+    const hs_query_opts opts = {.run = run, .prompt = prompt, .param = params, .n_param = 2};
     *c = (hs_circuit){.clean = NAN, .corrupt = NAN, .group = 1};
     snprintf(texts[0], sizeof texts[0], "top=%lld", (long long)top);
     snprintf(texts[1], sizeof texts[1], "threshold=%.17g", threshold);
-    int rc = hs_source_each(source, "circuit", params, 2, on_edge, c);
+    int rc = hs_query_each(db, "circuit", &opts, on_edge, c);
     if (!rc && !c->n_edge)
         rc = hs_fail(HS_ENOTFOUND,
                      "no edge of run %lld has a score beyond %g: give a lower "
                      "threshold",
-                     (long long)source->run, threshold);
+                     (long long)run, threshold);
     return rc ? rc : sort_nodes(c);
 }
 
@@ -131,6 +134,10 @@ void hs_circuit_close(hs_circuit *c) {
 // ---- as JSON ----------------------------------------------------------------------------------
 
 void hs_circuit_json(hs_jw *j, const hs_circuit *c) {
+    hs_jw_key_str(j, "metric", c->metric);
+    hs_jw_key_num(j, "clean", c->clean);
+    hs_jw_key_num(j, "corrupt", c->corrupt);
+    hs_jw_key_int(j, "n", c->pairs);
     hs_jw_key(j, "nodes");
     hs_jw_begin(j, '[');
     for (int64_t i = 0; i < c->n_node; i++) {
