@@ -111,18 +111,21 @@ $(REGISTRIES:%=$(GEN)/%.inc): $(GEN)/%.inc: FORCE
 
 # Texts as C strings: HS_QUERY(name, "text") a named query, HS_SCRIPT(shell, "text") a completion
 # script.
+# In one, a line "-- part: NAME" stands for a SELECT that several have: db/queries/parts/NAME.sql.
 QUERIES := $(sort $(wildcard db/queries/*.sql))
+PARTS := $(sort $(wildcard db/queries/parts/*.sql))
 SCRIPTS := $(foreach s,bash zsh fish,cli/help/completion.$(s))
 $(GEN)/queries.inc: MACRO := HS_QUERY
 $(GEN)/queries.inc: TEXTS := $(QUERIES)
-$(GEN)/queries.inc: $(QUERIES)
+$(GEN)/queries.inc: JOIN := $(foreach p,$(PARTS),-e '/^-- part: $(basename $(notdir $p))$$/r $p') -e '/^-- part: /d'
+$(GEN)/queries.inc: $(QUERIES) $(PARTS)
 $(GEN)/completion.inc: MACRO := HS_SCRIPT
 $(GEN)/completion.inc: TEXTS := $(SCRIPTS)
 $(GEN)/completion.inc: $(SCRIPTS)
 $(GEN)/queries.inc $(GEN)/completion.inc: FORCE
 	@mkdir -p $(@D); for t in $(TEXTS); do n=$${t##*/}; n=$${n%.sql}; \
 	printf '$(MACRO)(%s,\n' "$${n#completion.}"; \
-	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $$t; echo ')'; done > $@.new; \
+	sed $(JOIN) -e '' $$t | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/'; echo ')'; done > $@.new; \
 	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 VERSION := 0.1.0

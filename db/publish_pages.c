@@ -258,12 +258,15 @@ static bool word(char c) {
     return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-// A query without the lines that describe it, and with defaults for what a form leaves empty.
+// A query without its comments, and with defaults for what a form leaves empty.
 static void web_sql(hs_buf *out, const hs_query_info *q) {
     const char *t = q->text;
-    while (strncmp(t, "--", 2) == 0) t += strcspn(t, "\n") + 1;
     for (char quote = 0; *t; t++) {
         size_t n = 0;
+        if (!quote && strncmp(t, "--", 2) == 0) {
+            t += strcspn(t, "\n"); // a line of its own
+            continue;
+        }
         if (quote ? *t == quote : *t == '\'' || *t == '"') quote = quote ? 0 : *t;
         while (*t == ':' && !quote && word(t[n + 1])) n++;
         if (n)

@@ -14,9 +14,12 @@
 //   -- needs: sinks|hidden_sinks
 // A parameter whose default is a number takes numbers only. One of the observers that are needed has
 // to have looked at the run (and the prompt, when one is given). There may be several lines; others
-// than observers are ":metric", the metric that the parameter names; ":maps", stored maps (of the
-// head that the parameters layer and head name); ":other", a second run with prompts of the same ids
-// (the parameter other; 0: the run before).
+// than observers are ":metric", the metric that the parameter names; ":metrics", those that the
+// parameter metrics lists, in some run of the same model; ":maps", stored maps (of the head that the
+// parameters layer and head name); ":other", a second run with prompts of the same ids (the parameter
+// other; 0: the run before).
+// A line "-- part: NAME" within the text stands for the SELECT in db/queries/parts/NAME.sql, which make
+// has put there.
 // Bound automatically when the text uses them: :run (row id), :prompt (row id or NULL = all).
 typedef struct hs_query_info {
     const char *name, *text;

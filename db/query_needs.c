@@ -117,6 +117,44 @@ static int check_metric(const asked *a) {
     return has_metric(a, a->run, a->prompt, &found);
 }
 
+// The metrics that the parameter metrics lists, as the query part ranked reads them: each in some run
+// of the same model under the same interventions. Its default names none that must be there.
+static int check_metrics(const asked *a) {
+    char metric[128];
+    const char *at = hs_query_given(a->o, "metrics");
+    bool found = true;
+    int rc = HS_OK;
+    if (!at || strcmp(at, "usual") == 0) return HS_OK;
+    for (bool more = true; more && !rc && found; at++) {
+        int64_t one;
+        const size_t n = strcspn(at, ",");
+        const char *name = at + strspn(at, " ");
+        name += strspn(name, "+-");
+        snprintf(metric, sizeof metric, "%.*s", name < at + n ? (int)(at + n - name) : 0, name);
+        metric[strcspn(metric, " ")] = 0;
+        hs_v v[] = {hs_v_text(metric), hs_v_int(a->run)};
+        rc = hs_sql_int(
+            a->db,
+            "WITH runs AS (SELECT r.id, m.fingerprint, (SELECT group_concat(spec, char(10)) FROM "
+            "(SELECT spec FROM intervention WHERE run_id = r.id ORDER BY ord)) AS edits "
+            "FROM run AS r JOIN model AS m ON m.id = r.model_id) "
+            "SELECT 1 FROM runs AS mine JOIN runs AS r ON r.fingerprint = mine.fingerprint AND "
+            "r.edits IS mine.edits CROSS JOIN prompt AS p ON p.run_id = r.id CROSS JOIN "
+            "head_metric AS h ON h.prompt_id = p.id AND h.metric = ?1 AND h.value IS NOT NULL "
+            "WHERE mine.id = ?2 LIMIT 1",
+            v, 2, &one, &found);
+        at += n;
+        more = *at == ',';
+    }
+    hs_analysis giver;
+    if (rc || found) return rc;
+    if (hs_analysis_metric(metric, &giver)) return no_metric(a->db, metric, a->run);
+    return hs_fail(HS_ENOTFOUND,
+                   "no run of the model of run %" PRId64
+                   " has a metric '%s': headscope list metrics names them",
+                   a->run, metric);
+}
+
 // Stored maps: of the head that the parameters layer and head say, where the query has them.
 static int check_maps(const asked *a) {
     int64_t one;
@@ -174,7 +212,10 @@ static int check_other(const asked *a) {
 static const struct {
     const char *name;
     int (*check)(const asked *);
-} checks[] = {{":metric", check_metric}, {":maps", check_maps}, {":other", check_other}};
+} checks[] = {{":metric", check_metric},
+              {":metrics", check_metrics},
+              {":maps", check_maps},
+              {":other", check_other}};
 enum { N_CHECK = sizeof checks / sizeof *checks };
 
 // One of several observers, joined by '|'.

@@ -5,12 +5,7 @@
 -- Means over the pairs. A receiver is an input of a node: q of a head, k and v of a KV group (a head
 -- where heads have their own), what an MLP reads, or the logits. The newest run of a pair counts.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'edges'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 pair AS (
   SELECT e.* FROM look AS l
@@ -26,6 +21,7 @@ score AS (
   FROM look AS l
   CROSS JOIN series AS s ON s.prompt_id = l.prompt_id AND s.analysis_run_id = l.analysis_run_id
   CROSS JOIN att_each(s.data) AS e
+  WHERE l.analysis = 'edges'
   GROUP BY s.name, s.layer, s.head, e.pos
 ),
 edge AS (

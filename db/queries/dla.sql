@@ -6,12 +6,7 @@
 -- needs: lens
 -- Heads, MLPs, embeddings and biases add up to the logit; neurons are parts of their MLP.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'lens'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 )
 SELECT CASE d.part WHEN 'head' THEN 'L' || d.layer || 'H' || d.idx WHEN 'mlp' THEN 'L' || d.layer || 'M'
     WHEN 'neuron' THEN 'L' || d.layer || 'N' || d.idx ELSE d.part END AS unit,

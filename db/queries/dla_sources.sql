@@ -3,12 +3,7 @@
 -- needs: lens
 -- Of runs of lens --dla --by source; a head's positions add up to its share.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'lens'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ), source AS (
   SELECT l.prompt_id, l.ord, l.label, s.layer, s.head, e.pos, e.value
   FROM look AS l

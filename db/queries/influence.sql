@@ -4,12 +4,7 @@
 -- random and others are medians over the random sets: of all heads, and of those that are neither
 -- masked nor spared. The newest look at a text counts.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, p.n_token, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'influence'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 score AS (
   SELECT l.prompt_id, t.kind, t.score,

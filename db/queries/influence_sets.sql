@@ -1,12 +1,7 @@
 -- title: What masking each set of heads costs, over all texts: those asked for and random ones
 -- needs: influence
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'influence'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 )
 SELECT t.kind, t.draw, avg(t.score) AS score, avg(t.nll_masked - t.nll_base) AS delta_nll,
   count(t.score) AS texts, t.n_head, t.heads

@@ -3,12 +3,7 @@
 -- needs: lens
 -- layer -1 is what enters layer 0; rank is that of the final token.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'lens'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 )
 SELECT l.ord AS prompt, l.label AS id, r.position, t.text AS token, r.layer, r.point, r.top, r.text,
   r.logit, r.prob, r.kl, r.rank, r.final_top, r.final_text

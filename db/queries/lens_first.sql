@@ -3,12 +3,7 @@
 -- first: the earliest layer that says it; stays: from here to the end it does. -1 is what enters
 -- layer 0, NULL: never.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'lens'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ), path AS (
   SELECT l.ord, l.label, r.position, 'final' AS why, r.final_top AS token, r.final_text AS text,
     r.layer, r.rank

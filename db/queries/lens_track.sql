@@ -2,12 +2,7 @@
 -- param: position = all : only this one
 -- needs: lens
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'lens'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 )
 SELECT l.ord AS prompt, l.label AS id, r.position, r.token, r.text, r.layer, r.rank, r.logit, r.prob
 FROM look AS l

@@ -3,12 +3,7 @@
 -- Means over the pairs; recovered is a ratio of means, and undefined where both halves score the
 -- same. The newest patching of a pair counts. Layer by layer, places in the order asked for.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'patch'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 cell AS (
   SELECT c.* FROM look AS l

@@ -3,12 +3,7 @@
 -- effect is the change of the metric, percent the same of the metric unedited; recovered is a ratio
 -- of means, undefined where both halves score the same. The newest run of a pair counts.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'path'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 sender AS (
   SELECT s.* FROM look AS l

@@ -4,12 +4,7 @@
 -- Decoded scores are means over the tests that were passed, teacher-forced ones over all. echo and
 -- echo_induction are RazorAttention's, on the prompt of repeated tokens.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, p.n_token, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'retrieve'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 echo AS (
   SELECT m.layer, m.head, m.metric, avg(m.value) AS value
@@ -30,6 +25,7 @@ SELECT 'L' || m.layer || 'H' || m.head AS name, m.layer, m.head,
   count(m.value) FILTER (WHERE m.metric = 'retrieval_tf') AS tests
 FROM look AS l
 CROSS JOIN head_metric AS m ON m.prompt_id = l.prompt_id AND m.analysis_run_id = l.analysis_run_id
+WHERE l.analysis = 'retrieve'
 GROUP BY m.layer, m.head
 ORDER BY retrieval DESC NULLS LAST, CASE WHEN passed = 0 THEN retrieval_tf END DESC, m.layer, m.head
 LIMIT :top

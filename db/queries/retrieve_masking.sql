@@ -3,12 +3,7 @@
 -- random_sd is the standard deviation over the random sets of their means over the tests; passed:
 -- the share of tests that more than half of the answer's words were said in.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, p.n_token, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'retrieve'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 sets AS (
   SELECT m.k, m.ranking, m.draw, avg(m.recall) AS recall, avg(m.recall > 0.5) AS passed,

@@ -1,12 +1,7 @@
 -- title: Needle tests one by one: what was said, and how much of the answer that recalls
 -- needs: retrieve
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, p.n_token, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'retrieve'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 )
 SELECT l.ord AS prompt, l.label AS id, l.n_token AS tokens, t.passed, t.recall, t.needle_from,
   t.needle_to, t.n_said, t.said, t.answer

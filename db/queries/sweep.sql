@@ -3,12 +3,7 @@
 -- needs: sweep
 -- The newest sweep of a prompt counts. Largest change first.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 change AS (
   SELECT u.kind, u.layer, u.idx, u.metric, avg(u.base) AS baseline, avg(u.value - u.base) AS value,

@@ -3,12 +3,7 @@
 -- needs: sweep
 -- Means over the prompts; of random orders the mean over the draws, and their range.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ),
 drawn AS (
   SELECT c.metric, c.ranking, c.draw, c.removed, avg(c.value) AS value, count(c.value) AS n

@@ -4,12 +4,7 @@
 -- needs: sweep
 -- What the edit does at that position alone, to first order; a unit's positions add up to its value.
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 ), estimate AS (
   SELECT l.prompt_id, l.ord, l.label, s.layer, s.head, e.pos, e.value,
     substr(s.name, 7, instr(s.name, '_at') - 7) AS metric,

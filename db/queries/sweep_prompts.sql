@@ -3,12 +3,7 @@
 -- param: layer = -1 : only the units of this layer; -1: all
 -- needs: sweep
 WITH look AS (
-  SELECT p.id AS prompt_id, p.ord, p.label, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'sweep'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
-  GROUP BY p.id
+-- part: look
 )
 SELECT l.ord AS prompt, l.label AS id,
   CASE kind WHEN 'head' THEN 'L' || layer || 'H' || idx WHEN 'group' THEN 'L' || layer || 'G' || idx

@@ -2,11 +2,7 @@
 -- param: sort = ov_copying : by which metric, largest first; head: by layer and head
 -- needs: weights
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'weights'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+-- part: look
 )
 SELECT 'L' || m.layer || 'H' || m.head AS name, m.layer, m.head,
   max(m.value) FILTER (WHERE m.metric = 'ov_copying') AS ov_copying,
@@ -27,5 +23,6 @@ SELECT 'L' || m.layer || 'H' || m.head AS name, m.layer, m.head,
   max(m.value) FILTER (WHERE m.metric = 'v_composition') AS v_composition
 FROM look AS l
 JOIN head_metric AS m ON m.prompt_id = l.prompt_id AND m.analysis_run_id = l.analysis_run_id
+WHERE l.analysis = 'weights'
 GROUP BY m.layer, m.head
 ORDER BY max(m.value) FILTER (WHERE m.metric = :sort) DESC NULLS LAST, m.layer, m.head

@@ -4,11 +4,7 @@
 -- needs: weights
 -- random is what random matrices come to. `weights --composition` stores the pairs.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'weights'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+-- part: look
 )
 SELECT c.kind, 'L' || c.from_layer || 'H' || c.from_head AS writes,
   'L' || c.layer || 'H' || c.head AS reads, c.value, c.random, c.value - c.random AS above,

@@ -4,11 +4,7 @@
 -- needs: weights
 -- `weights --neurons` stores them.
 WITH look AS (
-  SELECT p.id AS prompt_id, max(r.id) AS analysis_run_id
-  FROM prompt AS p
-  JOIN analysis_run AS r ON r.prompt_id = p.id
-  JOIN analysis AS a ON a.id = r.analysis_id AND a.name = 'weights'
-  WHERE p.run_id = :run AND (:prompt IS NULL OR p.id = :prompt)
+-- part: look
 )
 SELECT 'L' || n.layer || 'N' || n.neuron AS neuron, n.vector, n.token, n.text, n.probability,
   n.layer, n.neuron AS idx

@@ -40,16 +40,30 @@ t "one prompt of two runs" one
 changes() { exits 0 query run_changes --json && json '["precision", "exact", "bf16"] in d["rows"]'; }
 t "what two runs differ in" changes
 
+# ---- sets of heads
+
+sets() { exits 0 query roles --param metrics=induction,-previous --param k=2 --json && json '[r[0] for r in d["rows"]] == ["induction"] * 2 + ["-previous"] * 2 and [r[1] for r in d["rows"]] == [1, 2, 1, 2]' && json 'd["rows"][2][3] <= d["rows"][3][3] and all(r[0] in r[5].split(", ") for r in d["rows"])'; }
+t "roles" sets
+overlaps() { exits 0 query overlap --param metrics=induction,sink_alpha0,-sink_alpha0 --json && json '[(r[0], r[1]) for r in d["rows"]] == [("induction", "sink_alpha0"), ("induction", "-sink_alpha0"), ("sink_alpha0", "-sink_alpha0")] and near(d["rows"][2][4], -1) and near(d["rows"][0][4], -d["rows"][1][4])'; }
+t "overlap" overlaps
+usual() { exits 0 query overlap --json && json 'len(d["rows"]) == 4 * 3 / 2 and {r[0] for r in d["rows"]} == {"induction", "previous", "duplicate"}'; }
+t "overlap of the usual metrics" usual
+own_sql() { exits 0 help query roles && prints 'FROM json_each' && ! prints '-- part:'; }
+t "the parts of a query are in it" own_sql
+
 # ---- what is missing
 
 hs record "$m" -f "$tmp/p.jsonl" -o "$tmp/bare.db"
-lacks() { exits 5 query "$1" --db "$tmp/bare.db" && says "$2"; }
+# shellcheck disable=SC2086
+lacks() { exits 5 query $1 --db "$tmp/bare.db" && says "$2"; }
 t "no maps" lacks like_head '--maps L0H0'
 t "no sinks" lacks sink_heads '--observe sinks'
 t "no stripes" lacks head_kinds '--observe stripes'
 t "no second run" lacks changed_heads 'no earlier run'
 t "no such other run" exits 5 query changed_heads --param other=77
 t "no such metric" exits 5 query layer_means --param metric=nonsense
+t "no such metric among several" lacks "roles --param metrics=previous,nonsense" "has a metric 'nonsense'"
+t "a metric that no run has" lacks "overlap --param metrics=induction" '--observe stripes'
 t "a number that is none" exits 2 query layer_means --param metric=previous --param top=3
 t "a count that is none" exits 2 query alike_heads --param top=many
 t "no pairs at all" exits 2 query alike_heads --param top=0
