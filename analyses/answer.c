@@ -1,4 +1,5 @@
 // Answers of prompts, from the keys that came with a JSON line; names of effects.
+#include <stdlib.h>
 #include <string.h>
 
 #include "analyses/effect.h"
@@ -17,10 +18,13 @@ const hs_effect_info hs_effects[HS_N_EFFECT] = {
          .against = true, .harm = 1},
     [HS_EFFECT_LOGIT_DIFF] = {"logit_diff", "", "logit[answer] - logit[wrong] at END",
                               .answer = true, .wrong = true, .harm = -1},
-    [HS_EFFECT_PROB] = {"prob", "", "probability of the answer at END", .answer = true, .harm = -1},
-    [HS_EFFECT_ACCURACY] = {"accuracy", "",
-                            "1 when the answer has the largest logit at END, else 0",
-                            .answer = true, .harm = -1},
+    [HS_EFFECT_PROB] = {"prob", "", "probability of the answer, or of all answers, at END",
+                        .answer = true, .sets = true, .harm = -1},
+    [HS_EFFECT_PROB_DIFF] = {"prob_diff", "",
+                             "probability of all answers less that of all wrong ones at END",
+                             .answer = true, .wrong = true, .sets = true, .harm = -1},
+    [HS_EFFECT_ACCURACY] = {"accuracy", "", "1 when an answer has the largest logit at END, else 0",
+                            .answer = true, .sets = true, .harm = -1},
 };
 
 static int unknown(const char *name, size_t n) {
@@ -63,24 +67,76 @@ int hs_token_of(int32_t *out, const char *text, const hs_tok *tok) {
     return rc;
 }
 
-static int read_token(int32_t *out, const hs_json *doc, const char *key, const hs_tok *tok,
-                      int64_t n_vocab) {
-    const hs_json *v = hs_json_get(doc, key);
+// What answers are read with.
+struct reader {
+    const hs_json *doc;
+    const hs_tok *tok;
+    int64_t n_vocab;
+    hs_arena *lists;
+};
+
+static int read_token(int32_t *out, const struct reader *r, const hs_json *v) {
     int64_t id;
-    int rc = HS_OK;
+    if (hs_json_str(v)) return hs_token_of(out, hs_json_str(v), r->tok);
+    if (!hs_json_int(v, &id)) return hs_fail(HS_EFORMAT, "neither a token's id nor its text");
+    if (id < 0 || id >= r->n_vocab)
+        return hs_fail(HS_EFORMAT, "no token %lld: the vocabulary has %lld", (long long)id,
+                       (long long)r->n_vocab);
+    *out = (int32_t)id;
+    return HS_OK;
+}
+
+static int read_one(int32_t *out, const struct reader *r, const char *key) {
+    const hs_json *v = hs_json_get(r->doc, key);
     *out = -1;
-    if (!v) return HS_OK;
-    if (hs_json_str(v)) {
-        rc = hs_token_of(out, hs_json_str(v), tok);
-    } else if (!hs_json_int(v, &id)) {
-        rc = hs_fail(HS_EFORMAT, "neither a token's id nor its text");
-    } else if (id < 0 || id >= n_vocab) {
-        rc = hs_fail(HS_EFORMAT, "no token %lld: the vocabulary has %lld", (long long)id,
-                     (long long)n_vocab);
-    } else {
-        *out = (int32_t)id;
+    return v ? hs_prefix(read_token(out, r, v), "%s", key) : HS_OK;
+}
+
+static int ascending(const void *a, const void *b) {
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int read_list(hs_ids *out, const struct reader *r, const hs_json *list) {
+    const size_t n = hs_json_size(list);
+    int32_t *ids;
+    if (hs_json_type(list) != HS_JSON_ARR) return hs_fail(HS_EFORMAT, "not a list of tokens");
+    if (!n) return hs_fail(HS_EFORMAT, "an empty list: leave it out");
+    if (n > (size_t)r->n_vocab)
+        return hs_fail(HS_EFORMAT, "%zu tokens: the vocabulary has %lld", n, (long long)r->n_vocab);
+    int rc = hs_arena_get(r->lists, &ids, n, sizeof *ids);
+    if (rc) return rc;
+    for (const hs_json *v = hs_json_first(list); v && !rc; v = hs_json_next(v))
+        rc = read_token(&ids[out->n++], r, v);
+    if (rc) return rc;
+    qsort(ids, n, sizeof *ids, ascending);
+    for (size_t i = 1; i < n; i++)
+        if (ids[i] == ids[i - 1])
+            return hs_fail(HS_EFORMAT, "token %ld stands there twice", (long)ids[i]);
+    out->at = ids;
+    return HS_OK;
+}
+
+static int read_all(hs_ids *out, const struct reader *r, const char *key) {
+    const hs_json *v = r->lists ? hs_json_get(r->doc, key) : NULL;
+    *out = (hs_ids){0};
+    return v ? hs_prefix(read_list(out, r, v), "%s", key) : HS_OK;
+}
+
+// Where there is a list, no token is right and wrong.
+static int check_apart(const hs_answer *a) {
+    const hs_ids right = hs_answer_right(a), wrong = hs_answer_wrong(a);
+    if (!a->answers.n && !a->wrongs.n) return HS_OK;
+    for (int64_t i = 0, k = 0; i < right.n && k < wrong.n;) {
+        if (right.at[i] == wrong.at[k])
+            return hs_fail(HS_EFORMAT, "token %ld is one of the answers and of the wrong ones",
+                           (long)right.at[i]);
+        if (right.at[i] < wrong.at[k])
+            i++;
+        else
+            k++;
     }
-    return hs_prefix(rc, "%s", key);
+    return HS_OK;
 }
 
 static int read_end(int64_t *out, const hs_json *doc, int64_t n_token) {
@@ -98,14 +154,26 @@ static int read_end(int64_t *out, const hs_json *doc, int64_t n_token) {
     return HS_OK;
 }
 
-int hs_answer_of(hs_answer *out, const hs_prompt *prompt, const hs_tok *tok, int64_t n_vocab) {
+int hs_answer_of(hs_answer *out, const hs_prompt *prompt, const hs_tok *tok, int64_t n_vocab,
+                 hs_arena *lists) {
     hs_json *doc = NULL;
-    *out = (hs_answer){-1, -1, prompt->n_token - 1};
+    *out = (hs_answer){.answer = -1, .wrong = -1, .end = prompt->n_token - 1};
     if (!prompt->extra) return HS_OK;
     int rc = hs_json_parse(&doc, prompt->extra, strlen(prompt->extra));
-    if (!rc) rc = read_token(&out->answer, doc, "answer", tok, n_vocab);
-    if (!rc) rc = read_token(&out->wrong, doc, "wrong", tok, n_vocab);
+    const struct reader r = {doc, tok, n_vocab, lists};
+    if (!rc) rc = read_one(&out->answer, &r, "answer");
+    if (!rc) rc = read_one(&out->wrong, &r, "wrong");
+    if (!rc) rc = read_all(&out->answers, &r, "answers");
+    if (!rc) rc = read_all(&out->wrongs, &r, "wrongs");
+    if (!rc) rc = check_apart(out);
     if (!rc) rc = read_end(&out->end, doc, prompt->n_token);
     hs_json_free(doc);
     return hs_prefix(rc, "prompt '%s'", prompt->id);
+}
+
+const char *hs_answer_lacks(const hs_answer *a, enum hs_effect effect) {
+    const hs_effect_info *e = &hs_effects[effect];
+    const bool right = e->sets ? hs_answer_right(a).n > 0 : a->answer >= 0;
+    const bool wrong = e->sets ? hs_answer_wrong(a).n > 0 : a->wrong >= 0;
+    return e->answer && !right ? "answer" : e->wrong && !wrong ? "wrong" : NULL;
 }

@@ -34,6 +34,7 @@ struct seq {
 };
 
 struct hs_meter {
+    const hs_model *model;
     const hs_backend *be;
     hs_dev *dev;
     int64_t n_vocab;
@@ -72,13 +73,12 @@ static int64_t n_scored(const hs_prompt *p) {
 
 static int check_answer(const hs_meter *m, const struct prompt *p) {
     for (int i = 0; i < HS_N_EFFECT; i++) {
-        const bool answer = hs_effects[i].answer && p->answer.answer < 0;
-        const bool wrong = hs_effects[i].wrong && p->answer.wrong < 0;
-        if (!(m->effects >> i & 1) || !(answer || wrong)) continue;
+        const char *lacks = hs_answer_lacks(&p->answer, (enum hs_effect)i);
+        if (!(m->effects >> i & 1) || !lacks) continue;
         return hs_fail(HS_EARG,
                        "prompt '%s' says no \"%s\", which %s needs: give prompts as JSON lines "
                        "with it, or another metric",
-                       p->prompt->id, answer ? "answer" : "wrong", hs_effects[i].name);
+                       p->prompt->id, lacks, hs_effects[i].name);
     }
     return HS_OK;
 }
@@ -100,7 +100,8 @@ int hs_meter_open(hs_meter **out, const hs_model *model, unsigned effects,
     *out = NULL;
     int rc = hs_alloc(&m, 1, sizeof *m);
     if (rc) return rc;
-    *m = (hs_meter){.be = hs_model_backend(model),
+    *m = (hs_meter){.model = model,
+                    .be = hs_model_backend(model),
                     .dev = hs_model_dev(model),
                     .n_vocab = hs_model_config(model)->n_vocab,
                     .n_layer = (int)hs_model_config(model)->n_layer,
@@ -236,24 +237,42 @@ static int score(const hs_meter *m, const struct seq *s, int64_t pos, int64_t n,
     return rc;
 }
 
-static bool is_largest(const float *x, int64_t n, int32_t id) {
-    for (int64_t i = 0; i < n; i++)
-        if (x[i] > x[id] || (i < id && x[i] == x[id])) return false;
-    return true;
+static bool has_largest(const float *x, int64_t n, hs_ids of) {
+    int64_t most = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[most]) most = i;
+    for (int64_t i = 0; i < of.n; i++)
+        if (of.at[i] == most) return true;
+    return false;
+}
+
+static double probability(const float *x, double lse, hs_ids of) {
+    double sum = 0;
+    for (int64_t i = 0; i < of.n; i++) sum += exp((double)x[of.at[i]] - lse);
+    return sum;
+}
+
+int hs_answer_measure(double *out, const hs_model *model, const hs_answer *a, const float *logits) {
+    const int64_t n = hs_model_config(model)->n_vocab;
+    const hs_ids right = hs_answer_right(a), wrong = hs_answer_wrong(a);
+    double lse;
+    int rc = hs_model_backend(model)->log_sum_exp(hs_model_dev(model), &lse, logits, n, 1, n);
+    if (rc) return rc;
+    out[HS_EFFECT_LOGIT_DIFF] = (double)NAN;
+    if (a->answer >= 0 && a->wrong >= 0)
+        out[HS_EFFECT_LOGIT_DIFF] = (double)logits[a->answer] - (double)logits[a->wrong];
+    out[HS_EFFECT_PROB] = probability(logits, lse, right);
+    out[HS_EFFECT_PROB_DIFF] = out[HS_EFFECT_PROB] - probability(logits, lse, wrong);
+    out[HS_EFFECT_ACCURACY] = has_largest(logits, n, right);
+    return HS_OK;
 }
 
 // The row of END.
 static int judge(const hs_meter *m, struct seq *s, const float *x) {
     struct prompt *p = &m->prompt[s->prompt];
-    const int32_t answer = p->answer.answer, wrong = p->answer.wrong;
-    double lse;
-    int rc = m->be->log_sum_exp(m->dev, &lse, x, m->n_vocab, 1, m->n_vocab);
-    if (rc) return rc;
-    if (wrong >= 0) s->at_end[HS_EFFECT_LOGIT_DIFF] = (double)x[answer] - (double)x[wrong];
-    s->at_end[HS_EFFECT_PROB] = exp((double)x[answer] - lse);
-    s->at_end[HS_EFFECT_ACCURACY] = is_largest(x, m->n_vocab, answer);
-    if (m->baseline) memcpy(p->at_end, s->at_end, sizeof p->at_end);
-    return HS_OK;
+    int rc = hs_answer_measure(s->at_end, m->model, &p->answer, x);
+    if (!rc && m->baseline) memcpy(p->at_end, s->at_end, sizeof p->at_end);
+    return rc;
 }
 
 static int on_logits(void *ctx, const hs_site *site, const hs_view *view) {

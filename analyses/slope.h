@@ -6,7 +6,8 @@
 #include "analyses/effect.h"
 #include "model/backward.h"
 
-// HS_EARG, saying which ones can, for an effect that cannot be differentiated.
+bool hs_slope_has(enum hs_effect effect); // whether it can be differentiated
+// HS_EARG, saying which ones can, for an effect that cannot.
 int hs_slope_check(enum hs_effect effect) HS_MUST_USE;
 
 typedef struct hs_slope {

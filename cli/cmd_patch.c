@@ -2,9 +2,6 @@
 //
 // Ways to patch are files of cli/patch/. What they found is in the database pair by pair, and what is
 // printed is read from there, so that a fresh run and a resumed one say the same.
-#include <stdlib.h>
-
-#include "cli/answers.h"
 #include "cli/patch/patch.h"
 
 static const hs_patch_way *const ways[] = {&hs_patch_way_path, &hs_patch_way_edges,
@@ -35,7 +32,7 @@ static int run(const hs_call *call, const void *options) {
     if (!rc) rc = ways[way]->run(&w);
     hs_db_close(w.db);
     hs_do_close(&w.edits);
-    free(w.answers);
+    hs_answers_close(&w.answers);
     hs_session_close(&w.session);
     return rc;
 }
@@ -51,8 +48,8 @@ static const hs_opt what[] = {
      "itself (default: END; of paths to receivers, and of edges, all)"},
     {"heads", 0, HS_OPT_TEXT, AT(heads), "HEADS", "all",
      "which heads, of keys and values KV groups (L*G*), of points without heads layers (L0-3)"},
-    {"metric", 'm', HS_OPT_ENUM, AT(metric), "nll|kl|jsd|logit_diff|prob|accuracy", "logit_diff",
-     "what is measured"},
+    {"metric", 'm', HS_OPT_ENUM, AT(metric), "nll|kl|jsd|logit_diff|prob|prob_diff|accuracy",
+     "logit_diff", "what is measured"},
     {"direction", 0, HS_OPT_ENUM, AT(direction), "auto|denoise|noise", "auto",
      "clean values into the corrupted run, or corrupted ones into the clean run; auto: denoise, "
      "and "
@@ -96,8 +93,12 @@ const hs_cmd hs_cmd_patch = {
         "the point has heads. value is the metric then, mean over the pairs; recovered is (value - "
         "corrupt) / (clean - corrupt), a ratio of means: 1 when the clean result comes with it "
         "(denoise), 0 when it is lost (noise); undefined when both halves score the same. "
-        "logit_diff, prob and accuracy are read at END; nll, kl and jsd are means over the "
-        "running half's scored positions. Of heads, the change is the metric patch_effect too; "
+        "logit_diff, prob, prob_diff and accuracy are read at END; where a line has \"answers\" "
+        "and \"wrongs\", lists of all right and all wrong tokens, prob is the probability of all "
+        "answers, prob_diff that less the wrong ones' (Hanna et al. 2023) and accuracy whether an "
+        "answer comes first, while logit_diff compares the one \"answer\" and \"wrong\". nll, kl "
+        "and jsd are means over the running half's scored positions. Of heads, the change is the "
+        "metric patch_effect too; "
         "with --pos each, the series patch_effect_at. Each pair is committed when it is done; "
         "--resume goes on. --path patches what a sender says along direct paths: its output is the "
         "other half's, all later heads are held at what they say unedited, and what the receivers "

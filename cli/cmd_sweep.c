@@ -3,7 +3,6 @@
 // Each op is a run of its own; its results are in the database prompt by prompt, and what is printed
 // is read from there, so that a fresh sweep, a resumed one and a merged one say the same.
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "cli/sweep/sweep.h"
 
@@ -69,7 +68,7 @@ static int run(const hs_call *call, const void *options) {
     hs_do_close(&w.edits);
     hs_units_free(&w.units);
     hs_buf_free(&w.path);
-    free(w.answers);
+    hs_answers_close(&w.answers);
     hs_session_close(&w.session);
     hs_sweep_ask_close(&w.ask);
     return rc;
@@ -80,7 +79,7 @@ static const hs_opt what[] = {
     {"op", 0, HS_OPT_LIST, AT(op), "zero,mean,resample,uniform,bos", NULL,
      "what is done to a unit, some of these or an intervention with @ where the unit goes "
      "(temper:@,t=2); may be repeated (default: zero)"},
-    {"metric", 'm', HS_OPT_LIST, AT(metric), "nll,kl,jsd,logit_diff,prob,accuracy", NULL,
+    {"metric", 'm', HS_OPT_LIST, AT(metric), "nll,kl,jsd,logit_diff,prob,prob_diff,accuracy", NULL,
      "what is measured, some of these or NAME=EXPR, an expression of SQL over them and base_nll, "
      "...; may be repeated (default: nll)"},
     {"heads", 0, HS_OPT_TEXT, AT(units), "HEADS", "all",
@@ -123,16 +122,18 @@ const hs_cmd hs_cmd_sweep = {
         "metrics "
         "delta_nll and so on, of all kinds in the table sweep_unit. Means come with 95 % bootstrap "
         "intervals over the prompts. nll, kl and jsd are means over a prompt's scored positions; "
-        "logit_diff, prob and accuracy are read at END and need \"answer\" (logit_diff \"wrong\" "
-        "too) in the prompts' JSON lines. An own expression that names base_nll, kl or jsd is "
+        "logit_diff, prob, prob_diff and accuracy are read at END and need \"answer\" (the "
+        "differences \"wrong\" too) in the prompts' JSON lines; where these have \"answers\" and "
+        "\"wrongs\", lists of all right and all wrong tokens, prob is the probability of all "
+        "answers, prob_diff that less the wrong ones' (Hanna et al. 2023) and accuracy whether an "
+        "answer comes first. An own expression that names base_nll, kl or jsd is "
         "itself the change; any other is compared with its value without the edit. mean takes the "
         "mean over all positions of all prompts, resample another prompt drawn by --seed. Each "
         "prompt is committed when it is done: Ctrl-C or a crash loses at most those in work, and "
         "--resume goes on. --by gradient also stores what the edit does at each position alone, as "
-        "the series delta_nll_at (delta_logit_diff_at) of heads and layers, delta_nll_at_group of "
-        "KV "
-        "groups under their number and delta_nll_at_mlp: query sweep_positions, heatmap "
-        "--over-positions delta_nll_at.",
+        "the series delta_nll_at (delta_logit_diff_at, ...) of heads and layers, "
+        "delta_nll_at_group of KV groups under their number and delta_nll_at_mlp: query "
+        "sweep_positions, heatmap --over-positions delta_nll_at.",
     .examples =
         (const char *const[][2]){
             {"sweep model.gguf -f prompts.jsonl -o sweep.db",

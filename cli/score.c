@@ -3,7 +3,8 @@
 //
 // Under edits a batch holds each prompt twice, unedited and edited, side by side. Both go through
 // the layers together; then the LM head is asked for the same few rows of both at a time, so that no
-// more logits are held than those of CHUNK_ROWS rows, twice.
+// more logits are held than those of CHUNK_ROWS rows, twice. Where answers are asked for, the rows of
+// END go through the LM head last, those of a batch together.
 #include "cli/score.h"
 
 #include <math.h>
@@ -19,6 +20,8 @@ typedef struct work {
     hs_scores *s;
     hs_session *session;
     const hs_do *edits;
+    const hs_answer *answers;
+    bool ends;  // the rows that come are those of END
     int copies; // of a prompt in a batch: 1, or 2 under edits
     int64_t n_vocab;
     int64_t first;             // prompt of the batch under way
@@ -60,6 +63,9 @@ static int reduce_pairs(const work *w) {
 static int on_logits(void *ctx, const hs_site *site, const hs_view *view) {
     work *w = ctx;
     const int64_t i = w->first + site->seq / w->copies, ld = view->stride[0], v = w->n_vocab;
+    if (w->ends)
+        return hs_answer_measure(w->s->at_end + (2 * i + site->seq % w->copies) * HS_N_EFFECT,
+                                 w->session->model, &w->answers[i], view->data);
     const int64_t left = w->s->prompt[i]->n_token - 1 - site->row0;
     const int64_t n = left < site->n_row ? left : site->n_row;
     const float *logits = view->data;
@@ -110,6 +116,25 @@ static int run_heads(work *w, hs_context *context, const hs_batch *layers) {
     return rc;
 }
 
+// The LM head for END of every sequence.
+static int run_ends(work *w, hs_context *context, const hs_batch *layers) {
+    int64_t *row, row0 = 0;
+    hs_batch batch = *layers;
+    int rc = hs_alloc(&row, (size_t)batch.n_seq, sizeof *row);
+    for (int i = 0; i < batch.n_seq && !rc; row0 += batch.seq[i++].n)
+        row[i] = row0 + w->answers[w->first + i / w->copies].end;
+    batch.layer_from = batch.layer_to = hs_model_config(w->session->model)->n_layer;
+    batch.resid = hs_context_resid(context);
+    batch.logits = HS_LOGITS_ROWS;
+    batch.logit_row = row;
+    batch.n_logit_row = batch.n_seq;
+    w->ends = true;
+    if (!rc) rc = hs_context_eval(context, &batch);
+    w->ends = false;
+    free(row);
+    return rc;
+}
+
 // Evaluates n prompts from w->first on as one batch.
 static int run_batch(work *w, hs_context *context, hs_seq *seq, hs_editing_seq *aim, int n) {
     w->rows = 0;
@@ -126,6 +151,7 @@ static int run_batch(work *w, hs_context *context, hs_seq *seq, hs_editing_seq *
     int rc = w->copies == 1 ? HS_OK : hs_editing_aim(w->edits->editing, aim, batch.n_seq);
     if (!rc) rc = hs_context_eval(context, &batch);
     if (!rc && w->copies == 2) rc = run_heads(w, context, &batch);
+    if (!rc && w->answers) rc = run_ends(w, context, &batch);
     w->first += n;
     w->done += w->rows;
     return rc;
@@ -198,11 +224,13 @@ static void close_numbers(const hs_scores *s, double **numbers) {
     free(numbers);
 }
 
-int hs_scores_open(hs_scores *s, hs_session *session, const hs_do *edits) {
+int hs_scores_open(hs_scores *s, hs_session *session, const hs_do *edits,
+                   const hs_answer *answers) {
     *s = (hs_scores){.n_prompt = hs_prompts_count(session->prompts)};
     work w = {.s = s,
               .session = session,
               .edits = edits,
+              .answers = answers,
               .copies = edits->n ? 2 : 1,
               .n_vocab = hs_model_config(session->model)->n_vocab};
     int rc = hs_alloc(&s->prompt, (size_t)s->n_prompt, sizeof *s->prompt);
@@ -213,6 +241,8 @@ int hs_scores_open(hs_scores *s, hs_session *session, const hs_do *edits) {
     if (!rc) rc = open_numbers(s, &s->nll);
     if (!rc && edits->n) rc = open_numbers(s, &s->base_nll);
     if (!rc && edits->n) rc = open_numbers(s, &s->kl);
+    if (!rc && answers)
+        rc = hs_alloc(&s->at_end, (size_t)s->n_prompt, 2 * HS_N_EFFECT * sizeof *s->at_end);
     return rc ? rc : run(&w);
 }
 
@@ -220,6 +250,7 @@ void hs_scores_close(hs_scores *s) {
     close_numbers(s, s->nll);
     close_numbers(s, s->base_nll);
     close_numbers(s, s->kl);
+    free(s->at_end);
     free(s->prompt);
     *s = (hs_scores){0};
 }
@@ -236,4 +267,11 @@ int64_t hs_scores_count(const hs_scores *s, int64_t from, int64_t to) {
     int64_t n = 0;
     for (int64_t i = from; i < to; i++) n += s->prompt[i]->n_token - 1;
     return n;
+}
+
+double hs_scores_answers(const hs_scores *s, enum hs_effect effect, bool edited, int64_t from,
+                         int64_t to) {
+    double sum = 0;
+    for (int64_t i = from; i < to; i++) sum += s->at_end[(2 * i + edited) * HS_N_EFFECT + effect];
+    return to > from ? sum / (double)(to - from) : (double)NAN;
 }

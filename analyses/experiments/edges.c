@@ -12,7 +12,7 @@ static const hs_metric series[] = {
     {0},
 };
 static const hs_column pair_columns[] = {
-    {"metric", "TEXT", "", "logit_diff, prob or nll"},
+    {"metric", "TEXT", "", "logit_diff, prob, prob_diff or nll"},
     {"heads", "INTEGER", "", "query heads of a layer: its senders are these and the MLP"},
     {"groups", "INTEGER", "", "KV groups of a layer"},
     {"base", "REAL", "", "the metric of the half that runs, unedited"},

@@ -94,7 +94,8 @@ int hs_influence(const hs_influence_opts *o, const int64_t *ord, int64_t n, hs_i
     if (!rc) rc = hs_alloc(&job, n_set, sizeof *job);
     if (!rc) rc = hs_alloc(&answers, (size_t)n_prompt, sizeof *answers);
     for (int64_t i = 0; i < n_prompt && !rc; i++)
-        answers[i] = (hs_answer){-1, -1, hs_prompts_at(o->prompts, i)->n_token - 1};
+        answers[i] = (hs_answer){
+            .answer = -1, .wrong = -1, .end = hs_prompts_at(o->prompts, i)->n_token - 1};
     opts.answers = answers;
     if (!rc) rc = make_jobs(o, &spec, job, &n_spec);
     if (!rc) rc = hs_walk_open(&walk, &opts, (const char *const *)spec, n_spec);

@@ -9,30 +9,30 @@ static const hs_metric metrics[] = {
      "Jensen-Shannon divergence from the unedited output when the head is edited", HS_SEQUENTIAL},
     {"delta_logit_diff", "", "change of logit[answer] - logit[wrong] when the head is edited",
      HS_DIVERGING},
-    {"delta_prob", "", "change of the answer's probability when the head is edited", HS_DIVERGING},
+    {"delta_prob", "", "change of the answers' probability when the head is edited", HS_DIVERGING},
+    {"delta_prob_diff", "",
+     "change of the answers' probability less the wrong ones' when the head is edited",
+     HS_DIVERGING},
     {"delta_accuracy", "", "change of the accuracy when the head is edited", HS_DIVERGING},
     {0},
 };
 
+// Of one metric: along heads and layers, KV groups, MLPs.
+// clang-format off
+#define ALONG(metric, unit, what)                                                                  \
+    {"delta_" metric "_at", unit,                                                                  \
+     "estimated change of " what " by each position of the head, or the layer", HS_DIVERGING},     \
+    {"delta_" metric "_at_group", unit,                                                            \
+     "estimated change of " what " by each position of the KV group, which is in the place of "    \
+     "heads", HS_DIVERGING},                                                                       \
+    {"delta_" metric "_at_mlp", unit,                                                              \
+     "estimated change of " what " by each position of the layer's MLP", HS_DIVERGING}
+// clang-format on
 static const hs_metric series[] = {
-    {"delta_nll_at", "nats/token",
-     "estimated change of the loss by each position of the head, or the layer", HS_DIVERGING},
-    {"delta_nll_at_group", "nats/token",
-     "estimated change of the loss by each position of the KV group, which is in the place of "
-     "heads",
-     HS_DIVERGING},
-    {"delta_nll_at_mlp", "nats/token",
-     "estimated change of the loss by each position of the layer's MLP", HS_DIVERGING},
-    {"delta_logit_diff_at", "",
-     "estimated change of logit[answer] - logit[wrong] by each position of the head, or the layer",
-     HS_DIVERGING},
-    {"delta_logit_diff_at_group", "",
-     "estimated change of logit[answer] - logit[wrong] by each position of the KV group, which is "
-     "in the place of heads",
-     HS_DIVERGING},
-    {"delta_logit_diff_at_mlp", "",
-     "estimated change of logit[answer] - logit[wrong] by each position of the layer's MLP",
-     HS_DIVERGING},
+    ALONG("nll", "nats/token", "the loss"),
+    ALONG("logit_diff", "", "logit[answer] - logit[wrong]"),
+    ALONG("prob", "", "the answers' probability"),
+    ALONG("prob_diff", "", "the answers' probability less the wrong ones'"),
     {0},
 };
 
@@ -41,7 +41,8 @@ static const hs_metric series[] = {
     {"kind", "TEXT", "", "head, group, layer, mlp or neuron"},                                     \
     {"layer", "INTEGER", "", "0-based"},                                                           \
     {"idx", "INTEGER", "", "head, group or neuron, 0-based; 0 of layers and MLPs"},                \
-    {"metric", "TEXT", "", "nll, kl, jsd, logit_diff, prob, accuracy, or an own expression"}
+    {"metric", "TEXT", "", "nll, kl, jsd, logit_diff, prob, prob_diff, accuracy, or an own "        \
+                           "expression"}
 // clang-format on
 static const hs_column unit_columns[] = {
     UNIT_COLUMNS,
@@ -85,7 +86,7 @@ const hs_experiment hs_experiment_sweep = {
         "log-likelihood of the next token; KL is that of the edited distribution from the "
         "unedited one, KL(unedited || edited); Jensen-Shannon's is at most ln 2: means over "
         "the scored positions of a prompt. What is about the answer is measured at END; "
-        "accuracy is 1 where the answer has the largest logit, else 0. Series are first-order "
+        "accuracy is 1 where an answer has the largest logit, else 0. Series are first-order "
         "estimates, by gradients, of what editing each position alone does; they add up to the "
         "unit's.",
     .reference = "Michel et al. 2019, arXiv:1905.10650",

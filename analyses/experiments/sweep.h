@@ -51,8 +51,8 @@ typedef int (*hs_sweep_fn)(void *ctx, const hs_sweep_result *result);
 int hs_sweep(const hs_sweep_opts *, const int64_t *ord, int64_t n, hs_sweep_fn fn,
              void *ctx) HS_MUST_USE;
 
-// First-order estimates from one backward pass a prompt, instead of the edits (effect nll, or
-// logit_diff; ops zero, mean and resample): dM ~ <edited - z, dM/dz>. The same results.
+// First-order estimates from one backward pass a prompt, instead of the edits (effects that
+// analyses/slope.h has; ops zero, mean and resample): dM ~ <edited - z, dM/dz>. The same results.
 int hs_sweep_gradient(const hs_sweep_opts *, const int64_t *ord, int64_t n, hs_sweep_fn fn,
                       void *ctx) HS_MUST_USE;
 
@@ -67,8 +67,8 @@ typedef struct hs_sweep_joint {
 int hs_sweep_joint_run(const hs_sweep_opts *, const hs_sweep_joint *, const int64_t *ord, int64_t n,
                        hs_sweep_fn fn, void *ctx) HS_MUST_USE;
 
-// Finds the k units of largest mean effect (of largest harm: logit_diff, prob and accuracy fall)
-// over the prompts given, without measuring all units on all prompts: prompts come in a random
+// Finds the k units of largest mean effect (of largest harm: logit_diff, probabilities and accuracy
+// fall) over the prompts given, without measuring all units on all prompts: prompts come in a random
 // order, in rounds that double their number; after each round, units that confidence bounds put
 // above or below the cut are decided, and, where the budget asks for it, those farthest from it
 // (successive rejects, Audibert et al. 2010; accepts and rejects, Bubeck et al. 2013).

@@ -53,8 +53,6 @@ struct gradient {
 
 // ---- units --------------------------------------------------------------------------------------
 
-static const unsigned differentiable = 1u << HS_EFFECT_NLL | 1u << HS_EFFECT_LOGIT_DIFF;
-
 static int64_t width_of(const struct gradient *g, int point) {
     int64_t shape[4];
     const int ndim = hs_point_shape(&g->dims, (enum hs_point)point, 1, shape);
@@ -112,16 +110,17 @@ static int open_gradient(struct gradient *g) {
                                      .runs = o->runs,
                                      .progress = o->progress};
     char **specs = NULL;
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        if (o->effects & ~differentiable & 1u << e)
-            return hs_fail(HS_EARG, "%s has no gradient to estimate by: take nll or logit_diff",
-                           hs_effects[e].name);
-        g->n_effect += (o->effects >> e) & 1;
+    int rc = HS_OK;
+    for (int e = 0; e < HS_N_EFFECT && !rc; e++) {
+        if (!(o->effects >> e & 1)) continue;
+        rc = hs_slope_check((enum hs_effect)e);
+        g->n_effect++;
     }
+    if (rc) return rc;
     g->dims = hs_dims_of(o->model);
     g->memory = hs_chunk_memory(o->memory);
     g->by_position = o->units->at[0].kind != HS_UNIT_NEURON;
-    int rc = hs_walk_specs(&specs, o);
+    rc = hs_walk_specs(&specs, o);
     if (!rc)
         rc = hs_editing_open(&g->editing, &editing, (const char *const *)specs, (int)o->units->n);
     if (!rc) rc = open_units(g);

@@ -123,12 +123,12 @@ static int find_token(int32_t *out, const hs_lens_name *name, const hs_prompt *p
 int hs_lens_ask(hs_lens_asked *out, const hs_lens_work *w, int64_t ord) {
     const hs_prompt *p = hs_prompts_at(w->session.prompts, ord);
     const hs_model *m = w->session.model;
-    hs_answer answer = {-1, -1, 0};
+    hs_answer answer = {.answer = -1, .wrong = -1};
     *out = (hs_lens_asked){0};
     int rc = find_positions(out, w, p);
     if (!rc && (w->token.word == HS_WORD_ANSWER || w->token.word == HS_WORD_WRONG ||
                 w->minus.word == HS_WORD_ANSWER || w->minus.word == HS_WORD_WRONG))
-        rc = hs_answer_of(&answer, p, hs_model_tok(m), hs_model_config(m)->n_vocab);
+        rc = hs_answer_of(&answer, p, hs_model_tok(m), hs_model_config(m)->n_vocab, NULL);
     if (!rc) rc = find_token(&out->token, &w->token, p, &answer);
     if (!rc) rc = find_token(&out->minus, &w->minus, p, &answer);
     return rc;

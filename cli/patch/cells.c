@@ -107,7 +107,7 @@ static int open_cells(struct cells *c) {
     const hs_patch_options *o = w->opt;
     c->opts = (hs_patch_opts){.model = w->session.model,
                               .prompts = w->session.prompts,
-                              .answers = w->answers,
+                              .answers = w->answers.at,
                               .units = &c->units,
                               .noise = o->direction == HS_PATCH_NOISE,
                               .effect = (enum hs_effect)o->metric,

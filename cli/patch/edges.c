@@ -29,7 +29,7 @@ static bool is_noise(const struct edges *c) {
 static int open_edges(struct edges *c) {
     hs_patch_work *w = c->work;
     c->as = hs_analysis_of_experiment(&hs_experiment_edges);
-    c->slope = (hs_slope){w->session.model, w->session.prompts, w->answers,
+    c->slope = (hs_slope){w->session.model, w->session.prompts, w->answers.at,
                           (enum hs_effect)w->opt->metric};
     c->n_sender = hs_edge_senders(&w->dims);
     c->n_receiver = hs_edge_receivers(&w->dims);

@@ -4,6 +4,7 @@
 #define HS_CLI_PATCH_H
 
 #include "analyses/experiments/patch.h"
+#include "cli/answers.h"
 #include "cli/edits.h"
 #include "cli/out.h"
 #include "cli/reader.h"
@@ -34,7 +35,7 @@ typedef struct hs_patch_work {
     hs_session session; // its prompts are pairs
     hs_do edits;        // spans that edits may name
     hs_dims dims;
-    hs_answer *answers; // [2 n_pair]
+    hs_answers answers; // of 2 n_pair
     int64_t n_pair;
     const char *path; // of the database
     hs_db *db;        // NULL before the first run

@@ -46,7 +46,7 @@ static int open_paths(struct paths *c) {
     if (!rc) rc = hs_alloc(&c->full, (size_t)w->n_pair, sizeof *c->full);
     c->opts = (hs_path_opts){.sweep = {.model = w->session.model,
                                        .prompts = w->session.prompts,
-                                       .answers = w->answers,
+                                       .answers = w->answers.at,
                                        .units = &c->senders,
                                        .effects = 1u << o->metric,
                                        .progress = &w->session.bar.progress,

@@ -42,7 +42,7 @@ static int lend(const hs_patch_opts *o, hs_context *x, const int64_t *pair, int 
 static int lend_all(const hs_patch_work *w, const int64_t *pair, int64_t n, double *full) {
     const hs_patch_opts o = {.model = w->session.model,
                              .prompts = w->session.prompts,
-                             .answers = w->answers,
+                             .answers = w->answers.at,
                              .noise = w->opt->direction == HS_PATCH_NOISE,
                              .effect = (enum hs_effect)w->opt->metric};
     hs_context *x;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/slope.h"
 #include "cli/metric.h"
 #include "cli/sweep/sweep.h"
 #include "model/core/mem.h"
@@ -79,10 +80,12 @@ static int read_ops(hs_sweep_ask *a) {
 // What expressions may name: the effects, the same without the edit, and the two that say which
 // unit it is.
 enum { N_VALUE = 2 * HS_N_EFFECT };
+// clang-format off
 static const char *const value_names[N_VALUE + 1] = {
-    "nll",      "kl",      "jsd",      "logit_diff",      "prob",      "accuracy",
-    "base_nll", "base_kl", "base_jsd", "base_logit_diff", "base_prob", "base_accuracy",
-    NULL};
+    "nll", "kl", "jsd", "logit_diff", "prob", "prob_diff", "accuracy",
+    "base_nll", "base_kl", "base_jsd", "base_logit_diff", "base_prob", "base_prob_diff",
+    "base_accuracy", NULL};
+// clang-format on
 
 static bool is_name(const char *s, size_t n) {
     if (!n || n >= HS_METRIC_NAME || strchr("0123456789_", *s)) return false;
@@ -213,11 +216,9 @@ static int read_prune(hs_sweep_ask *a) {
 
 static int check_gradient(const hs_sweep_ask *a) {
     const hs_sweep_metric *m = &a->metric[0];
-    const bool known = !m->expr &&
-                       (m->effect == HS_EFFECT_NLL || m->effect == HS_EFFECT_LOGIT_DIFF);
-    if (a->n_metric == 1 && known) return HS_OK;
-    return hs_fail(HS_EARG, "--by gradient estimates one metric, nll or logit_diff: for others "
-                            "sweep --by exact");
+    if (a->n_metric == 1 && !m->expr && hs_slope_has(m->effect)) return HS_OK;
+    return hs_fail(HS_EARG, "--by gradient estimates one metric, nll, logit_diff, prob or "
+                            "prob_diff: for others sweep --by exact");
 }
 
 static int check_race(const hs_sweep_ask *a) {

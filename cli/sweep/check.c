@@ -2,13 +2,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "cli/answers.h"
 #include "cli/sweep/sweep.h"
 
 hs_sweep_opts hs_sweep_opts_of(const hs_sweep_work *w, const hs_sweep_op *op) {
     return (hs_sweep_opts){.model = w->session.model,
                            .prompts = w->session.prompts,
-                           .answers = w->answers,
+                           .answers = w->answers.at,
                            .units = &w->units,
                            .op = op->op,
                            .op_args = op->args,
@@ -44,10 +43,11 @@ static int check_reach(const hs_sweep_work *w, const hs_do *edits) {
         reaches = hs_edit_first(hs_editing_at(edits->editing, 0), &at) < at.n_token - 1;
     }
     if (reaches) return HS_OK;
-    return hs_fail(HS_EARG,
-                   "no position before a prompt's last is edited, and %s is about what those "
-                   "predict: choose other positions, or --metric logit_diff, prob or accuracy",
-                   w->ask.metric[0].name);
+    return hs_fail(
+        HS_EARG,
+        "no position before a prompt's last is edited, and %s is about what those predict: choose "
+        "other positions, or --metric logit_diff, or another that is read at END",
+        w->ask.metric[0].name);
 }
 
 // An op is tried on the first unit: units of one kind take the same edits.

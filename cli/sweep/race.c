@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/slope.h"
 #include "cli/sweep/sweep.h"
 #include "model/core/mem.h"
 
@@ -29,7 +30,7 @@ static int on_estimate(void *ctx, const hs_sweep_result *result) {
 
 static bool can_estimate(const hs_sweep_work *w, const hs_sweep_op *op) {
     const enum hs_effect e = w->ask.metric[0].effect;
-    return (e == HS_EFFECT_NLL || e == HS_EFFECT_LOGIT_DIFF) && !op->args &&
+    return hs_slope_has(e) && !op->args &&
            (!strcmp(op->op, "zero") || !strcmp(op->op, "mean") || !strcmp(op->op, "resample"));
 }
 

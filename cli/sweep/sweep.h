@@ -4,6 +4,7 @@
 #define HS_CLI_SWEEP_H
 
 #include "analyses/experiments/sweep.h"
+#include "cli/answers.h"
 #include "cli/edits.h"
 #include "cli/out.h"
 #include "cli/reader.h"
@@ -89,7 +90,7 @@ typedef struct hs_sweep_work {
     hs_do edits; // spans and recorded runs that edits may name
     hs_dims dims;
     hs_units units;
-    hs_answer *answers; // [n_prompt]
+    hs_answers answers; // of n_prompt
     int64_t n_prompt;   // in all
     int64_t n_mine;     // of the shard
     hs_buf path;        // of the database

@@ -1,5 +1,5 @@
 -- title: What editing each unit of a sweep changes, with 95 % intervals over the prompts
--- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, accuracy or an own expression
+-- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, prob_diff, accuracy or an own expression
 -- needs: sweep
 -- The newest sweep of a prompt counts. Largest change first.
 WITH look AS (

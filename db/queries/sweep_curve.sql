@@ -1,5 +1,5 @@
 -- title: The pruning curve of a sweep: a metric as more and more units are edited together
--- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, accuracy or an own expression
+-- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, prob_diff, accuracy or an own expression
 -- needs: sweep
 -- Means over the prompts; of random orders the mean over the draws, and their range.
 WITH look AS (

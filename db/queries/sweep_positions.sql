@@ -1,5 +1,5 @@
 -- title: Where a sweep by gradients says that units matter: estimates of every unit and position
--- param: metric = all : which one: nll or logit_diff
+-- param: metric = all : which one: nll, logit_diff, prob or prob_diff
 -- param: top = 20 : how many, the largest first
 -- needs: sweep
 -- What the edit does at that position alone, to first order; a unit's positions add up to its value.
@@ -13,9 +13,7 @@ WITH look AS (
   FROM look AS l
   CROSS JOIN series AS s ON s.prompt_id = l.prompt_id AND s.analysis_run_id = l.analysis_run_id
   CROSS JOIN att_each(s.data) AS e
-  WHERE s.name IN ('delta_nll_at', 'delta_nll_at_group', 'delta_nll_at_mlp', 'delta_logit_diff_at',
-    'delta_logit_diff_at_group', 'delta_logit_diff_at_mlp')
-  AND :metric IN ('all', substr(s.name, 7, instr(s.name, '_at') - 7))
+  WHERE s.name GLOB 'delta_*_at*' AND :metric IN ('all', substr(s.name, 7, instr(s.name, '_at') - 7))
   ORDER BY abs(e.value) DESC, l.ord, s.layer, s.head, e.pos
   LIMIT :top
 )

@@ -1,5 +1,5 @@
 -- title: A sweep prompt by prompt: the metric without and with each unit edited
--- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, accuracy or an own expression
+-- param: metric = all : which one: nll, kl, jsd, logit_diff, prob, prob_diff, accuracy or an own expression
 -- param: layer = -1 : only the units of this layer; -1: all
 -- needs: sweep
 WITH look AS (

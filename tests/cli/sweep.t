@@ -199,6 +199,7 @@ END_PY
     done
 }
 t "and of every position" positions nll
+t "for sets of answers" positions prob_diff
 t "for an answer" positions logit_diff
 at_figures() { # of heads; of layers, where heads have none
     exits 0 heatmap 1 --over-positions delta_logit_diff_at --head L1H1 --db "$tmp/at.db" -o "$tmp/at.svg" && grep -q L1H1 "$tmp/at.svg" &&

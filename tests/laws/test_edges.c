@@ -48,7 +48,8 @@ static void open_work(struct work *w, hs_model *model, enum hs_effect effect) {
         hs_buf_str(&extra, "]}");
         must(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, hs_buf_text(&extra)));
         hs_buf_free(&extra);
-        w->answer[i] = w->answer[N_PAIR + i] = (hs_answer){3 + i, 9, lengths[i] - 1};
+        w->answer[i] = w->answer[N_PAIR + i] = (hs_answer){
+            .answer = 3 + i, .wrong = 9, .end = lengths[i] - 1};
     }
     must(hs_prompts_add_pairs(w->prompts));
     w->slope = (hs_slope){model, w->prompts, w->answer, effect};

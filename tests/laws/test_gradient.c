@@ -14,7 +14,11 @@
 #include "model/backward.h"
 #include "tests/lib/lawsweep.h"
 
-enum { NLL = 1 << HS_EFFECT_NLL, DIFF = 1 << HS_EFFECT_LOGIT_DIFF };
+enum {
+    NLL = 1 << HS_EFFECT_NLL,
+    DIFF = 1 << HS_EFFECT_LOGIT_DIFF,
+    PROBS = 1 << HS_EFFECT_PROB_DIFF
+};
 
 // ---- results ------------------------------------------------------------------------------------
 
@@ -47,14 +51,15 @@ static void close_to(double got, double want, double room, const char *what) {
     if (!(fabs(got - want) <= room)) fail_msg("%s: %.9g, not %.9g +- %.2g", what, got, want, room);
 }
 
-static const int effects[] = {HS_EFFECT_NLL, HS_EFFECT_LOGIT_DIFF};
+enum { N_MEASURED = 3 };
+static const int effects[N_MEASURED] = {HS_EFFECT_NLL, HS_EFFECT_LOGIT_DIFF, HS_EFFECT_PROB_DIFF};
 
 static bool same(const struct results *a, const struct results *b) {
     bool equal = !memcmp(a->base, b->base, sizeof a->base);
     for (int i = 0; i < N_PROMPT; i++) {
         equal &= !memcmp(a->value[i], b->value[i],
                          (size_t)a->n_value * HS_N_EFFECT * sizeof(double));
-        for (size_t k = 0; k < 2; k++)
+        for (size_t k = 0; k < N_MEASURED; k++)
             equal &= !memcmp(a->at[i][effects[k]], b->at[i][effects[k]],
                              (size_t)(a->n_value * prompt_tokens[i]) * sizeof(double));
     }
@@ -99,11 +104,12 @@ static void tangents(void **state) {
     for (int i = LAW_N_SPEC; i < LAW_N_MODEL; i++) {
         struct work w;
         const bool mlp = law_spec(i).family[0] != 'a';
-        open_work(&w, law_model(i), mlp ? "L*H*,L*G*,L*,L*M,L1N3" : "L*H*,L*G*,L*", NLL | DIFF);
+        open_work(&w, law_model(i), mlp ? "L*H*,L*G*,L*,L*M,L1N3" : "L*H*,L*G*,L*",
+                  NLL | DIFF | PROBS);
         struct results up = run(&w, hs_sweep, "scale:@,by=1.0005", NULL);
         struct results down = run(&w, hs_sweep, "scale:@,by=0.9995", NULL);
         struct results got = run(&w, hs_sweep_gradient, "scale:@,by=1.0005", NULL);
-        for (size_t k = 0; k < 2; k++)
+        for (size_t k = 0; k < N_MEASURED; k++)
             for (int p = 0; p < N_PROMPT; p++)
                 for (int64_t u = 0; u < w.units.n; u++) {
                     char name[HS_UNIT_NAME];
@@ -137,14 +143,14 @@ static double sum_of(const struct work *w, const struct results *r, int p, int e
 static void parts_add_up(void **state) {
     (void)state;
     struct work w;
-    open_work(&w, law_model(LAW_N_SPEC), "L*H*,L*G*,L*,L*M", NLL | DIFF); // without biases
+    open_work(&w, law_model(LAW_N_SPEC), "L*H*,L*G*,L*,L*M", NLL | DIFF | PROBS); // without biases
     const hs_dims dims = hs_dims_of(w.model);
     const int64_t group = dims.n_head / dims.n_kv_head;
     struct results zero = run(&w, hs_sweep_gradient, "zero", NULL);
     struct results half = run(&w, hs_sweep_gradient, "scale:@,by=0.5", NULL);
     struct results head = run(&w, hs_sweep_gradient, "zero", "pos=0:4");
     struct results tail = run(&w, hs_sweep_gradient, "zero", "pos=4:");
-    for (size_t k = 0; k < 2; k++)
+    for (size_t k = 0; k < N_MEASURED; k++)
         for (int p = 0; p < N_PROMPT; p++)
             for (int64_t u = 0; u < w.units.n; u++) {
                 const hs_unit *at = &w.units.at[u];
@@ -171,13 +177,13 @@ static void positions_add_up(void **state) {
     (void)state;
     for (int i = 0; i < LAW_N_MODEL; i++) {
         struct work w;
-        open_work(&w, law_model(i), "L*H*,L*G*,L*", NLL | DIFF);
+        open_work(&w, law_model(i), "L*H*,L*G*,L*", NLL | DIFF | PROBS);
         const bool linear = law_spec(i).family[0] == 'a';
         const hs_dims dims = hs_dims_of(w.model);
         struct results all = run(&w, hs_sweep_gradient, "mean", NULL);
         struct results here = run(&w, hs_sweep_gradient, "mean", "pos=3");
         struct results exact = run(&w, hs_sweep, "mean", "pos=3");
-        for (size_t k = 0; k < 2; k++)
+        for (size_t k = 0; k < N_MEASURED; k++)
             for (int p = 0; p < N_PROMPT; p++)
                 for (int64_t u = 0; u < w.units.n; u++) {
                     const int e = effects[k];
@@ -218,9 +224,9 @@ static void chunks_and_threads(void **state) {
     for (int i = 0; i < LAW_N_SPEC; i++) {
         const rand_spec spec = law_spec(i);
         struct work w, one;
-        open_work(&w, law_model(i), "L*H*,L*", NLL | DIFF);
+        open_work(&w, law_model(i), "L*H*,L*", NLL | DIFF | PROBS);
         open_work(&one, law_open(&spec, &(hs_model_opts){.dev = {.threads = 1}}), "L*H*,L*",
-                  NLL | DIFF);
+                  NLL | DIFF | PROBS);
         struct results a = run(&w, hs_sweep_gradient, "mean", NULL);
         struct results b = run(&one, hs_sweep_gradient, "mean", NULL);
         w.opts.memory = 1; // a prompt at a time
@@ -310,9 +316,9 @@ static void refuses(struct work *w, unsigned effect, const char *op, int rc, con
 static void refusals(void **state) {
     (void)state;
     struct work w;
-    open_work(&w, law_model(0), "L*H*", NLL | DIFF);
+    open_work(&w, law_model(0), "L*H*", NLL | DIFF | PROBS);
     refuses(&w, 1u << HS_EFFECT_KL, "zero", HS_EARG, "kl has no gradient");
-    refuses(&w, NLL | 1u << HS_EFFECT_PROB, "zero", HS_EARG, "prob has no gradient");
+    refuses(&w, NLL | 1u << HS_EFFECT_ACCURACY, "zero", HS_EARG, "accuracy has no gradient");
     refuses(&w, NLL, "uniform", HS_EARG, "zero, mean and resample");
     refuses(&w, NLL, "temper:@,t=2", HS_EARG, "zero, mean and resample");
     w.answer[2].wrong = -1;

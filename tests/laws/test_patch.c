@@ -62,13 +62,19 @@ static void add_pair(hs_prompts *p, int i) {
 
 static void open_work(struct work *w, int model, enum hs_point point, const char *units,
                       enum hs_effect effect) {
+    static const int32_t right[] = {4, 5, 31}, wrong[] = {9, 40};
     *w = (struct work){.model = law_model(model)};
     w->dims = hs_dims_of(w->model);
     must(hs_prompts_open(&w->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB));
     for (int i = 0; i < N_PAIR; i++) add_pair(w->prompts, i);
     must(hs_prompts_add_pairs(w->prompts));
     for (int i = 0; i < 2 * N_PAIR; i++)
-        w->answer[i] = (hs_answer){3 + i % N_PAIR, 9, end[i % N_PAIR]};
+        w->answer[i] = (hs_answer){.answer = 3 + i % N_PAIR, .wrong = 9, .end = end[i % N_PAIR]};
+    // One answer, several and one wrong one, several of both.
+    for (int i = 0; i < 2 * N_PAIR; i++) {
+        if (i % N_PAIR > 0) w->answer[i].answers = (hs_ids){right, 3};
+        if (i % N_PAIR > 1) w->answer[i].wrongs = (hs_ids){wrong, 2};
+    }
     must(hs_units_parse(&w->units, &w->dims, units, 1u << hs_patch_kind(point)));
     w->o = (hs_patch_opts){.model = w->model,
                            .prompts = w->prompts,
@@ -204,6 +210,12 @@ static int hand_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
     return HS_OK;
 }
 
+static double sum_of(const double *logits, double all, hs_ids of) {
+    double sum = 0;
+    for (int64_t i = 0; i < of.n; i++) sum += exp(logits[of.at[i]]) / all;
+    return sum;
+}
+
 static double metric(const struct hand *h, enum hs_effect effect, int pair, const int32_t *ids) {
     const hs_answer *a = &h->w->answer[pair];
     double sum = 0;
@@ -212,7 +224,10 @@ static double metric(const struct hand *h, enum hs_effect effect, int pair, cons
     for (int64_t pos = 0; pos < length[pair]; pos++) {
         double all = 0;
         for (int k = 0; k < LAW_N_VOCAB; k++) all += exp(h->logits[pos][k]);
-        if (effect == HS_EFFECT_PROB && pos == a->end) return exp(h->logits[pos][a->answer]) / all;
+        const double right = sum_of(h->logits[pos], all, hs_answer_right(a)),
+                     wrong = sum_of(h->logits[pos], all, hs_answer_wrong(a));
+        if (effect == HS_EFFECT_PROB && pos == a->end) return right;
+        if (effect == HS_EFFECT_PROB_DIFF && pos == a->end) return right - wrong;
         if (effect == HS_EFFECT_NLL && pos + 1 < length[pair])
             sum += (log(all) - h->logits[pos][ids[pos + 1]]) / (double)(length[pair] - 1);
     }
@@ -254,8 +269,9 @@ static void watch(cap *c, const struct work *w, int64_t ord) {
 
 // ---- exact --------------------------------------------------------------------------------------
 
-static const enum hs_effect effects[] = {HS_EFFECT_LOGIT_DIFF, HS_EFFECT_PROB, HS_EFFECT_NLL,
-                                         HS_EFFECT_KL, HS_EFFECT_ACCURACY};
+static const enum hs_effect effects[] = {HS_EFFECT_LOGIT_DIFF, HS_EFFECT_PROB,
+                                         HS_EFFECT_NLL,        HS_EFFECT_KL,
+                                         HS_EFFECT_ACCURACY,   HS_EFFECT_PROB_DIFF};
 
 // All of the first residual, and so of the clean half's run, is lent; to the bit in f32.
 static void all_of_it_is_the_other_half(void **state) {
@@ -273,7 +289,9 @@ static void all_of_it_is_the_other_half(void **state) {
                 for (int k = 0; k < N_PAIR; k++) {
                     close_to(r.value[k][0], r.full[k], i < LAW_N_SPEC ? 0 : 1e-5, "all of it");
                     if (effects[e] == HS_EFFECT_KL) assert_true(r.full[k] > 1e-4 && r.base[k] == 0);
-                    if (effects[e] != HS_EFFECT_LOGIT_DIFF) continue;
+                    if (effects[e] != HS_EFFECT_LOGIT_DIFF && effects[e] != HS_EFFECT_PROB &&
+                        effects[e] != HS_EFFECT_PROB_DIFF)
+                        continue;
                     struct hand h = {.w = &w, .still = -1};
                     close_to(r.full[k], by_hand(&h, effects[e], k, !noise), 1e-6, "the other half");
                     close_to(r.base[k], by_hand(&h, effects[e], k, noise), 1e-6, "this half");
@@ -456,7 +474,9 @@ static void estimates_are_slopes(void **state) {
             close_work(&w);
             if (!has) continue;
             open_work(&w, i, points[p], all_units(points[p]),
-                      p == 1 ? HS_EFFECT_PROB : effects[p % 2 * 2]);
+                      p == 1   ? HS_EFFECT_PROB
+                      : p == 4 ? HS_EFFECT_PROB_DIFF
+                               : effects[p % 2 * 2]);
             w.o.place = places;
             w.o.n_place = 4;
             w.o.noise = p % 2;

@@ -53,7 +53,8 @@ static void open_work(struct work *w, hs_model *model, const char *senders, cons
         hs_buf_str(&extra, "],\"positions\":{\"S\":3,\"END\":-2}}");
         must(hs_prompts_add_tokens(w->prompts, NULL, ids, lengths[i], 0, 0, hs_buf_text(&extra)));
         hs_buf_free(&extra);
-        w->answer[i] = w->answer[N_PAIR + i] = (hs_answer){3 + i, 9, lengths[i] - 2};
+        w->answer[i] = w->answer[N_PAIR + i] = (hs_answer){
+            .answer = 3 + i, .wrong = 9, .end = lengths[i] - 2};
     }
     must(hs_prompts_add_pairs(w->prompts));
     must(hs_units_parse(&w->senders, &w->dims, senders, (1u << HS_N_UNIT) - 1));

@@ -110,10 +110,20 @@ static void plain(double out[HS_N_EFFECT], const struct work *w, int64_t ord,
     for (int e = 0; e < 3; e++) out[e] = sum[e] / (double)(p->n_token - 1);
     const float *end = l.row + a.end * l.n_vocab;
     out[HS_EFFECT_LOGIT_DIFF] = (double)end[a.answer] - (double)end[a.wrong];
-    out[HS_EFFECT_PROB] = exp((double)end[a.answer] - lse_of(w, end, l.n_vocab));
+    const hs_ids right = hs_answer_right(&a), wrong = hs_answer_wrong(&a);
+    const double lse = lse_of(w, end, l.n_vocab);
+    double p_right = 0, p_wrong = 0;
+    float most = -INFINITY;
+    for (int64_t i = 0; i < right.n; i++) {
+        p_right += exp((double)end[right.at[i]] - lse);
+        most = fmaxf(most, end[right.at[i]]);
+    }
+    for (int64_t i = 0; i < wrong.n; i++) p_wrong += exp((double)end[wrong.at[i]] - lse);
+    out[HS_EFFECT_PROB] = p_right;
+    out[HS_EFFECT_PROB_DIFF] = p_right - p_wrong;
     out[HS_EFFECT_ACCURACY] = 1;
     for (int64_t i = 0; i < l.n_vocab; i++)
-        if (end[i] > end[a.answer]) out[HS_EFFECT_ACCURACY] = 0;
+        if (end[i] > most) out[HS_EFFECT_ACCURACY] = 0;
     free(base.row);
     free(l.row);
 }

@@ -14,6 +14,7 @@ const int64_t prompt_tokens[N_PROMPT] = {23, LAW_T, 7, 16};
 const int64_t all_prompts[N_PROMPT] = {0, 1, 2, 3};
 
 void open_work(struct work *w, hs_model *model, const char *units, unsigned effects) {
+    static const int32_t right[] = {5, 6, 31}, wrong[] = {9, 40};
     const hs_dims dims = hs_dims_of(model);
     *w = (struct work){.model = model};
     assert_int_equal(hs_prompts_open(&w->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
@@ -22,7 +23,10 @@ void open_work(struct work *w, hs_model *model, const char *units, unsigned effe
         law_tokens(ids, LAW_T, 20 + (uint64_t)i);
         assert_int_equal(hs_prompts_add_tokens(w->prompts, NULL, ids, prompt_tokens[i], 0, 0, NULL),
                          HS_OK);
-        w->answer[i] = (hs_answer){3 + i, 9, i == 1 ? 5 : prompt_tokens[i] - 1};
+        w->answer[i] = (hs_answer){
+            .answer = 3 + i, .wrong = 9, .end = i == 1 ? 5 : prompt_tokens[i] - 1};
+        if (i > 1) w->answer[i].answers = (hs_ids){right, 3};
+        if (i > 2) w->answer[i].wrongs = (hs_ids){wrong, 2};
     }
     if (hs_units_parse(&w->units, &dims, units, (1u << HS_N_UNIT) - 1)) fail_msg("%s", hs_errmsg());
     w->opts = (hs_sweep_opts){.model = model,

@@ -1,5 +1,5 @@
-// Sweeps over the models of laws: four prompts of different lengths, all with answers, and what the
-// sweep found about each. Failures are cmocka's.
+// Sweeps over the models of laws: four prompts of different lengths, all with answers, some with
+// several, and what the sweep found about each. Failures are cmocka's.
 #ifndef HS_TESTS_LIB_LAWSWEEP_H
 #define HS_TESTS_LIB_LAWSWEEP_H
 

@@ -563,7 +563,7 @@ static void queries_have_the_labels_of_their_keys(void **state) {
                 soon += at < 2 * PAIRS * PASSES + 2 * PAIRS;
                 all++;
             }
-            if (hs_answer_of(&answer, a, NULL, N_VOCAB)) fail_msg("%s", hs_errmsg());
+            if (hs_answer_of(&answer, a, NULL, N_VOCAB, NULL)) fail_msg("%s", hs_errmsg());
             assert_int_equal(answer.end, query[PAIRS - 1]);
             assert_int_equal(answer.answer, label[PAIRS - 1]);
             assert_int_not_equal(answer.wrong, answer.answer);
@@ -617,7 +617,7 @@ static void triggers_copy_back(void **state) {
                 seen[a->tokens[k]] = 1;
             }
             copies += n;
-            if (hs_answer_of(&answer, a, NULL, N_VOCAB)) fail_msg("%s", hs_errmsg());
+            if (hs_answer_of(&answer, a, NULL, N_VOCAB, NULL)) fail_msg("%s", hs_errmsg());
             assert_int_equal(answer.end, copy[n - 1]);
             assert_int_equal(answer.answer, a->tokens[copy[n - 1] - 1]);
         }

@@ -206,7 +206,11 @@ static void check_words(const hs_tok *tok, const hs_json *doc, const hs_prompt *
 
 static void check_answers(const hs_tok *tok, const hs_json *doc, const hs_prompt *p) {
     hs_answer a;
-    if (hs_answer_of(&a, p, tok, (int64_t)hs_tok_n_vocab(tok))) fail_msg("%s", hs_errmsg());
+    hs_arena *lists;
+    assert_int_equal(hs_arena_open(&lists), HS_OK);
+    if (hs_answer_of(&a, p, tok, (int64_t)hs_tok_n_vocab(tok), lists)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(a.answers.n > 0, hs_json_get(doc, "answers") != NULL);
+    hs_arena_close(lists);
     assert_int_equal(a.answer, int_at(doc, "answer"));
     assert_int_equal(a.wrong, int_at(doc, "wrong"));
     assert_int_not_equal(a.answer, a.wrong);

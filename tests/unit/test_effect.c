@@ -25,29 +25,47 @@ static hs_prompt prompt_with(const char *extra) {
     return (hs_prompt){.id = "p", .tokens = tokens, .n_token = T, .extra = extra};
 }
 
+static void same_ids(hs_ids got, const int32_t *want, int64_t n) {
+    assert_int_equal(got.n, n);
+    for (int64_t i = 0; i < n; i++) assert_int_equal(got.at[i], want[i]);
+}
+
 static void reads(const char *extra, hs_answer expected) {
     const hs_prompt p = prompt_with(extra);
+    hs_arena *lists;
     hs_answer a;
-    if (hs_answer_of(&a, &p, NULL, V)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(hs_arena_open(&lists), HS_OK);
+    if (hs_answer_of(&a, &p, NULL, V, lists)) fail_msg("%s", hs_errmsg());
     assert_int_equal(a.answer, expected.answer);
     assert_int_equal(a.wrong, expected.wrong);
     assert_int_equal(a.end, expected.end);
+    same_ids(a.answers, expected.answers.at, expected.answers.n);
+    same_ids(a.wrongs, expected.wrongs.at, expected.wrongs.n);
+    hs_arena_close(lists);
 }
 
 static void refuses(const char *extra, int rc, const char *says) {
     const hs_prompt p = prompt_with(extra);
+    hs_arena *lists;
     hs_answer a;
-    const int got = hs_answer_of(&a, &p, NULL, V);
+    assert_int_equal(hs_arena_open(&lists), HS_OK);
+    const int got = hs_answer_of(&a, &p, NULL, V, lists);
     if (got != rc || !strstr(hs_errmsg(), says) || !strstr(hs_errmsg(), "prompt 'p'"))
         fail_msg("%s: %d '%s'", extra, got, hs_errmsg());
+    hs_arena_close(lists);
+}
+
+static hs_answer one(int32_t answer, int32_t wrong, int64_t end) {
+    return (hs_answer){.answer = answer, .wrong = wrong, .end = end};
 }
 
 static void answers_are_read(void **state) {
     (void)state;
-    reads(NULL, (hs_answer){-1, -1, T - 1});
-    reads("{\"answer\": 3}", (hs_answer){3, -1, T - 1});
-    reads("{\"wrong\": 0, \"answer\": 1, \"positions\": {\"END\": 2}}", (hs_answer){1, 0, 2});
-    reads("{\"positions\": {\"END\": -2, \"S\": 1}}", (hs_answer){-1, -1, T - 2});
+    reads(NULL, one(-1, -1, T - 1));
+    reads("{\"answer\": 3}", one(3, -1, T - 1));
+    reads("{\"wrong\": 0, \"answer\": 1, \"positions\": {\"END\": 2}}", one(1, 0, 2));
+    reads("{\"positions\": {\"END\": -2, \"S\": 1}}", one(-1, -1, T - 2));
+    reads("{\"answer\": 2, \"wrong\": 2}", one(2, 2, T - 1)); // no difference, and no lists
     refuses("{\"answer\": 4}", HS_EFORMAT, "answer: no token 4: the vocabulary has 4");
     refuses("{\"wrong\": -1}", HS_EFORMAT, "wrong: no token -1");
     refuses("{\"answer\": [1]}", HS_EFORMAT, "neither a token's id nor its text");
@@ -58,6 +76,36 @@ static void answers_are_read(void **state) {
     refuses("{\"positions\": {\"END\": \"x\"}}", HS_EFORMAT, "not a whole number");
 }
 
+static void lists_of_answers_are_sets(void **state) {
+    (void)state;
+    static const int32_t right[] = {0, 2, 3}, wrong[] = {1};
+    reads("{\"answers\": [3, 0, 2], \"wrong\": 1}",
+          (hs_answer){.answer = -1, .wrong = 1, .end = T - 1, .answers = {right, 3}});
+    reads("{\"answer\": 2, \"answers\": [2, 3, 0], \"wrongs\": [1]}",
+          (hs_answer){
+              .answer = 2, .wrong = -1, .end = T - 1, .answers = {right, 3}, .wrongs = {wrong, 1}});
+    refuses("{\"answers\": []}", HS_EFORMAT, "answers: an empty list");
+    refuses("{\"wrongs\": 1}", HS_EFORMAT, "wrongs: not a list");
+    refuses("{\"wrongs\": {\"a\": 1}}", HS_EFORMAT, "wrongs: not a list");
+    refuses("{\"answers\": [0, 4]}", HS_EFORMAT, "answers: no token 4: the vocabulary has 4");
+    refuses("{\"answers\": [0, [1]]}", HS_EFORMAT, "answers: neither a token's id");
+    refuses("{\"answers\": [\"x\"]}", HS_EARG, "answers: a text needs a tokenizer");
+    refuses("{\"wrongs\": [2, 1, 2]}", HS_EFORMAT, "wrongs: token 2 stands there twice");
+    refuses("{\"answers\": [0, 1, 2, 3, 0]}", HS_EFORMAT,
+            "answers: 5 tokens: the vocabulary has 4");
+    refuses("{\"answers\": [3, 1], \"wrongs\": [2, 1]}", HS_EFORMAT,
+            "token 1 is one of the answers");
+    refuses("{\"answers\": [3, 1], \"wrong\": 3}", HS_EFORMAT, "token 3 is one of the answers");
+    refuses("{\"answer\": 0, \"wrongs\": [2, 0]}", HS_EFORMAT, "token 0 is one of the answers");
+    // Whom lists do not concern, they cannot stop.
+    const hs_prompt p = prompt_with("{\"answer\": 1, \"answers\": [\"long text\"]}");
+    hs_answer a;
+    assert_int_equal(hs_answer_of(&a, &p, NULL, V, NULL), HS_OK);
+    assert_int_equal(a.answer, 1);
+    same_ids(hs_answer_right(&a), (const int32_t[]){1}, 1);
+    same_ids(hs_answer_wrong(&a), NULL, 0);
+}
+
 static void effects_have_names(void **state) {
     (void)state;
     unsigned e;
@@ -66,7 +114,7 @@ static void effects_have_names(void **state) {
     assert_int_equal(hs_effects_parse(&e, "kl,accuracy"), HS_OK);
     assert_int_equal(e, 1u << HS_EFFECT_KL | 1u << HS_EFFECT_ACCURACY);
     assert_int_equal(hs_effects_parse(&e, "nl"), HS_ENOTFOUND);
-    assert_non_null(strstr(hs_errmsg(), "nll, kl, jsd, logit_diff, prob, accuracy"));
+    assert_non_null(strstr(hs_errmsg(), "nll, kl, jsd, logit_diff, prob, prob_diff, accuracy"));
     assert_int_equal(hs_effects_parse(&e, "nll,"), HS_ENOTFOUND);
     assert_int_equal(hs_effects_parse(&e, ""), HS_ENOTFOUND);
 }
@@ -138,7 +186,7 @@ static void numbers_are_those_of_the_hand(void **state) {
             base[t][k] = (float)(log(p[t][k]) + 3);
             edited[t][k] = t == 1 || t == 4 ? (float)(log(q[k]) - 2) : base[t][k];
         }
-    open_bench(&b, (hs_answer){1, 2, 4});
+    open_bench(&b, one(1, 2, 4));
     assert_int_equal(hs_meter_rows(b.meter, 0), T);
     const double nll = -(log(.25) + log(.3) + log(.125) + log(.1)) / 4;
     for (int64_t step = 1; step <= T; step += 2) {
@@ -148,6 +196,7 @@ static void numbers_are_those_of_the_hand(void **state) {
         assert_true(value(&b, HS_EFFECT_KL) == 0 && value(&b, HS_EFFECT_JSD) == 0);
         near(value(&b, HS_EFFECT_LOGIT_DIFF), log(.3 / .1));
         near(value(&b, HS_EFFECT_PROB), .3);
+        near(value(&b, HS_EFFECT_PROB_DIFF), .3 - .1);
         near(value(&b, HS_EFFECT_ACCURACY), 0);
 
         // One scored row changes, and the last, which is END.
@@ -183,7 +232,7 @@ static void answers_are_read_at_their_place(void **state) {
     (void)state;
     float x[T][V] = {{0}}, y[T][V] = {{0}};
     struct bench b;
-    open_bench(&b, (hs_answer){2, 0, 1});
+    open_bench(&b, one(2, 0, 1));
     assert_int_equal(hs_meter_rows(b.meter, 0), T - 1);
     x[1][2] = 1;
     begin(&b, 0, true, T - 1);
@@ -210,17 +259,63 @@ static void answers_are_read_at_their_place(void **state) {
     close_bench(&b);
 }
 
+// Two right tokens and two wrong ones, of which neither the answer nor the wrong one comes first.
+static void sets_of_answers(void **state) {
+    (void)state;
+    static const int32_t right[] = {0, 3}, wrong[] = {1, 2};
+    const double p[V] = {.4, .3, .1, .2};
+    float x[T][V];
+    struct bench b;
+    for (int t = 0; t < T; t++)
+        for (int k = 0; k < V; k++) x[t][k] = (float)log(p[k]) + 7;
+    open_bench(&b, (hs_answer){.answer = 3, .wrong = 2, .end = 4, .answers = {right, 2}});
+    begin(&b, 0, true, T);
+    show(&b, x, 0, T, T);
+    near(value(&b, HS_EFFECT_LOGIT_DIFF), log(.2 / .1));
+    near(value(&b, HS_EFFECT_PROB), .6);
+    near(value(&b, HS_EFFECT_PROB_DIFF), .6 - .1);
+    near(value(&b, HS_EFFECT_ACCURACY), 1);
+    close_bench(&b);
+    // The same the other way round, and what is about one of each is not there to be measured.
+    const unsigned sets = 1u << HS_EFFECT_PROB | 1u << HS_EFFECT_PROB_DIFF |
+                          1u << HS_EFFECT_ACCURACY;
+    const hs_answer lists = {
+        .answer = -1, .wrong = -1, .end = 4, .answers = {wrong, 2}, .wrongs = {right, 2}};
+    open_bench(&b, one(1, 2, 4));
+    hs_meter_close(b.meter);
+    hs_hooks_close(b.hooks);
+    const hs_dims dims = hs_dims_of(b.model);
+    const hs_meter_prompt in = {&b.prompt, lists};
+    assert_int_equal(hs_meter_open(&b.meter, b.model, sets, &in, 1), HS_OK);
+    assert_int_equal(hs_hooks_open(&b.hooks, &dims), HS_OK);
+    assert_int_equal(hs_meter_hook(b.meter, b.hooks), HS_OK);
+    const hs_meter_seq seq = {0, 0, 0};
+    const int64_t *rows;
+    int64_t n;
+    assert_int_equal(hs_meter_begin(b.meter, &seq, 1, true, &rows, &n), HS_OK);
+    assert_true(n == 1 && rows[0] == 4);
+    show(&b, x, 0, T, T);
+    near(value(&b, HS_EFFECT_PROB), .4);
+    near(value(&b, HS_EFFECT_PROB_DIFF), .4 - .6);
+    near(value(&b, HS_EFFECT_ACCURACY), 0);
+    hs_meter *m;
+    assert_int_equal(hs_meter_open(&m, b.model, 1u << HS_EFFECT_LOGIT_DIFF, &in, 1), HS_EARG);
+    close_bench(&b);
+}
+
 static void missing_things_are_told(void **state) {
     (void)state;
     struct bench b;
     hs_meter *m;
-    open_bench(&b, (hs_answer){1, 2, 4});
-    const hs_meter_prompt none = {&b.prompt, {-1, 2, 4}}, no_wrong = {&b.prompt, {1, -1, 4}};
+    open_bench(&b, one(1, 2, 4));
+    const hs_meter_prompt none = {&b.prompt, one(-1, 2, 4)}, no_wrong = {&b.prompt, one(1, -1, 4)};
     assert_int_equal(hs_meter_open(&m, b.model, 1u << HS_EFFECT_PROB, &none, 1), HS_EARG);
     assert_non_null(strstr(hs_errmsg(), "prompt 'p' says no \"answer\", which prob needs"));
     assert_null(m);
     assert_int_equal(hs_meter_open(&m, b.model, ALL, &no_wrong, 1), HS_EARG);
     assert_non_null(strstr(hs_errmsg(), "says no \"wrong\", which logit_diff needs"));
+    assert_int_equal(hs_meter_open(&m, b.model, 1u << HS_EFFECT_PROB_DIFF, &no_wrong, 1), HS_EARG);
+    assert_non_null(strstr(hs_errmsg(), "says no \"wrong\", which prob_diff needs"));
     assert_int_equal(hs_meter_open(&m, b.model, 1u << HS_EFFECT_PROB, &no_wrong, 1), HS_OK);
     assert_int_equal(hs_meter_rows(m, 0), T);
     hs_meter_close(m);
@@ -270,9 +365,11 @@ static void intervals_hold_the_mean(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_read),
+        cmocka_unit_test(lists_of_answers_are_sets),
         cmocka_unit_test(effects_have_names),
         cmocka_unit_test(numbers_are_those_of_the_hand),
         cmocka_unit_test(answers_are_read_at_their_place),
+        cmocka_unit_test(sets_of_answers),
         cmocka_unit_test(missing_things_are_told),
         cmocka_unit_test(intervals_hold_the_mean),
     };
