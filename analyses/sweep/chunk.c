@@ -174,6 +174,12 @@ static int show_rows(void *ctx, const hs_site *site, const hs_view *view) {
     return watch->rows(watch->ctx, c->prompt[copy->prompt].ord, copy->job, site, view);
 }
 
+static int show(struct chunk *c, hs_hooks *hooks) {
+    const hs_walk_watch *watch = c->w->watch;
+    if (!watch) return HS_OK;
+    return hs_hooks_add(hooks, &(hs_hook){.points = watch->points, .rows = show_rows, .ctx = c});
+}
+
 static int open_hooks(struct chunk *c) {
     const hs_dims dims = hs_dims_of(c->w->model);
     hs_editing *editing = c->w->editing;
@@ -185,9 +191,8 @@ static int open_hooks(struct chunk *c) {
     if (!rc) rc = hs_meter_hook(c->meter, c->base);
     if (!rc) rc = open_kept(c, c->base);
     if (!rc) rc = hs_editing_hook(editing, c->edit, 0, n_edit);
-    if (!rc && c->w->watch)
-        rc = hs_hooks_add(c->edit,
-                          &(hs_hook){.points = c->w->watch->points, .rows = show_rows, .ctx = c});
+    if (!rc) rc = show(c, c->edit);
+    if (!rc) rc = show(c, c->measure);
     if (!rc) rc = hs_meter_hook(c->meter, c->measure);
     if (!rc) rc = hs_editing_hook(editing, c->both, 0, n_edit);
     if (!rc) rc = hs_meter_hook(c->meter, c->both);
@@ -346,30 +351,28 @@ static int eval(struct chunk *c, hs_hooks *hooks, const hs_batch *batch) {
 
 // Layers `low` on: edited up to `high`, and then on with what is there.
 static int eval_slab(struct chunk *c, int low, int high) {
-    const int n_layer = (int)c->cfg->n_layer;
-    hs_batch batch = {.seq = c->seq, .n_seq = c->n_copy};
+    const hs_walk_watch *watch = c->w->watch;
+    const int end = watch ? c->w->top + 1 : (int)c->cfg->n_layer;
+    hs_batch batch = {.seq = c->seq, .n_seq = c->n_copy, .layer_to = end};
     int rc = HS_OK;
     if (c->keeps) {
         rc = copy_residuals(c, low);
         batch.layer_from = low;
         batch.resid = c->resid;
     }
-    if (!rc && c->w->watch) {
-        batch.layer_to = c->w->top + 1;
-        return eval(c, c->edit, &batch);
-    }
-    if (!rc && high + 1 < n_layer) {
+    if (!rc && high + 1 < end) {
         batch.layer_to = high + 1;
         rc = eval(c, c->edit, &batch);
         batch.layer_from = high + 1;
-        batch.layer_to = 0;
+        batch.layer_to = end;
         batch.resid = hs_context_resid(c->x);
     }
+    if (watch) return rc ? rc : eval(c, high + 1 < end ? c->measure : c->edit, &batch);
     if (!rc)
         rc = hs_meter_begin(c->meter, c->measured, c->n_copy, false, &batch.logit_row,
                             &batch.n_logit_row);
     batch.logits = HS_LOGITS_ROWS;
-    if (!rc) rc = eval(c, high + 1 < n_layer ? c->measure : c->both, &batch);
+    if (!rc) rc = eval(c, high + 1 < end ? c->measure : c->both, &batch);
     return rc;
 }
 

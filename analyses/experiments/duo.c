@@ -1,0 +1,36 @@
+// Streaming heads as the database and the help know them; the engine is analyses/duo/.
+#include "analyses/experiments/duo.h"
+
+static const hs_metric metrics[] = {
+    {"duo_probe", "",
+     "squared change of the final hidden state when only this head's group streams: mean over its "
+     "numbers and the label rows",
+     HS_SEQUENTIAL},
+    {"duo_z_error", "",
+     "|z' - z| / |z| when the group streams, at the layer itself: mean over its heads and the rows "
+     "that lose keys",
+     HS_SEQUENTIAL},
+    {0},
+};
+
+static const hs_column prompt_columns[] = {
+    {"n_label", "INTEGER", "rows", "how many rows' final hidden states count"},
+    {0},
+};
+static const hs_result_table tables[] = {
+    {"prompt", prompt_columns, 0, "what was looked at in a prompt"},
+    {0},
+};
+
+const hs_experiment hs_experiment_duo = {
+    .name = "duo",
+    .title = "streaming heads: which KV heads may forget all but the first and the last keys",
+    .about = "A KV head streams when its group of query heads sees the first keys (the sink) and "
+             "the recent ones only. The probe has each stream alone, and measures what that does "
+             "to the final hidden state of the label rows, those that ask for what stands far "
+             "back. Values are of KV heads: all query heads of a group have their group's.",
+    .reference = "Xiao et al., DuoAttention: Efficient Long-Context LLM Inference with Retrieval "
+                 "and Streaming Heads, ICLR 2025, arXiv:2410.10819",
+    .metrics = metrics,
+    .tables = tables,
+};

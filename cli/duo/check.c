@@ -1,0 +1,38 @@
+// What `duo` is asked for, against the model and its prompts, before anything runs; see duo.h.
+#include <inttypes.h>
+
+#include "cli/duo/duo.h"
+#include "cli/memory.h"
+
+int hs_duo_check_options(const hs_duo_options *o) {
+    if (o->seed < 0) return hs_fail(HS_EARG, "--seed takes a number from 0 on");
+    if (o->sink < 0 || o->sink > INT32_MAX)
+        return hs_fail(HS_EARG, "--sink takes a number from 0 to %d", INT32_MAX);
+    if (o->recent > INT32_MAX) return hs_fail(HS_EARG, "--recent takes at most %d", INT32_MAX);
+    return hs_out_check(&o->out);
+}
+
+hs_duo_opts hs_duo_opts_of(const hs_duo_work *w) {
+    return (hs_duo_opts){.model = w->session.model,
+                         .prompts = w->session.prompts,
+                         .labels = w->opt->labels,
+                         .spans = {w->spans.span, w->spans.n_span},
+                         .sink = w->opt->sink,
+                         .recent = w->opt->recent,
+                         .progress = &w->session.bar.progress};
+}
+
+int hs_duo_check_work(hs_duo_work *w) {
+    const hs_model *model = w->session.model;
+    w->dims = hs_dims_of(model);
+    int rc = hs_cli_prompts_check(w->session.prompts, 0, hs_cli_n_ctx(model));
+    if (!rc)
+        rc = hs_do_open(&w->spans, &(hs_do_options){0}, &w->prompt.span, &w->session,
+                        hs_cli_db_path(&w->opt->db));
+    const hs_duo_opts o = hs_duo_opts_of(w);
+    if (!rc && o.labels) rc = hs_prefix(hs_places_check(o.labels), "--labels");
+    if (!rc) rc = hs_duo_check(&o);
+    const hs_context_opts opts = {0};
+    return rc ? rc
+              : hs_cli_room_check(model, &opts, hs_cli_longest(w->session.prompts), HS_LOGITS_LAST);
+}

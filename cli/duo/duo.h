@@ -1,0 +1,42 @@
+// What the parts of `duo` share: check.c reads what is asked for, store.c runs it into the database,
+// print.c tells what is there.
+#ifndef HS_CLI_DUO_DUO_H
+#define HS_CLI_DUO_DUO_H
+
+#include "analyses/experiments/duo.h"
+#include "cli/edits.h"
+#include "cli/reader.h"
+#include "cli/study.h"
+
+typedef struct hs_duo_options {
+    hs_model_options model;
+    hs_prompt_options prompt;
+    hs_db_options db;
+    hs_study_options study;
+    hs_out_options out;
+    const char *labels;
+    int64_t sink, recent, top, seed;
+} hs_duo_options;
+
+typedef struct hs_duo_work {
+    const hs_call *call;
+    const hs_duo_options *opt;
+    const char *usual;        // data set where no prompts are given
+    hs_prompt_options prompt; // with it
+    hs_session session;
+    hs_do spans; // of --span
+    hs_dims dims;
+    hs_db *db;
+    int64_t run; // once it is there
+} hs_duo_work;
+
+// Before the model is opened, and after; each names what does not fit.
+int hs_duo_check_options(const hs_duo_options *) HS_MUST_USE;
+int hs_duo_check_work(hs_duo_work *) HS_MUST_USE;
+hs_duo_opts hs_duo_opts_of(const hs_duo_work *);
+
+// All of the run, or what is left of it.
+int hs_duo_store(hs_duo_work *) HS_MUST_USE;
+int hs_duo_print(const hs_duo_work *) HS_MUST_USE;
+
+#endif

@@ -1,0 +1,76 @@
+// Streaming heads into the database, one transaction a prompt; see duo.h.
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/duo/duo.h"
+#include "model/core/mem.h"
+
+typedef struct store {
+    hs_duo_work *w;
+    hs_analysis as;
+    hs_study study;
+} store;
+
+static void what_json(hs_buf *out, const hs_duo_work *w) {
+    hs_jw j = {out, false};
+    hs_jw_key_str(&j, "labels", w->opt->labels ? w->opt->labels : "qa, or the last position");
+    hs_jw_key_int(&j, "sink", w->opt->sink);
+    hs_jw_key_int(&j, "recent", w->opt->recent);
+    hs_jw_key_int(&j, "seed", w->opt->seed);
+}
+
+// Every query head has its group's value.
+static int emit_heads(const store *s, const hs_emit *emit, const char *name, const double *value,
+                      const char *reason) {
+    const hs_dims *d = &s->w->dims;
+    const int per = d->n_head / d->n_kv_head;
+    int rc = HS_OK;
+    for (int l = 0; l < d->n_layer; l++)
+        for (int h = 0; h < d->n_head && !rc; h++) {
+            const double v = value[l * d->n_kv_head + h / per];
+            rc = emit->metric(emit->ctx, l, h, name, v, isnan(v) ? reason : NULL);
+        }
+    return rc;
+}
+
+static int on_result(void *ctx, const hs_duo_result *r) {
+    store *s = ctx;
+    hs_emit emit;
+    const hs_value row[] = {{.type = HS_VAL_INT, .i = r->n_label}};
+    int rc = hs_study_begin(&s->study, r->ord, &emit);
+    if (!rc) rc = emit.row(emit.ctx, "prompt", row);
+    if (!rc)
+        rc = emit_heads(s, &emit, "duo_probe", r->probe,
+                        "the final hidden state is not a number here");
+    if (!rc)
+        rc = emit_heads(s, &emit, "duo_z_error", r->z_error, "z is 0 in all rows that lose keys");
+    return hs_study_end(&s->study, rc);
+}
+
+static int open_study(store *s) {
+    hs_duo_work *w = s->w;
+    hs_buf what = {0};
+    what_json(&what, w);
+    const hs_study_opts opts = {.call = w->call,
+                                .session = &w->session,
+                                .prompt = &w->prompt,
+                                .db = &w->db,
+                                .path = hs_cli_db_path(&w->opt->db),
+                                .how = &w->opt->study,
+                                .seed = w->opt->seed,
+                                .as = &s->as,
+                                .what = &what};
+    return hs_study_open(&s->study, &opts);
+}
+
+int hs_duo_store(hs_duo_work *w) {
+    store s = {.w = w, .as = hs_analysis_of_experiment(&hs_experiment_duo)};
+    const hs_duo_opts o = hs_duo_opts_of(w);
+    int64_t *ord = NULL, n = 0;
+    int rc = open_study(&s);
+    w->run = s.study.id;
+    if (!rc) rc = hs_study_left(&s.study, &ord, &n);
+    if (!rc && n) rc = hs_duo_probe(&o, ord, n, on_result, &s);
+    free(ord);
+    return hs_study_close(&s.study, rc);
+}

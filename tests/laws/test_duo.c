@@ -1,0 +1,254 @@
+// Streaming heads on random models of every family: the probe is what whole edited evaluations say,
+// and the deviation of z is the closed form from the unedited pattern and values.
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyses/experiments/duo.h"
+#include "tests/lib/edited.h"
+
+enum { T = 37, FROM = 21, TO = 35, SINK = 2, RECENT = 7, N_KV = 64, SEED = 3 };
+
+struct subject {
+    hs_model *model;
+    hs_dims dims;
+    int n; // KV heads
+    hs_prompts *prompts;
+    hs_duo_opts opts;
+};
+
+// The prompt of law_run, with questions near its end and a sentence after them.
+static void open_subject(struct subject *s, const rand_spec *spec, enum hs_precision precision) {
+    int32_t ids[T];
+    char more[64];
+    *s = (struct subject){0};
+    s->model = law_open(spec, &(hs_model_opts){.dev = {.threads = 2, .precision = precision}});
+    s->dims = hs_dims_of(s->model);
+    s->n = s->dims.n_layer * s->dims.n_kv_head;
+    assert_true(s->n <= N_KV);
+    law_tokens(ids, T, SEED);
+    snprintf(more, sizeof more, "{\"spans\":{\"qa\":[%d,%d]}}", FROM, TO);
+    assert_int_equal(hs_prompts_open(&s->prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB), HS_OK);
+    if (hs_prompts_add_tokens(s->prompts, "asked", ids, T, 0, 0, more)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(hs_prompts_add_tokens(s->prompts, "bare", ids, T - 5, 0, 0, NULL), HS_OK);
+    s->opts = (hs_duo_opts){
+        .model = s->model, .prompts = s->prompts, .sink = SINK, .recent = RECENT};
+}
+
+static void close_subject(struct subject *s) {
+    hs_prompts_close(s->prompts);
+    hs_model_close(s->model);
+}
+
+struct found {
+    int n, n_kv;
+    int64_t n_label[2];
+    double probe[2][N_KV], error[2][N_KV];
+};
+
+static int on_result(void *ctx, const hs_duo_result *r) {
+    struct found *f = ctx;
+    assert_int_equal(r->ord, f->n);
+    memcpy(f->probe[f->n], r->probe, (size_t)f->n_kv * sizeof(double));
+    memcpy(f->error[f->n], r->z_error, (size_t)f->n_kv * sizeof(double));
+    f->n_label[f->n++] = r->n_label;
+    return HS_OK;
+}
+
+static void find(const struct subject *s, struct found *f) {
+    const int64_t ord[] = {0, 1};
+    *f = (struct found){.n_kv = s->n};
+    if (hs_duo_probe(&s->opts, ord, 2, on_result, f)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(f->n, 2);
+}
+
+// Number k of row r of the final hidden state, in double.
+static double hidden(const struct subject *s, const cap *c, int64_t r, int64_t k) {
+    const hs_config *cfg = hs_model_config(s->model);
+    const float *gain = hs_model_vector(s->model, HS_W_LNF, -1);
+    const float *bias = hs_model_vector(s->model, HS_B_LNF, -1);
+    if (cfg->norm == HS_NORM_NONE)
+        return (double)law_row(c, s->dims.n_layer - 1, HS_RESID_POST, r)[k];
+    return (double)law_row(c, s->dims.n_layer, HS_LNF_NORMALIZED, r)[k] * (double)gain[k] +
+           (bias ? (double)bias[k] : 0);
+}
+
+// The group streaming in an evaluation of its own.
+static double whole_run(const struct subject *s, const cap *full, int kv, int64_t n, int64_t from,
+                        int64_t to) {
+    const int per = s->dims.n_head / s->dims.n_kv_head, first = kv % s->dims.n_kv_head * per;
+    char spec[96];
+    cap c;
+    double sum = 0;
+    snprintf(spec, sizeof spec, "mask:sink_recent,s=%d,w=%d,heads=L%dH%d-%d", SINK, RECENT,
+             kv / s->dims.n_kv_head, first, first + per - 1);
+    edited_run(&c, s->model, &(edited){.spec = {spec}}, SEED, n);
+    for (int64_t r = from; r < to; r++)
+        for (int64_t k = 0; k < s->dims.d_model; k++) {
+            const double by = hidden(s, &c, r, k) - hidden(s, full, r, k);
+            sum += by * by;
+        }
+    cap_close(&c);
+    return sum / (double)((to - from) * s->dims.d_model);
+}
+
+static void near(const char *what, int kv, double got, double want, double room) {
+    if (!(fabs(got - want) <= room * fabs(want) + 1e-13))
+        fail_msg("%s of KV head %d: %.12g, not %.12g", what, kv, got, want);
+}
+
+static void probe_is_a_whole_run(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        const rand_spec spec = law_spec(i);
+        struct subject s;
+        struct found f;
+        open_subject(&s, &spec, law_precision(i));
+        find(&s, &f);
+        assert_int_equal(f.n_label[0], TO - FROM);
+        assert_int_equal(f.n_label[1], 1);
+        cap full[2];
+        law_run(&full[0], s.model, (hs_context_opts){0}, SEED, T);
+        law_run(&full[1], s.model, (hs_context_opts){0}, SEED, T - 5);
+        for (int kv = 0; kv < s.n; kv++) {
+            near("probe", kv, f.probe[0][kv], whole_run(&s, &full[0], kv, T, FROM, TO), 1e-4);
+            near("probe at the end", kv, f.probe[1][kv],
+                 whole_run(&s, &full[1], kv, T - 5, T - 6, T - 5), 1e-4);
+            assert_true(f.probe[0][kv] > 0);
+        }
+        cap_close(&full[0]);
+        cap_close(&full[1]);
+        close_subject(&s);
+    }
+}
+
+// ---- the closed form ----------------------------------------------------------------------------
+
+static float weight(const struct subject *s, const cap *c, int layer, int head, int64_t i,
+                    int64_t j) {
+    const float *map = c->at[0][layer][HS_PATTERN].data;
+    (void)s;
+    return map[((int64_t)head * c->t_max + i) * c->t_max + j];
+}
+
+// |z' - z| / |z| of a row, from the pattern: z' is what the kept keys say, by their share.
+static double row_error(const struct subject *s, const cap *c, int layer, int head, int64_t i) {
+    const int64_t d = s->dims.d_head, kv = head / (s->dims.n_head / s->dims.n_kv_head);
+    double moved = 0, size = 0;
+    for (int64_t k = 0; k < d; k++) {
+        double z = 0, kept = 0, mass = 0;
+        for (int64_t j = 0; j <= i; j++) {
+            const double a = (double)weight(s, c, layer, head, i, j);
+            const double v = (double)law_row(c, layer, HS_V, j)[kv * d + k];
+            z += a * v;
+            if (j >= SINK && i - j >= RECENT) continue;
+            kept += a * v;
+            mass += a;
+        }
+        moved += (kept / mass - z) * (kept / mass - z);
+        size += z * z;
+    }
+    return sqrt(moved / size);
+}
+
+static void deviation_is_the_closed_form(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        const rand_spec spec = law_spec(i);
+        struct subject s;
+        struct found f;
+        cap full;
+        open_subject(&s, &spec, law_precision(i));
+        find(&s, &f);
+        law_run(&full, s.model, (hs_context_opts){0}, SEED, T);
+        const int per = s.dims.n_head / s.dims.n_kv_head;
+        for (int kv = 0; kv < s.n; kv++) {
+            double sum = 0;
+            for (int64_t r = SINK + RECENT; r < TO; r++)
+                for (int h = 0; h < per; h++)
+                    sum += row_error(&s, &full, kv / s.dims.n_kv_head,
+                                     kv % s.dims.n_kv_head * per + h, r);
+            near("deviation", kv, f.error[0][kv], sum / ((TO - SINK - RECENT) * per), 2e-5);
+        }
+        cap_close(&full);
+        close_subject(&s);
+    }
+}
+
+// ---- groups, labels, memory ---------------------------------------------------------------------
+
+// Grouped heads are heads with the same keys: with these repeated, each of them streams by itself, and
+// in its own layer deviates as it does in its group.
+static void groups_are_heads_with_equal_keys(void **state) {
+    (void)state;
+    rand_spec spec = rand_default("llama", false);
+    struct subject grouped, repeated;
+    struct found g, r;
+    open_subject(&grouped, &spec, HS_PREC_F64);
+    spec.repeat_kv = true;
+    open_subject(&repeated, &spec, HS_PREC_F64);
+    find(&grouped, &g);
+    find(&repeated, &r);
+    const int per = grouped.dims.n_head / grouped.dims.n_kv_head;
+    assert_true(per > 1);
+    assert_int_equal(repeated.n, grouped.n * per);
+    for (int kv = 0; kv < grouped.n; kv++) {
+        double sum = 0;
+        for (int h = 0; h < per; h++) sum += r.error[0][kv * per + h];
+        near("deviation", kv, g.error[0][kv], sum / per, 1e-6);
+    }
+    close_subject(&grouped);
+    close_subject(&repeated);
+}
+
+static void memory_changes_nothing(void **state) {
+    (void)state;
+    const rand_spec spec = law_spec(0);
+    struct subject s;
+    struct found all, little;
+    open_subject(&s, &spec, HS_PREC_EXACT);
+    find(&s, &all);
+    s.opts.memory = 1;
+    find(&s, &little);
+    assert_memory_equal(all.probe, little.probe, sizeof all.probe);
+    assert_memory_equal(all.error, little.error, sizeof all.error);
+    close_subject(&s);
+}
+
+static void labels_as_asked_for(void **state) {
+    (void)state;
+    const rand_spec spec = law_spec(0);
+    struct subject s;
+    struct found f;
+    open_subject(&s, &spec, HS_PREC_EXACT);
+    s.opts.labels = "12+20:23";
+    find(&s, &f);
+    assert_int_equal(f.n_label[0], 4);
+    s.opts.labels = "qa";
+    assert_int_equal(hs_duo_check(&s.opts), HS_ENOTFOUND);
+    assert_non_null(strstr(hs_errmsg(), "bare"));
+    s.opts.labels = "0:9";
+    assert_int_equal(hs_duo_check(&s.opts), HS_ERANGE);
+    assert_non_null(strstr(hs_errmsg(), "prompt 'asked'"));
+    s.opts.labels = "0:10";
+    assert_int_equal(hs_duo_check(&s.opts), HS_OK);
+    close_subject(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(probe_is_a_whole_run),
+        cmocka_unit_test(deviation_is_the_closed_form),
+        cmocka_unit_test(groups_are_heads_with_equal_keys),
+        cmocka_unit_test(memory_changes_nothing),
+        cmocka_unit_test(labels_as_asked_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
