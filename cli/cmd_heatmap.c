@@ -34,6 +34,9 @@ static const hs_opt figure_options[] = {
      "a row statistic (entropy, max, first, self, prev, distance, lse) or a stored series "
      "(column_mean) along the text; with --head or --layer"},
     {"bar", 0, HS_OPT_TEXT, AT(bar), "METRIC", NULL, "the top heads by what --grid takes, as bars"},
+    {"overlap", 0, HS_OPT_TEXT, AT(overlap), "METRICS", NULL,
+     "which heads metrics share among their first, over all runs of the model: two or more, as the "
+     "query overlap takes them, or usual"},
     {"patch", 0, HS_OPT_FLAG, AT(patch), NULL, NULL,
      "of a run of patch: what was recovered, by layers or heads and positions; with --layer"},
     {"circuit", 0, HS_OPT_FLAG, AT(circuit), NULL, NULL,
@@ -58,7 +61,8 @@ static const hs_opt part_options[] = {
      "--lens: what colours tell, the token's probability unless given, the final token's rank, or "
      "the divergence from the end"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", NULL,
-     "--bar: how many heads, 20 unless given; --circuit: how many edges, 40"},
+     "--bar: how many heads, 20 unless given; --overlap: of a set, 10; --circuit: how many edges, "
+     "40"},
     {"threshold", 0, HS_OPT_NUM, AT(threshold), "X", NULL,
      "--circuit: edges whose score is farther from 0, --top of them if given"},
     {"title", 0, HS_OPT_TEXT, AT(title), "TEXT", NULL, "instead of the figure's own title"},
@@ -222,6 +226,8 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --strip --head L5H1 --from -1 -o strip.svg", "what the last token looks at"},
             {"heatmap --over-layers sink_alpha0 -o sinks.svg", "a metric through the layers"},
             {"heatmap --bar induction --top 10 -o bars.png", "the strongest induction heads"},
+            {"heatmap --overlap induction,previous,retrieval -o sets.png",
+             "do these heads overlap?"},
             {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
             {"heatmap --patch -o patch.png", "where patching brings the clean answer back"},
             {"heatmap --lens -o lens.png", "what each layer would say"},

@@ -99,6 +99,7 @@ lens|What the model would say at each position if it ended after each layer.|6 -
 patch|How much of the answer comes with the residual of one position and layer, put into a run with other names: from the name, to the end.|7 --patch
 circuit|The forty edges that carry most of the answer, by edge attribution.|8 --circuit
 masking|What is left of the answers in a long text when the heads that look them up, or as many others, are masked.|9 --masking
+overlap|Do the kinds of heads overlap? How many of their first ten each two metrics share, from two runs, and how alike they rank all heads.|2 --overlap induction,previous,duplicate,sink_alpha0,retrieval
 # Bars
 bar|The top heads by a metric, with the standard error over the prompts.|2 --bar induction --top 15
 END

@@ -11,7 +11,7 @@
 
 // The command's options that say what is drawn; NULL, false, 0: not given.
 typedef struct hs_figure_options {
-    const char *head, *layer, *grid, *over_layers, *over_positions, *bar;
+    const char *head, *layer, *grid, *over_layers, *over_positions, *bar, *overlap;
     bool all, circuit, patch, strip, prune, masking, lens;
     const char *from, *to, *rows, *cols, *title;
     int pool;  // enum hs_pool_by

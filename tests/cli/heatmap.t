@@ -52,6 +52,7 @@ for end in png svg pdf; do
     t "over layers as $end" twice layers.$end --over-layers previous
     t "over positions as $end" twice positions.$end --over-positions entropy --head L0H0,L1H1
     t "bars as $end" twice bar.$end --bar induction --top 3
+    t "overlap as $end" twice overlap.$end --overlap induction,previous,-previous --top 2
 done
 
 t "a map tells" tells "$tmp/map.png" 'd["figure"] == "map" and d["head"] == "L0H1" and d["run"] == "1" and d["prompt"] == "a" and d["model"] and "L0H1" in d["Title"] and d["vmax"] == "1"'
@@ -61,7 +62,7 @@ t "a strip tells" tells "$tmp/from.png" 'd["figure"] == "strip" and d["from"] ==
 t "a strip the other way tells" tells "$tmp/to.png" 'd["to"] == "2" and d["heads"] == "all heads, mean"'
 t "curves tell" tells "$tmp/positions.png" 'd["statistic"] == "entropy" and d["heads"] == "L0H0,L1H1"'
 t "bars tell" tells "$tmp/bar.png" 'd["metric"] == "induction" and "Top 3 heads" in d["Title"] and "standard error over" in d["Description"]'
-
+t "overlap tells" tells "$tmp/overlap.png" 'd["metrics"] == "induction,previous,-previous" and "first 2 of two metrics" in d["Title"] and "at random share 0.50" in d["Description"] and d["vmin"] == "-1"'
 of_prompt() { exits 0 heatmap 1 --bar induction --prompt b -o "$tmp/b.png" && tells "$tmp/b.png" 'd["prompt"] == "b" and "error" not in d["Description"]'; }
 t "bars of one prompt" of_prompt
 own_title() { exits 0 heatmap 1 --head L0H0 --title 'Mine <b>' -o "$tmp/b.png" && tells "$tmp/b.png" 'd["Title"] == "Mine <b>" and "run 1" in d["Description"]'; }
@@ -128,6 +129,9 @@ t "results that were not recorded" refused 5 '--observe hidden_sinks' --grid hid
 t "too many metrics" refused 2 'at most 7' --over-layers a,b,c,d,e,f,g,h
 t "no metric" refused 2 'over-layers' --over-layers ,
 t "too many bars" refused 2 'at most' --bar previous --top 1000
+t "one metric overlaps with nothing" refused 5 'no two metrics' --overlap previous
+t "overlap with none" refused 5 "has a metric 'previos'" --overlap induction,previos
+t "overlap of one prompt" refused 2 'not about one prompt' --overlap induction,previous --prompt a
 t "a bad range" refused 2 '--range' --head L0H0 --range 1:1
 t "no colour map" refused 2 'list colormaps' --head L0H0 --cmap jetset
 t "a resolution" refused 2 'dpi' --head L0H0 --dpi 5000
