@@ -22,6 +22,7 @@ static int run(const hs_call *call, const void *options) {
     if (!rc) rc = hs_duo_print(&w);
     hs_db_close(w.db);
     hs_do_close(&w.spans);
+    free(w.gate);
     hs_session_close(&w.session);
     return rc;
 }
@@ -35,6 +36,10 @@ static const hs_opt own[] = {
     {"labels", 0, HS_OPT_TEXT, AT(labels), "POS", NULL,
      "rows whose final hidden state counts: a span of the prompts', 30:40, -1, joined by + "
      "(default: the span qa, else the last position)"},
+    {"steps", 0, HS_OPT_INT, AT(steps), "N", "0",
+     "of the search for gates, one prompt each, some three forward passes; the paper: 2000"},
+    {"rate", 0, HS_OPT_NUM, AT(rate), "X", "0.02", "of the search: how far a step goes at most"},
+    {"lambda", 0, HS_OPT_NUM, AT(price), "X", "0.05", "of the search: the price of open gates"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "KV heads to show"},
     {"seed", 0, HS_OPT_INT, AT(seed), "N", "0", "of random draws"},
     {0},
@@ -53,12 +58,19 @@ const hs_cmd hs_cmd_duo = {
         "is what happens in the layer itself: |z' - z| / |z|, a mean over the group's heads and "
         "the rows that lose keys. Both are means over the prompts, by default three of pass keys "
         "of words with a question for each (passkey:kind=words); query heads of a group have one "
-        "value.",
+        "value.\n\n"
+        "With --steps the paper's gates are trained too, by slopes of activations alone. Every KV "
+        "head has a gate a from 0 to 1, 1 at first. In one run all heads stream, and say (1 - a) "
+        "of what they then see and a of what they said in the unedited run; the gates are moved "
+        "(Adam) to lessen the change of the final hidden state plus lambda times their mean. "
+        "duo_gate is where they end: of small models few stay open, and the order is what "
+        "counts.",
     .examples =
         (const char *const[][2]){
             {"duo model.gguf", "on the default prompts"},
             {"duo model.gguf --dataset passkey:kind=words,lengths=900,n=2 --sink 64 --recent 256",
              "longer ones, the paper's deployment sizes"},
+            {"duo model.gguf --steps 100", "and gates"},
             {"duo model.gguf -f prompts.jsonl --labels answer --json",
              "own prompts, which name the span that counts, for scripts"},
             {NULL}},

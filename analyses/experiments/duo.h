@@ -48,4 +48,31 @@ typedef int (*hs_duo_fn)(void *ctx, const hs_duo_result *result);
 int hs_duo_probe(const hs_duo_opts *, const int64_t *ord, int64_t n, hs_duo_fn fn,
                  void *ctx) HS_MUST_USE;
 
+// ---- gates --------------------------------------------------------------------------------------
+
+// A second way, with training, as in the paper. Every KV head has a gate a in [0, 1]; all heads
+// stream in a run whose heads say (1 - a) of what they see there and a of what they said in the
+// unedited run. The gates minimise the mean squared change of the final hidden state of the label
+// rows plus a price times their mean.
+
+// That change on prompt ord, and its slope by each gate; gate, slope: [n_layer][n_kv_head].
+int hs_duo_loss(const hs_duo_opts *, int64_t ord, const double *gate, double *loss,
+                double *slope) HS_MUST_USE;
+
+typedef struct hs_duo_search {
+    const int64_t *ord; // [n] prompts, which take turns
+    int64_t n, steps;
+    double rate; // of Adam; rises to it over the first fifth of the steps, falls over the last
+    double price;
+} hs_duo_search;
+typedef struct hs_duo_step {
+    int64_t step, ord;
+    double loss, mean, rate; // before the step: the change, the mean of the gates; its rate
+    int64_t kept;            // gates of at least 1/2
+} hs_duo_step;
+typedef int (*hs_duo_step_fn)(void *ctx, const hs_duo_step *step);
+// gate[n_layer][n_kv_head] after all steps, from 1 on. fn NULL: nobody is told of the steps.
+int hs_duo_gates(const hs_duo_opts *, const hs_duo_search *, double *gate, hs_duo_step_fn fn,
+                 void *ctx) HS_MUST_USE;
+
 #endif

@@ -1,5 +1,6 @@
 // What `duo` is asked for, against the model and its prompts, before anything runs; see duo.h.
 #include <inttypes.h>
+#include <math.h>
 
 #include "cli/duo/duo.h"
 #include "cli/memory.h"
@@ -9,6 +10,10 @@ int hs_duo_check_options(const hs_duo_options *o) {
     if (o->sink < 0 || o->sink > INT32_MAX)
         return hs_fail(HS_EARG, "--sink takes a number from 0 to %d", INT32_MAX);
     if (o->recent > INT32_MAX) return hs_fail(HS_EARG, "--recent takes at most %d", INT32_MAX);
+    if (o->steps < 0) return hs_fail(HS_EARG, "--steps takes a number from 0 on");
+    if (!(o->rate > 0 && o->rate <= 1)) return hs_fail(HS_EARG, "--rate takes a number up to 1");
+    if (!(o->price >= 0 && isfinite(o->price)))
+        return hs_fail(HS_EARG, "--lambda takes a number from 0 on");
     return hs_out_check(&o->out);
 }
 
@@ -25,6 +30,7 @@ hs_duo_opts hs_duo_opts_of(const hs_duo_work *w) {
 int hs_duo_check_work(hs_duo_work *w) {
     const hs_model *model = w->session.model;
     w->dims = hs_dims_of(model);
+    w->n_kv = w->dims.n_layer * w->dims.n_kv_head;
     int rc = hs_cli_prompts_check(w->session.prompts, 0, hs_cli_n_ctx(model));
     if (!rc)
         rc = hs_do_open(&w->spans, &(hs_do_options){0}, &w->prompt.span, &w->session,

@@ -1,5 +1,5 @@
 // What the parts of `duo` share: check.c reads what is asked for, store.c runs it into the database,
-// print.c tells what is there.
+// gates.c the search for gates; print.c tells what is there.
 #ifndef HS_CLI_DUO_DUO_H
 #define HS_CLI_DUO_DUO_H
 
@@ -15,7 +15,8 @@ typedef struct hs_duo_options {
     hs_study_options study;
     hs_out_options out;
     const char *labels;
-    int64_t sink, recent, top, seed;
+    int64_t sink, recent, steps, top, seed;
+    double rate, price;
 } hs_duo_options;
 
 typedef struct hs_duo_work {
@@ -26,8 +27,10 @@ typedef struct hs_duo_work {
     hs_session session;
     hs_do spans; // of --span
     hs_dims dims;
+    int n_kv; // KV heads of all layers
     hs_db *db;
-    int64_t run; // once it is there
+    int64_t run;  // once it is there
+    double *gate; // [n_kv] once they are found
 } hs_duo_work;
 
 // Before the model is opened, and after; each names what does not fit.
@@ -37,6 +40,12 @@ hs_duo_opts hs_duo_opts_of(const hs_duo_work *);
 
 // All of the run, or what is left of it.
 int hs_duo_store(hs_duo_work *) HS_MUST_USE;
+// A value a KV head as a metric of its query heads; reason: where it is NaN.
+int hs_duo_emit(const hs_duo_work *, const hs_emit *emit, const char *name, const double *value,
+                const char *reason) HS_MUST_USE;
+// The search for gates; the last prompt's emitter takes what it finds. Nothing without --steps.
+int hs_duo_search_gates(hs_duo_work *, const hs_emit *emit) HS_MUST_USE;
+
 int hs_duo_print(const hs_duo_work *) HS_MUST_USE;
 
 #endif

@@ -10,7 +10,7 @@
 typedef struct head_row {
     char name[24], heads[32];
     int64_t layer, kv_head;
-    double probe, z_error;
+    double probe, z_error, gate;
 } head_row;
 
 // All that is told.
@@ -30,7 +30,8 @@ static int on_head(void *ctx, const hs_query *q) {
     *h = (head_row){.layer = hs_query_int(q, "layer"),
                     .kv_head = hs_query_int(q, "kv_head"),
                     .probe = hs_query_num(q, "probe"),
-                    .z_error = hs_query_num(q, "z_error")};
+                    .z_error = hs_query_num(q, "z_error"),
+                    .gate = hs_query_num(q, "gate")};
     hs_query_text(q, "name", h->name, sizeof h->name);
     hs_query_text(q, "heads", h->heads, sizeof h->heads);
     f->prompts = hs_query_int(q, "prompts");
@@ -62,6 +63,7 @@ static void json_heads(hs_jw *j, const found *f) {
         hs_jw_key_int(j, "kv_head", h->kv_head);
         hs_jw_key_num(j, "probe", h->probe);
         hs_jw_key_num(j, "z_error", h->z_error);
+        if (f->w->opt->steps) hs_jw_key_num(j, "gate", h->gate);
         hs_jw_end(j, '}');
     }
     hs_jw_end(j, ']');
@@ -86,9 +88,11 @@ static int put_json(const found *f) {
 static int put_heads(const found *f, int64_t most) {
     static const hs_col columns[] = {{"name", "KV head", 0}, {"layer", NULL, 0},
                                      {"kv_head", NULL, 0},   {"heads", "its heads", 0},
-                                     {"probe", "probe", -4}, {"z_error", "z error", 4}};
+                                     {"probe", "probe", -4}, {"z_error", "z error", 4},
+                                     {"gate", "gate", 3}};
+    const int n = sizeof columns / sizeof *columns - !f->w->opt->steps;
     hs_table *t;
-    int rc = hs_table_open(&t, columns, sizeof columns / sizeof *columns);
+    int rc = hs_table_open(&t, columns, n);
     for (int64_t i = 0; i < f->n_head && i < most && !rc; i++) {
         const head_row *h = &f->head[i];
         hs_table_str(t, h->name);
@@ -97,6 +101,7 @@ static int put_heads(const found *f, int64_t most) {
         hs_table_str(t, h->heads);
         hs_table_num(t, h->probe);
         hs_table_num(t, h->z_error);
+        if (f->w->opt->steps) hs_table_num(t, h->gate);
     }
     if (!rc) rc = hs_table_put(t, f->w->call, &f->w->opt->out);
     hs_table_close(t);
@@ -109,9 +114,22 @@ static void put_next(const hs_duo_work *w) {
     const char *path = hs_db_path(w->db), *db = " --db ";
     if (w->call->quiet) return;
     if (strcmp(path, "headscope.db") == 0) db = path = "";
-    printf("\nnext: headscope query duo --run %" PRId64 "%s%s\n", w->run, db, path);
+    printf("\nnext: headscope query %s --run %" PRId64 "%s%s\n",
+           w->opt->steps ? "duo_course" : "duo", w->run, db, path);
     printf("      headscope heatmap %" PRId64 " --grid duo_probe -o duo.png%s%s\n", w->run, db,
            path);
+}
+
+static void put_gates(const found *f) {
+    int64_t kept = 0;
+    double mean = 0;
+    for (int64_t i = 0; i < f->n_head; i++) {
+        kept += f->head[i].gate >= .5;
+        mean += f->head[i].gate / (double)f->n_head;
+    }
+    printf("\n%" PRId64 " of %" PRId64 " gates are at least a half after %" PRId64
+           " steps, their mean is %.3f\n",
+           kept, f->n_head, f->w->opt->steps, mean);
 }
 
 static int put_people(const found *f) {
@@ -120,6 +138,7 @@ static int put_people(const found *f) {
            ") on %" PRId64 " prompts: run %" PRId64 " in %s\n\n",
            f->n_head, w->opt->sink, w->opt->recent, f->prompts, w->run, hs_db_path(w->db));
     int rc = put_heads(f, w->opt->top);
+    if (!rc && w->opt->steps) put_gates(f);
     if (!rc) put_next(w);
     return rc;
 }

@@ -1,4 +1,6 @@
 // Streaming heads into the database, one transaction a prompt; see duo.h.
+//
+// Gates are of all prompts: they are found in the last one's transaction, and stay with it.
 #include <math.h>
 #include <stdlib.h>
 
@@ -9,6 +11,7 @@ typedef struct store {
     hs_duo_work *w;
     hs_analysis as;
     hs_study study;
+    hs_emit emit; // of the last prompt
 } store;
 
 static void what_json(hs_buf *out, const hs_duo_work *w) {
@@ -16,13 +19,18 @@ static void what_json(hs_buf *out, const hs_duo_work *w) {
     hs_jw_key_str(&j, "labels", w->opt->labels ? w->opt->labels : "qa, or the last position");
     hs_jw_key_int(&j, "sink", w->opt->sink);
     hs_jw_key_int(&j, "recent", w->opt->recent);
+    hs_jw_key_int(&j, "steps", w->opt->steps);
+    if (w->opt->steps) {
+        hs_jw_key_num(&j, "rate", w->opt->rate);
+        hs_jw_key_num(&j, "lambda", w->opt->price);
+    }
     hs_jw_key_int(&j, "seed", w->opt->seed);
 }
 
 // Every query head has its group's value.
-static int emit_heads(const store *s, const hs_emit *emit, const char *name, const double *value,
-                      const char *reason) {
-    const hs_dims *d = &s->w->dims;
+int hs_duo_emit(const hs_duo_work *w, const hs_emit *emit, const char *name, const double *value,
+                const char *reason) {
+    const hs_dims *d = &w->dims;
     const int per = d->n_head / d->n_kv_head;
     int rc = HS_OK;
     for (int l = 0; l < d->n_layer; l++)
@@ -33,18 +41,20 @@ static int emit_heads(const store *s, const hs_emit *emit, const char *name, con
     return rc;
 }
 
+// The last prompt stays open: what is of the whole run comes with it.
 static int on_result(void *ctx, const hs_duo_result *r) {
     store *s = ctx;
-    hs_emit emit;
+    const hs_duo_work *w = s->w;
     const hs_value row[] = {{.type = HS_VAL_INT, .i = r->n_label}};
-    int rc = hs_study_begin(&s->study, r->ord, &emit);
-    if (!rc) rc = emit.row(emit.ctx, "prompt", row);
+    int rc = hs_study_begin(&s->study, r->ord, &s->emit);
+    if (!rc) rc = s->emit.row(s->emit.ctx, "prompt", row);
     if (!rc)
-        rc = emit_heads(s, &emit, "duo_probe", r->probe,
-                        "the final hidden state is not a number here");
+        rc = hs_duo_emit(w, &s->emit, "duo_probe", r->probe,
+                         "the final hidden state is not a number here");
     if (!rc)
-        rc = emit_heads(s, &emit, "duo_z_error", r->z_error, "z is 0 in all rows that lose keys");
-    return hs_study_end(&s->study, rc);
+        rc = hs_duo_emit(w, &s->emit, "duo_z_error", r->z_error,
+                         "z is 0 in all rows that lose keys");
+    return !rc && r->ord + 1 == s->study.n ? HS_OK : hs_study_end(&s->study, rc);
 }
 
 static int open_study(store *s) {
@@ -63,14 +73,20 @@ static int open_study(store *s) {
     return hs_study_open(&s->study, &opts);
 }
 
+static int run_prompts(store *s, const int64_t *ord, int64_t n) {
+    const hs_duo_opts o = hs_duo_opts_of(s->w);
+    int rc = hs_duo_probe(&o, ord, n, on_result, s);
+    if (rc) return rc; // the last prompt is not open, or goes with the run
+    return hs_study_end(&s->study, hs_duo_search_gates(s->w, &s->emit));
+}
+
 int hs_duo_store(hs_duo_work *w) {
     store s = {.w = w, .as = hs_analysis_of_experiment(&hs_experiment_duo)};
-    const hs_duo_opts o = hs_duo_opts_of(w);
     int64_t *ord = NULL, n = 0;
     int rc = open_study(&s);
     w->run = s.study.id;
     if (!rc) rc = hs_study_left(&s.study, &ord, &n);
-    if (!rc && n) rc = hs_duo_probe(&o, ord, n, on_result, &s);
+    if (!rc && n) rc = run_prompts(&s, ord, n);
     free(ord);
     return hs_study_close(&s.study, rc);
 }

@@ -52,6 +52,29 @@ best() { exits 0 query duo --run 1 --param top=1 --json && json 'd["rows"][0][:4
 t "query duo: the dearest" best
 t "influence by it" exits 0 influence "$gqa" -f "$tmp/f.jsonl" --by duo_probe --top 2 --control 0
 
+# ---- gates --------------------------------------------------------------------------------------
+
+found() {
+    exits 0 duo "$ind2" -f "$tmp/twice.jsonl" $small --labels 9:17 --steps 120 --rate .05 --json && cp "$out" "$tmp/gates" &&
+        json "[{k: h[k] for k in ('layer', 'kv_head', 'probe', 'z_error')} for h in d['heads']] == json.load(open('$tmp/first'))['heads']" &&
+        json 'd["heads"][2]["gate"] > .9 and all(h["gate"] < .1 for i, h in enumerate(d["heads"]) if i != 2)'
+}
+t "the copying head's gate stays open, the others close" found
+course() {
+    exits 0 query duo_course --json && json 'd["columns"] == ["step", "prompt", "loss", "mean_gate", "n_open", "rate"] and [r[0] for r in d["rows"]] == list(range(120)) and d["rows"][0][2:5] == [0, 1, 4] and d["rows"][-1][4] == 1 and near(d["rows"][0][5], .05 / 10, 1e-15) and near(d["rows"][60][5], .05, 1e-15)'
+}
+t "query duo_course: all steps" course
+many() {
+    exits 0 duo "$gqa" -f "$tmp/f.jsonl" $small --steps 4 --rate .1 --json && cp "$out" "$tmp/four" && exits 0 heads --metric duo_gate --json &&
+        json "all(near(h['value'], g, 1e-12) and h['prompts'] == 1 for h, g in zip(sorted(d['heads'], key=lambda h: (h['layer'], h['head'])), [g['gate'] for g in json.load(open('$tmp/four'))['heads'] for _ in range(2)]))" &&
+        exits 0 query duo_course --json && json '[r[1] for r in d["rows"]] == [0, 1, 2, 0]'
+}
+t "prompts take turns, groups have one gate" many
+people() { exits 0 duo "$ind2" -f "$tmp/twice.jsonl" $small --steps 3 && prints '^KV head +its heads +probe +z error +gate$' && prints '^4 of 4 gates are at least a half after 3 steps, their mean is ' && prints 'next: headscope query duo_course'; }
+t "for people" people
+free() { exits 0 duo "$ind2" -f "$tmp/twice.jsonl" $small --labels 9:17 --steps 20 --lambda 0 --json && json 'all(h["gate"] == 1 for h in d["heads"])'; }
+t "without a price nothing closes" free
+
 # ---- the run ------------------------------------------------------------------------------------
 
 again() { exits 0 duo "$gqa" -f "$tmp/f.jsonl" $small --json && cp "$out" "$tmp/whole" && exits 0 duo "$gqa" -f "$tmp/f.jsonl" $small --resume --json && says 'is complete already' && cmp "$out" "$tmp/whole"; }
@@ -82,6 +105,9 @@ t "up to the last label row" exits 0 duo "$gqa" -f "$tmp/f.jsonl" --sink 2 --rec
 t "labels that a prompt lacks" refused 5 "prompt 't0': .*nowhere" $small --labels nowhere
 t "labels that are none" refused 2 '--labels: ' $small --labels 3:x
 t "a negative sink" refused 2 '--sink takes a number' --sink -1
+t "steps backwards" refused 2 '--steps takes a number' --steps -1
+t "no rate" refused 2 '--rate takes a number' --rate 0
+t "a negative price" refused 2 '--lambda takes a number' --lambda -1
 t "nothing recent" refused 2 '--recent' --recent 0
 t "no run without the probe" exits 5 query duo --run 99
 finish

@@ -1,5 +1,7 @@
 // Streaming heads on random models of every family: the probe is what whole edited evaluations say,
-// and the deviation of z is the closed form from the unedited pattern and values.
+// the deviation
+// of z is the closed form from the unedited pattern and values, and the slopes of gates are finite
+// differences.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -242,6 +244,141 @@ static void labels_as_asked_for(void **state) {
     close_subject(&s);
 }
 
+// ---- gates --------------------------------------------------------------------------------------
+
+static double loss_at(const struct subject *s, const double *gate, double *slope) {
+    double loss;
+    if (hs_duo_loss(&s->opts, 0, gate, &loss, slope)) fail_msg("%s", hs_errmsg());
+    return loss;
+}
+
+// Central differences at two widths, without the error of second order.
+static double difference(const struct subject *s, double *gate, int kv) {
+    const double h = 0x1p-9, was = gate[kv];
+    double none[N_KV], d[2];
+    for (int i = 0; i < 2; i++) {
+        gate[kv] = was + h * (i + 1);
+        const double up = loss_at(s, gate, none);
+        gate[kv] = was - h * (i + 1);
+        d[i] = (up - loss_at(s, gate, none)) / (2 * h * (i + 1));
+    }
+    gate[kv] = was;
+    return (4 * d[0] - d[1]) / 3;
+}
+
+static void slopes_are_finite_differences(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_SPEC; i++) {
+        const rand_spec spec = law_spec(i);
+        struct subject s;
+        double gate[N_KV], slope[N_KV], again[N_KV], most = 0;
+        open_subject(&s, &spec, HS_PREC_F64);
+        for (int kv = 0; kv < s.n; kv++) gate[kv] = .1 + .8 * ((kv * 7) % 10) / 10;
+        const double loss = loss_at(&s, gate, slope);
+        for (int kv = 0; kv < s.n; kv++) most = fmax(most, fabs(slope[kv]));
+        assert_true(loss > 0 && most > 0);
+        for (int kv = 0; kv < s.n; kv++) {
+            const double want = difference(&s, gate, kv);
+            if (fabs(slope[kv] - want) > 1e-4 * most)
+                fail_msg("model %d, gate %d: %.9g, by differences %.9g; largest %.3g", i, kv,
+                         slope[kv], want, most);
+        }
+        s.opts.memory = 1; // layers run again
+        assert_true(loss_at(&s, gate, again) == loss);
+        assert_memory_equal(slope, again, (size_t)s.n * sizeof *slope);
+        close_subject(&s);
+    }
+}
+
+// With all gates open nothing changes; with all shut all heads stream, as in any edited run.
+static void ends_of_the_gates(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        const rand_spec spec = law_spec(i);
+        struct subject s;
+        double gate[N_KV], slope[N_KV], sum = 0;
+        cap full, c;
+        open_subject(&s, &spec, law_precision(i));
+        for (int kv = 0; kv < s.n; kv++) gate[kv] = 1;
+        assert_true(loss_at(&s, gate, slope) < 1e-12);
+        for (int kv = 0; kv < s.n; kv++) gate[kv] = 0;
+        law_run(&full, s.model, (hs_context_opts){0}, SEED, T);
+        edited_run(&c, s.model, &(edited){.spec = {"mask:sink_recent,s=2,w=7"}}, SEED, T);
+        for (int64_t r = FROM; r < TO; r++)
+            for (int64_t k = 0; k < s.dims.d_model; k++) {
+                const double by = hidden(&s, &c, r, k) - hidden(&s, &full, r, k);
+                sum += by * by;
+            }
+        near("loss", 0, loss_at(&s, gate, slope), sum / (double)((TO - FROM) * s.dims.d_model),
+             1e-4);
+        cap_close(&full);
+        cap_close(&c);
+        close_subject(&s);
+    }
+}
+
+struct course {
+    int64_t n;
+    double loss[40], mean[40], rate[40];
+};
+
+static int on_step(void *ctx, const hs_duo_step *step) {
+    struct course *c = ctx;
+    assert_int_equal(step->step, c->n);
+    assert_int_equal(step->ord, c->n % 2);
+    c->loss[c->n] = step->loss;
+    c->mean[c->n] = step->mean;
+    c->rate[c->n++] = step->rate;
+    return HS_OK;
+}
+
+// Prompts take turns; the rate rises, stays and falls; the same search again has the same bits, with
+// memory for one prompt too.
+static void a_search(void **state) {
+    (void)state;
+    const rand_spec spec = law_spec(0);
+    const int64_t ord[] = {0, 1};
+    const hs_duo_search search = {.ord = ord, .n = 2, .steps = 40, .rate = .1, .price = .5};
+    struct subject s;
+    struct course first = {0}, second = {0};
+    double gate[N_KV], again[N_KV];
+    open_subject(&s, &spec, HS_PREC_EXACT);
+    if (hs_duo_gates(&s.opts, &search, gate, on_step, &first)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(first.n, 40);
+    assert_true(fabs(first.mean[0] - 1) < 1e-12 && first.loss[0] < 1e-12 &&
+                first.mean[39] < first.mean[0]);
+    assert_true(fabs(first.rate[0] - .1 / 8) < 1e-15 && fabs(first.rate[6] - .1 * 7 / 8) < 1e-15);
+    assert_true(first.rate[7] == .1 && first.rate[32] == .1);
+    assert_true(fabs(first.rate[33] - .1 * 7 / 8) < 1e-15 && fabs(first.rate[39] - .1 / 8) < 1e-15);
+    for (int kv = 0; kv < s.n; kv++) assert_true(gate[kv] >= 0 && gate[kv] <= 1);
+    s.opts.memory = 1;
+    if (hs_duo_gates(&s.opts, &search, again, on_step, &second)) fail_msg("%s", hs_errmsg());
+    assert_memory_equal(&first, &second, sizeof first);
+    assert_memory_equal(gate, again, (size_t)s.n * sizeof *gate);
+    close_subject(&s);
+}
+
+// On the hand-built induction model the copying head is worth its price, and no other is.
+static void the_copying_head_stays(void **state) {
+    (void)state;
+    static const int32_t ids[] = {0, 1, 6, 3, 8, 5, 2, 7, 4, 1, 6, 3, 8, 5, 2, 7, 4};
+    const int64_t ord = 0;
+    const hs_duo_search search = {.ord = &ord, .n = 1, .steps = 150, .rate = .05, .price = .05};
+    hs_model *m;
+    hs_prompts *prompts;
+    double gate[4];
+    if (hs_model_open(&m, "tests/golden/data/closed/ind2", NULL)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(hs_prompts_open(&prompts, NULL, HS_BOS_AUTO, 9), HS_OK);
+    assert_int_equal(hs_prompts_add_tokens(prompts, "twice", ids, 17, 1, 8, NULL), HS_OK);
+    const hs_duo_opts o = {
+        .model = m, .prompts = prompts, .labels = "9:17", .sink = 2, .recent = 4};
+    if (hs_duo_gates(&o, &search, gate, NULL, NULL)) fail_msg("%s", hs_errmsg());
+    assert_true(gate[0] < .05 && gate[1] < .05 && gate[3] < .05);
+    assert_true(gate[2] > .9);
+    hs_prompts_close(prompts);
+    hs_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(probe_is_a_whole_run),
@@ -249,6 +386,10 @@ int main(void) {
         cmocka_unit_test(groups_are_heads_with_equal_keys),
         cmocka_unit_test(memory_changes_nothing),
         cmocka_unit_test(labels_as_asked_for),
+        cmocka_unit_test(slopes_are_finite_differences),
+        cmocka_unit_test(ends_of_the_gates),
+        cmocka_unit_test(a_search),
+        cmocka_unit_test(the_copying_head_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
