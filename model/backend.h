@@ -175,7 +175,7 @@ typedef struct hs_backend {
     int (*norm_back)(hs_dev *, void *dx, const void *dy, const void *normalized, const void *scale,
                      int64_t n_rows, int64_t d, const float *w, enum hs_norm kind);
     // dpre = dy act'(pre) and nothing else when linear is NULL; else dpre = dy linear act'(pre) and
-    // dlinear = dy act(pre). dpre may be pre, and dlinear linear. relu has slope 0 at 0.
+    // dlinear = dy act(pre). dpre may be pre or dy, and dlinear linear. relu has slope 0 at 0.
     int (*act_back)(hs_dev *, void *dpre, void *dlinear, const void *dy, const void *pre,
                     const void *linear, int64_t n, enum hs_act kind);
     int (*attention_back)(hs_dev *, const hs_attn_back *);

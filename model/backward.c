@@ -8,7 +8,9 @@
 //         dx -> down^T -> activation back -> gate^T, up^T -> norm2 back -> added to dx
 //         dx -> o^T -> attention back -> RoPE back -> q^T, k^T, v^T -> norm1 back -> added to dx
 //
-// dx is the gradient of the residual, all rows of the batch. All that runs forward is
+// dx is the gradient of the residual, all rows of the batch. Gradients around a layer part with M's
+// where that layer begins, from a copy of dx, and go on down the layers beside it. All that runs
+// forward is
 // hs_context_eval's. The way back goes in its row blocks and its work buffers; attention takes all
 // rows at once. Everything is in numbers of the backend's type, so in double with that backend, and
 // a row's gradient has the same bits in any batch and for any number of threads.
@@ -27,7 +29,7 @@ enum room {
     K,
     V, // as attention has them, so rotated
     PRE,
-    LINEAR, // and then their gradients
+    LINEAR,
     DX,
     DZ,
     DQ,
@@ -45,6 +47,8 @@ struct back {
     void *base[N_ROOM]; // of layer 0, with step[] numbers between two layers
     int64_t width[N_ROOM], step[N_ROOM];
     void *block;  // all of the rooms
+    void *parted; // [n_layer][rows][d_model]: dx of what goes around each layer; NULL: nothing does
+    int around;   // the layer that the gradients in work go around, -1: none
     int64_t *seq; // [n_seq + 1]: first rows
     hs_back_taps taps;
 };
@@ -114,38 +118,46 @@ static int norm_of_back(const struct back *b, enum hs_role gain, const void *x) 
     return rc ? rc : norm_back(r, gain, rows(b, DX));
 }
 
-// The gradient of what a part of the layer adds to the residual: that of the residual, or 0.
-static void *added(const struct back *b) {
-    void *none = buffer(&b->r, HS_BUF_OUT);
-    if (!b->job->drop || !b->job->drop[b->r.layer]) return rows(b, DX);
-    clear(b, none, b->r.n * b->r.c->d_model);
-    return none;
+// The gradient of what a part of the layer adds to the residual: that of the residual, or 0. Who
+// changes it leaves the residual's own as it is.
+static void *added(const struct back *b, enum hs_point p) {
+    const int64_t n = b->r.n * b->r.c->d_model;
+    void *own = buffer(&b->r, HS_BUF_OUT);
+    if (b->around == b->r.layer)
+        clear(b, own, n);
+    else if (b->r.write & HS_BIT(p))
+        copy(&b->r, own, rows(b, DX), n);
+    else
+        return rows(b, DX);
+    return own;
 }
 
 static int mlp_back(const struct back *b) {
     const hs_pass *r = &b->r;
     const hs_config *c = r->c;
     const bool gated = c->mlp == HS_MLP_GATED;
-    void *post = buffer(r, HS_BUF_PRE), *pre = rows(b, PRE);
+    void *dpost = buffer(r, HS_BUF_PRE), *dpre = dpost, *dlinear = buffer(r, HS_BUF_LINEAR);
     void *linear = gated ? rows(b, LINEAR) : NULL;
-    void *out = added(b);
-    const hs_product_back down = product(b, HS_W_DOWN, out, c->d_model);
-    const hs_product_back up[] = {product(b, gated ? HS_W_GATE : HS_W_UP, pre, c->d_ff),
-                                  product(b, HS_W_UP, linear, c->d_ff)};
     if (c->mlp == HS_MLP_NONE) return HS_OK;
+    void *out = added(b, HS_MLP_OUT);
+    const hs_product_back down = product(b, HS_W_DOWN, out, c->d_model);
+    const hs_product_back up[] = {product(b, gated ? HS_W_GATE : HS_W_UP, dpre, c->d_ff),
+                                  product(b, HS_W_UP, dlinear, c->d_ff)};
     int rc = give(b, HS_MLP_OUT, out);
-    if (!rc) rc = r->be->linear_back(r->dev, post, c->d_ff, &down, 1, r->n);
-    if (!rc) rc = give(b, HS_MLP_POST, post);
-    if (!rc) rc = r->be->act_back(r->dev, pre, linear, post, pre, linear, r->n * c->d_ff, c->act);
-    if (!rc) rc = give(b, HS_MLP_PRE, pre);
-    if (!rc && gated) rc = give(b, HS_MLP_PRE_LINEAR, linear);
+    if (!rc) rc = r->be->linear_back(r->dev, dpost, c->d_ff, &down, 1, r->n);
+    if (!rc) rc = give(b, HS_MLP_POST, dpost);
+    if (!rc)
+        rc = r->be->act_back(r->dev, dpre, dlinear, dpost, rows(b, PRE), linear, r->n * c->d_ff,
+                             c->act);
+    if (!rc) rc = give(b, HS_MLP_PRE, dpre);
+    if (!rc && gated) rc = give(b, HS_MLP_PRE_LINEAR, dlinear);
     if (!rc) rc = products_back(r, up, gated ? 2 : 1);
     if (!rc) rc = norm_of_back(b, HS_W_LN2, rows(b, MID));
     return rc ? rc : give(b, HS_RESID_MID, rows(b, DX));
 }
 
 static int output_back(const struct back *b) {
-    void *out = added(b);
+    void *out = added(b, HS_ATTN_OUT);
     const hs_product_back o = product(b, HS_W_O, out, b->r.c->d_model);
     int rc = give(b, HS_ATTN_OUT, out);
     if (!rc) rc = b->r.be->linear_back(b->r.dev, rows(b, DZ), b->width[DZ], &o, 1, b->r.n);
@@ -239,10 +251,31 @@ static int run_again(const struct back *b) {
     return rc;
 }
 
-static int layer_back(struct back *b, int64_t layer) {
+// dx of what goes around a layer.
+static void *parted(const struct back *b, int64_t layer) {
+    return at(&b->r, b->parted, layer * b->r.n_rows * b->r.c->d_model);
+}
+
+// Takes a step with M's gradients, and with those around layers from `layer` on.
+static int each(struct back *b, int64_t layer, int (*step)(struct back *)) {
+    void *dx = b->room[DX];
+    int rc = HS_OK;
+    if (!b->parted) return step(b);
+    for (int64_t l = layer - 1; l < b->r.c->n_layer && !rc; l++) {
+        b->around = l < layer ? -1 : (int)l;
+        b->room[DX] = l < layer ? dx : parted(b, l);
+        rc = b->job->around(b->job->grads->ctx, b->around);
+        if (!rc) rc = step(b);
+    }
+    b->around = -1;
+    b->room[DX] = dx;
+    return rc;
+}
+
+// The layer in work, whose activations are there.
+static int through(struct back *b) {
     const hs_tap *grads = b->job->grads;
-    enter(b, layer);
-    int rc = b->job->once ? HS_OK : run_again(b);
+    int rc = HS_OK;
     for (hs_pass_first(&b->r); !rc && hs_pass_next(&b->r);) {
         rc = give(b, HS_RESID_POST, rows(b, DX));
         if (!rc) rc = mlp_back(b);
@@ -250,7 +283,14 @@ static int layer_back(struct back *b, int64_t layer) {
     }
     if (!rc) rc = attention_back(b);
     for (hs_pass_first(&b->r); !rc && hs_pass_next(&b->r);) rc = inputs_back(b);
-    return !rc && grads && grads->layer_done ? grads->layer_done(grads->ctx, (int)layer) : rc;
+    return !rc && grads && grads->layer_done ? grads->layer_done(grads->ctx, b->r.layer) : rc;
+}
+
+static int layer_back(struct back *b, int64_t layer) {
+    enter(b, layer);
+    if (b->parted) copy(&b->r, parted(b, layer), b->room[DX], b->r.n_rows * b->r.c->d_model);
+    int rc = b->job->once ? HS_OK : run_again(b);
+    return rc ? rc : each(b, layer, through);
 }
 
 // ---- both ends ----------------------------------------------------------------------------------
@@ -295,7 +335,6 @@ static int forward(struct back *b) {
 
 static int embed_back(struct back *b) {
     int rc = HS_OK;
-    enter(b, b->r.c->n_layer);
     for (hs_pass_first(&b->r); !rc && hs_pass_next(&b->r);) {
         rc = give(b, HS_EMBED, rows(b, DX));
         if (!rc) rc = give(b, HS_POS_EMBED, rows(b, DX));
@@ -342,6 +381,10 @@ hs_memory hs_backward_memory(const hs_model *m, int64_t n_tokens) {
     return need;
 }
 
+int64_t hs_backward_around(const hs_model *m, int64_t n_tokens) {
+    return m->cfg.n_layer * n_tokens * m->cfg.d_model * hs_dtypes[m->be->dtype].bytes;
+}
+
 int64_t hs_backward_once(const hs_model *m, int64_t n_tokens) {
     int64_t width[N_ROOM], items = 0;
     room_widths(&m->cfg, width);
@@ -361,6 +404,8 @@ static int make_rooms(struct back *b) {
         items += all ? c->n_layer * n : n;
     }
     int rc = hs_alloc(&b->kept, (size_t)(c->n_layer * b->r.n_rows), (size_t)c->d_model * item);
+    if (!rc && b->job->around)
+        rc = hs_alloc(&b->parted, (size_t)(c->n_layer * b->r.n_rows), (size_t)c->d_model * item);
     if (!rc) rc = hs_alloc(&b->block, (size_t)items, item);
     if (!rc) rc = hs_alloc(&b->seq, (size_t)b->r.batch->n_seq + 1, sizeof *b->seq);
     void *next = b->block;
@@ -413,7 +458,8 @@ static int run(struct back *b) {
     if (rc) return rc;
     turn(b);
     for (int64_t l = b->r.c->n_layer - 1; l >= 0 && !rc; l--) rc = layer_back(b, l);
-    return rc ? rc : embed_back(b);
+    enter(b, b->r.c->n_layer);
+    return rc ? rc : each(b, 0, embed_back);
 }
 
 int hs_context_backward(hs_context *x, const hs_batch *batch, const hs_backward *job) {
@@ -426,7 +472,8 @@ int hs_context_backward(hs_context *x, const hs_batch *batch, const hs_backward 
                            .dev = m->dev,
                            .tap = job->grads,
                            .piece = x->piece},
-                     .job = job};
+                     .job = job,
+                     .around = -1};
     const hs_tap *tap = x->tap;
     int rc = check(&b.r);
     if (!rc) rc = hs_batch_take(x, batch, &b.r.n_rows); // as each evaluation does
@@ -437,6 +484,7 @@ int hs_context_backward(hs_context *x, const hs_batch *batch, const hs_backward 
     x->has_logits = false;
     free(b.kept);
     free(b.block);
+    free(b.parted);
     free(b.seq);
     hs_back_taps_close(&b.taps);
     return rc;

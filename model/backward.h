@@ -28,9 +28,13 @@ typedef struct hs_backward {
     // allowed. The way back knows of masks. Of any other edit it does not: who edits an activation
     // makes its gradient that of what was there before, by writing at the same point of `grads`.
     const hs_tap *edits;
-    // [n_layer], borrowed: 1 where nothing goes back through what attention and MLP add to the
-    // residual, as if their gradients were 0 (GradDrop of Kramar et al. 2024); NULL: nowhere.
-    const uint8_t *drop;
+    // GradDrop (Kramar et al. 2024), NULL: none. Beside M's gradients, those that go around a layer,
+    // as if nothing went back through what its attention and MLP add to the residual, of each layer
+    // in turn. They are M's above that layer, and are not handed out again there: in every layer
+    // come M's, then those around it and around each one above, ascending. This tells, with the ctx
+    // of `grads`, which ones follow: -1 for M's, or the layer that they go around; layer_done
+    // follows each. The activations are made once for all.
+    int (*around)(void *ctx, int layer);
     // Everything is kept from the forward pass, so that no layer runs again: values are seen on the
     // way up, all of them before the first gradient. A forward less, for more memory.
     bool once;
@@ -46,7 +50,8 @@ int hs_context_backward(hs_context *, const hs_batch *batch, const hs_backward *
 // Bytes of work memory, the context's with row blocks of the engine's choice included; within 5 %
 // where a model is not tiny.
 hs_memory hs_backward_memory(const hs_model *model, int64_t n_tokens);
-// Bytes that `once` takes beside that.
+// Bytes that `once` and `around` take beside that.
 int64_t hs_backward_once(const hs_model *model, int64_t n_tokens);
+int64_t hs_backward_around(const hs_model *model, int64_t n_tokens);
 
 #endif

@@ -8,8 +8,9 @@
 //
 // A unit's estimate at one position is the sum over the numbers of its row, in order and in double;
 // a cell's is the sum of those over its positions. AtP* replaces queries and keys (softmax.c), and
-// with GradDrop repeats the backward pass once a layer, through which nothing goes back then, to see
-// effects that cancel: the mean of the sizes, by 1 / (n_layer - 1).
+// with GradDrop goes back once more for every layer, around it, to see effects that cancel: the mean
+// of the sizes, by 1 / (n_layer - 1). Above that layer nothing changes, so that all of it is half as
+// many ways back as there are layers.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +48,11 @@ static void add_row(const struct hs_attribute *a, const hs_site *site, int64_t r
                     const float *own, const float *slope) {
     const int64_t width = hs_attribute_width(a, site->point), part = a->part;
     for (int64_t k = 0; k < width / part; k++) {
-        const int64_t unit = a->unit_of[site->layer * a->n_part + k];
         double sum = 0;
-        if (unit < 0) continue;
+        if (!hs_attribute_asks(a, site->layer, k)) continue;
         for (int64_t i = k * part; i < (k + 1) * part; i++)
             sum += ((double)lent[i] - own[i]) * slope[i];
-        *hs_attribute_at(a, unit, a->row[site->seq] + site->row0 + r) += sum;
+        *hs_attribute_at(a, k, a->row[site->seq] + site->row0 + r) += sum;
     }
 }
 
@@ -73,9 +73,56 @@ static int on_slope(void *ctx, const hs_site *site, const hs_view *view, bool wr
     return HS_OK;
 }
 
+static int on_around(void *ctx, int layer) {
+    struct hs_attribute *a = ctx;
+    a->around = layer;
+    return HS_OK;
+}
+
+// ---- cells --------------------------------------------------------------------------------------
+
+// A cell of pair i is said to make a change. In layers below this one gradients around go around
+// nothing, so that each of those layers adds the same.
+static void take_change(const struct hs_attribute *a, int i, int64_t cell, int layer,
+                        double change) {
+    const int64_t at = i * a->cells->n + cell, times = a->around < 0 ? layer : 1;
+    if (a->around < 0) a->value[at] = change;
+    for (int64_t k = 0; a->drop && k < times; k++)
+        a->drop[at] += fabs(change) / (a->dims.n_layer - 1);
+}
+
+// The change that each cell of the layer is said to make to pair i; NaN where the prompt lacks the
+// place.
+static int sum_cells(const struct hs_attribute *a, int i, int layer) {
+    hs_places places = {0};
+    int64_t of = -1;
+    int rc = HS_OK;
+    for (int64_t c = a->first_cell[layer]; c < a->first_cell[layer + 1] && !rc; c++) {
+        const hs_patch_cell *cell = &a->cells->at[c];
+        const int64_t n = a->row[i + 1] - a->row[i], part = a->o->units->at[cell->unit].index;
+        const double *at = hs_attribute_at(a, part, a->row[i]);
+        if (!a->o->n_place) { // a position of its own
+            take_change(a, i, c, layer, cell->place < n ? at[cell->place] : (double)NAN);
+            continue;
+        }
+        if (cell->place != of) rc = hs_patch_resolve(a->o, a->pair[i], cell->place, &places);
+        of = cell->place;
+        double change = !rc && hs_places_none(&places) ? (double)NAN : 0;
+        for (int64_t t = 0; t < n && !rc; t++)
+            if (hs_places_has(&places, t)) change += at[t];
+        take_change(a, i, c, layer, change);
+    }
+    hs_places_free(&places);
+    return rc;
+}
+
+// All gradients of a layer came.
 static int on_layer(void *ctx, int layer) {
     struct hs_attribute *a = ctx;
-    return a->fix ? hs_attribute_softmax(a, layer) : HS_OK;
+    int rc = a->fix ? hs_attribute_softmax(a, layer) : HS_OK;
+    for (int i = 0; i < a->n && !rc; i++) rc = sum_cells(a, i, layer);
+    memset(a->at, 0, (size_t)(a->n_part * a->n_row) * sizeof *a->at);
+    return rc;
 }
 
 // ---- a chunk ------------------------------------------------------------------------------------
@@ -100,7 +147,7 @@ static int open_chunk(struct hs_attribute *a) {
     if (!rc && a->fix)
         rc = hs_alloc(&a->slope, (size_t)(a->n_row * a->dims.n_head), // rows of z
                       (size_t)a->dims.d_head * sizeof *a->slope);
-    if (!rc) rc = hs_alloc(&a->at, (size_t)(a->o->units->n * a->n_row), sizeof *a->at);
+    if (!rc) rc = hs_alloc(&a->at, (size_t)(a->n_part * a->n_row), sizeof *a->at);
     if (!rc) rc = hs_alloc(&a->base, (size_t)a->n, sizeof *a->base);
     if (!rc) rc = hs_alloc(&a->full, (size_t)a->n, sizeof *a->full);
     const size_t n_value = (size_t)a->n * (size_t)a->cells->n;
@@ -134,77 +181,27 @@ static int lend(struct hs_attribute *a, hs_context *x) {
     return rc;
 }
 
-// Fills at[] anew, the gradient going around layer `without` (-1: through all).
-static int go_back(struct hs_attribute *a, hs_context *x, int without) {
+static int go_back(struct hs_attribute *a, hs_context *x) {
     const hs_patch_opts *o = a->o;
     const hs_tap values = {.ctx = a, .read = a->own_points, .rows = on_own};
     const hs_tap grads = {
         .ctx = a, .read = a->slope_points, .rows = on_slope, .layer_done = on_layer};
     const hs_backward job = {.values = &values,
                              .grads = &grads,
-                             .drop = without < 0 ? NULL : a->without,
+                             .around = o->grad_drop ? on_around : NULL,
                              .once = a->once};
     const hs_slope slope = {o->model, o->prompts, o->answers, o->effect};
-    if (without >= 0) {
-        memset(a->without, 0, (size_t)a->dims.n_layer);
-        a->without[without] = 1;
-    }
-    memset(a->at, 0, (size_t)(o->units->n * a->n_row) * sizeof *a->at);
+    a->around = -1;
     return hs_slope_run(&slope, x, a->ord, a->n, &job, a->base);
-}
-
-// The change that each cell of pair i is said to make; NaN where the prompt lacks the place.
-static int sum_cells(const struct hs_attribute *a, int i, double *change) {
-    hs_places places = {0};
-    int64_t of = -1;
-    int rc = HS_OK;
-    for (int64_t c = 0; c < a->cells->n && !rc; c++) {
-        const hs_patch_cell *cell = &a->cells->at[c];
-        const int64_t n = a->row[i + 1] - a->row[i];
-        if (!a->o->n_place) { // a position of its own
-            change[c] = cell->place < n ? *hs_attribute_at(a, cell->unit, a->row[i] + cell->place)
-                                        : (double)NAN;
-            continue;
-        }
-        if (cell->place != of) rc = hs_patch_resolve(a->o, a->pair[i], cell->place, &places);
-        of = cell->place;
-        change[c] = !rc && hs_places_none(&places) ? (double)NAN : 0;
-        for (int64_t t = 0; t < n && !rc; t++)
-            if (hs_places_has(&places, t))
-                change[c] += *hs_attribute_at(a, cell->unit, a->row[i] + t);
-    }
-    hs_places_free(&places);
-    return rc;
-}
-
-static int drop_layers(struct hs_attribute *a, hs_context *x) {
-    const int64_t n_cell = a->cells->n;
-    double *change;
-    int rc = hs_alloc(&change, (size_t)n_cell, sizeof *change);
-    for (int l = 0; l < a->dims.n_layer && !rc; l++) {
-        rc = go_back(a, x, l);
-        for (int i = 0; i < a->n && !rc; i++) {
-            rc = sum_cells(a, i, change);
-            for (int64_t c = 0; c < n_cell; c++)
-                a->drop[i * n_cell + c] += fabs(change[c]) / (a->dims.n_layer - 1);
-        }
-    }
-    free(change);
-    return rc;
 }
 
 static int run_chunk(struct hs_attribute *a, hs_context *x, hs_patch_fn fn, void *ctx) {
     const int64_t n_cell = a->cells->n;
     int rc = open_chunk(a);
     if (!rc) rc = lend(a, x);
-    if (!rc) rc = go_back(a, x, -1);
+    if (!rc) rc = go_back(a, x);
     for (int i = 0; i < a->n && !rc; i++) {
-        double *value = a->value + i * n_cell;
-        rc = sum_cells(a, i, value);
-        for (int64_t c = 0; c < n_cell; c++) value[c] += a->base[i];
-    }
-    if (!rc && a->o->grad_drop) rc = drop_layers(a, x);
-    for (int i = 0; i < a->n && !rc; i++) {
+        for (int64_t c = 0; c < n_cell; c++) a->value[i * n_cell + c] += a->base[i];
         const hs_patch_result r = {a->pair[i], a->base[i], a->full[i], a->value + i * n_cell,
                                    a->drop ? a->drop + i * n_cell : NULL};
         rc = fn(ctx, &r);
@@ -222,10 +219,14 @@ static int open_units(struct hs_attribute *a) {
                 : kind == HS_UNIT_GROUP ? a->dims.n_kv_head
                                         : 1;
     a->part = hs_attribute_width(a, a->o->point) / a->n_part;
-    int rc = hs_alloc(&a->unit_of, (size_t)a->dims.n_layer * (size_t)a->n_part, sizeof *a->unit_of);
-    for (int64_t i = 0; i < a->dims.n_layer * a->n_part && !rc; i++) a->unit_of[i] = -1;
+    int rc = hs_alloc(&a->asked, (size_t)a->dims.n_layer * (size_t)a->n_part, sizeof *a->asked);
+    if (!rc) rc = hs_alloc(&a->first_cell, (size_t)a->dims.n_layer + 1, sizeof *a->first_cell);
     for (int64_t u = 0; u < units->n && !rc; u++)
-        a->unit_of[units->at[u].layer * a->n_part + units->at[u].index] = u;
+        a->asked[units->at[u].layer * a->n_part + units->at[u].index] = true;
+    for (int64_t c = 0; c < a->cells->n && !rc; c++)
+        a->first_cell[units->at[a->cells->at[c].unit].layer + 1] = c + 1;
+    for (int l = 0; l < a->dims.n_layer && !rc; l++) // layers that have none
+        if (a->first_cell[l + 1] < a->first_cell[l]) a->first_cell[l + 1] = a->first_cell[l];
     return rc;
 }
 
@@ -246,7 +247,6 @@ static int open_points(struct hs_attribute *a) {
     int rc = hs_alloc(&a->lend_points, n, sizeof *a->lend_points);
     if (!rc) rc = hs_alloc(&a->own_points, n, sizeof *a->own_points);
     if (!rc) rc = hs_alloc(&a->slope_points, n, sizeof *a->slope_points);
-    if (!rc) rc = hs_alloc(&a->without, n, sizeof *a->without);
     for (int l = 0; l < a->dims.n_layer && !rc; l++) {
         a->lend_points[l] = a->lends;
         a->own_points[l] = a->owns;
@@ -267,11 +267,11 @@ static int open_attribute(struct hs_attribute *a, enum hs_patch_by by) {
 }
 
 static void close_attribute(struct hs_attribute *a) {
-    free(a->unit_of);
+    free(a->asked);
+    free(a->first_cell);
     free(a->lend_points);
     free(a->own_points);
     free(a->slope_points);
-    free(a->without);
 }
 
 // Bytes that a chunk of pairs takes.
@@ -285,7 +285,8 @@ static int64_t bytes_of(const struct hs_attribute *a, int64_t rows, int64_t n_pa
         if (a->owns & HS_BIT(p)) width += (once ? L : 1) * w;
     }
     return hs_memory_sum(&need) + (once ? hs_backward_once(a->o->model, rows) : 0) +
-           rows * (width + a->o->units->n * (int64_t)sizeof(double)) +
+           (a->o->grad_drop ? hs_backward_around(a->o->model, rows) : 0) +
+           rows * (width + a->n_part * (int64_t)sizeof(double)) +
            n_pair * a->cells->n * 2 * (int64_t)sizeof(double);
 }
 

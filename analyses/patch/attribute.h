@@ -13,10 +13,10 @@ struct hs_attribute {
     enum { HS_FIX_NONE, HS_FIX_QUERIES, HS_FIX_KEYS } fix; // through the softmax
     enum hs_point q, k;                                    // as attention has them
     int64_t n_part, part; // units of a layer, and numbers of each in a row of the point
-    int64_t *unit_of;     // [n_layer][n_part] of the options' units, -1: not asked for
+    bool *asked;          // [n_layer][n_part]
     uint64_t lends, owns; // points whose values are kept
     uint64_t *lend_points, *own_points, *slope_points; // [n_layer + 1] the same by layer
-    uint8_t *without;                                  // [n_layer] for the backward pass
+    int64_t *first_cell;                               // [n_layer + 1]: where each layer's begin
     // The chunk in work: pairs that go together, their rows end to end.
     const int64_t *pair; // [n]
     int n;
@@ -27,7 +27,8 @@ struct hs_attribute {
     bool once;               // the forward pass shows the own values of all layers
     float *own[HS_N_POINT];  // [n_layer, or that in work][n_row][width]
     float *slope;            // [n_row][n_head][d_head] of its z, for the softmax
-    double *at;              // [n_unit][n_row] estimates
+    int around;              // the layer that the gradients in work go around, -1: none
+    double *at;              // [n_part][n_row] estimates of the layer in work
     double *base, *full;     // [n]
     double *value, *drop;    // [n][n_cell]
 };
@@ -37,8 +38,12 @@ static inline int64_t hs_attribute_width(const struct hs_attribute *a, enum hs_p
     const int ndim = hs_point_shape(&a->dims, point, 1, shape);
     return ndim == 3 ? shape[1] * shape[2] : shape[1];
 }
-static inline double *hs_attribute_at(const struct hs_attribute *a, int64_t unit, int64_t row) {
-    return &a->at[unit * a->n_row + row];
+static inline double *hs_attribute_at(const struct hs_attribute *a, int64_t part, int64_t row) {
+    return &a->at[part * a->n_row + row];
+}
+// Whether the unit of a layer is asked for.
+static inline bool hs_attribute_asks(const struct hs_attribute *a, int layer, int64_t part) {
+    return a->asked[layer * a->n_part + part];
 }
 
 // The own values of a layer whose gradients come.

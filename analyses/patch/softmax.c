@@ -114,15 +114,14 @@ int hs_attribute_softmax(struct hs_attribute *a, int layer) {
     for (int s = 0; s < a->n && !rc; s++)
         for (int64_t head = 0; head < a->dims.n_head; head++) {
             const int64_t row = a->row[s], kv = head / group, part = keys ? kv : head;
-            const int64_t unit = a->unit_of[layer * a->n_part + part];
-            if (unit < 0) continue;
+            if (!hs_attribute_asks(a, layer, part)) continue;
             h.n = a->row[s + 1] - row;
             h.q = hs_attribute_own(a, a->q, layer) + row * h.ld_q + head * d;
             h.slope = a->slope + row * h.ld_q + head * d;
             h.k = hs_attribute_own(a, a->k, layer) + row * h.ld_kv + kv * d;
             h.v = hs_attribute_own(a, HS_V, layer) + row * h.ld_kv + kv * d;
             h.lent = a->lent[p] + (layer * a->n_row + row) * h.ld_lent + part * d;
-            (keys ? add_keys : add_queries)(&h, hs_attribute_at(a, unit, row));
+            (keys ? add_keys : add_queries)(&h, hs_attribute_at(a, part, row));
         }
     free(room);
     return rc;

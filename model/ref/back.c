@@ -157,9 +157,9 @@ static int act_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct act_job *j = arg;
     for (int64_t i = task * RUN; i < (task + 1) * RUN && i < j->n; i++) {
-        const double pre = j->pre[i], linear = j->linear ? j->linear[i] : 1;
-        j->dpre[i] = j->dy[i] * linear * j->slope(pre);
-        if (j->linear) j->dlinear[i] = j->dy[i] * j->act(pre);
+        const double dy = j->dy[i], pre = j->pre[i], linear = j->linear ? j->linear[i] : 1;
+        j->dpre[i] = dy * linear * j->slope(pre);
+        if (j->linear) j->dlinear[i] = dy * j->act(pre);
     }
     return HS_OK;
 }

@@ -457,6 +457,95 @@ static void alone(void **state) {
     }
 }
 
+// ---- around a layer -----------------------------------------------------------------------------
+
+// Gradients as they come: M's, and those around each layer.
+struct ways {
+    cap own, around[CAP_LAYERS];
+    int layer, n_call;
+};
+
+static cap *way(struct ways *w) {
+    return w->layer < 0 ? &w->own : &w->around[w->layer];
+}
+
+static int on_way(void *ctx, int layer) {
+    struct ways *w = ctx;
+    w->layer = layer;
+    w->n_call++;
+    return HS_OK;
+}
+
+static int way_rows(void *ctx, const hs_site *s, const hs_view *v, bool write) {
+    struct ways *w = ctx;
+    assert_true(w->layer < 0 || s->layer <= w->layer);
+    return way(w)->tap.rows(way(w), s, v, write);
+}
+
+// The same by hand: what a layer adds has no gradient.
+struct still {
+    cap grads;
+    uint64_t write[CAP_LAYERS + 1];
+};
+
+static int still_rows(void *ctx, const hs_site *s, const hs_view *v, bool write) {
+    struct still *t = ctx;
+    if (write)
+        memset(v->data, 0, (size_t)hs_view_count(v) * sizeof(float));
+    else
+        return t->grads.tap.rows(&t->grads, s, v, write);
+    return HS_OK;
+}
+
+static void check_still(hs_context *x, const struct prompt *p, const cap *got, int layer) {
+    struct measure measure = {.n_vocab = LAW_N_VOCAB};
+    struct still t = {0};
+    cap_open(&t.grads, x->model, LAW_N_CTX);
+    // What lies above is M's, and was not told again; the layer's own output is where they part.
+    for (int l = layer + 1; l < x->model->cfg.n_layer; l++) t.grads.read[l] = 0;
+    t.write[layer] = HS_BIT(HS_ATTN_OUT) | HS_BIT(HS_MLP_OUT);
+    hs_tap tap = t.grads.tap;
+    tap.ctx = &t;
+    tap.write = t.write;
+    tap.rows = still_rows;
+    const hs_backward job = {.seed = seed, .ctx = &measure, .grads = &tap};
+    if (hs_context_backward(x, &p->batch, &job)) fail_msg("%s", hs_errmsg());
+    for (int s = 0; s < N_SEQ; s++) cap_same(&t.grads, s, got, s, 0, lengths[s], LAW_ALL);
+    cap_close(&t.grads);
+}
+
+static void around_a_layer(void **state) {
+    (void)state;
+    for (int i = 0; i < 2 * LAW_N_SPEC; i++)
+        for (int once = 0; once < 2; once++) {
+            hs_model *m = open_model(i / 2, i % 2 ? HS_PREC_F64 : HS_PREC_EXACT, 2);
+            const int n_layer = (int)hs_model_config(m)->n_layer;
+            struct measure measure = {.n_vocab = LAW_N_VOCAB};
+            struct prompt p;
+            struct ways w = {.layer = -2};
+            cap own, values;
+            make_prompt(&p);
+            gradients(&own, &values, m, (hs_context_opts){0});
+            cap_open(&w.own, m, LAW_N_CTX);
+            for (int l = 0; l < n_layer; l++) cap_open(&w.around[l], m, LAW_N_CTX);
+            hs_tap tap = w.own.tap;
+            tap.ctx = &w;
+            tap.rows = way_rows;
+            const hs_backward job = {
+                .seed = seed, .ctx = &measure, .grads = &tap, .around = on_way, .once = once};
+            hs_context *x = law_context(m, (hs_context_opts){.row_block = 5}, NULL);
+            if (hs_context_backward(x, &p.batch, &job)) fail_msg("%s", hs_errmsg());
+            // M's and those of the layers from there on: of each layer, and of the embeddings.
+            assert_int_equal(w.n_call, n_layer + n_layer * (n_layer + 1) / 2 + 1 + n_layer);
+            for (int s = 0; s < N_SEQ; s++) cap_same(&own, s, &w.own, s, 0, lengths[s], LAW_ALL);
+            for (int l = 0; l < n_layer; l++) check_still(x, &p, &w.around[l], l);
+            for (int l = 0; l < n_layer; l++) cap_close(&w.around[l]);
+            cap_close(&w.own), cap_close(&own), cap_close(&values);
+            hs_context_close(x);
+            hs_model_close(m);
+        }
+}
+
 // ---- memory -------------------------------------------------------------------------------------
 
 static int heap_layer(void *ctx, int layer) {
@@ -467,12 +556,18 @@ static int heap_layer(void *ctx, int layer) {
     return HS_OK;
 }
 
+static int no_matter(void *ctx, int layer) {
+    (void)ctx, (void)layer;
+    return HS_OK;
+}
+
 // The reference backend takes all its memory from the heap.
 static void memory(void **state) {
     (void)state;
     if (!mallinfo2().uordblks) skip(); // a sanitizer's heap
-    for (int i = 0; i < LAW_N_SPEC; i++) {
-        rand_spec spec = law_spec(i); // wide enough for a context's odds and ends not to matter
+    for (int i = 0; i < 3 * LAW_N_SPEC; i++) {
+        const bool once = i % 3 == 1, around = i % 3 == 2;
+        rand_spec spec = law_spec(i / 3); // wide enough for a context's odds and ends not to matter
         spec.n_layer = 6;
         spec.d_model = 96;
         spec.d_head = 24;
@@ -481,7 +576,11 @@ static void memory(void **state) {
                                &(hs_model_opts){.dev = {.threads = 1, .precision = HS_PREC_F64}});
         int32_t ids[LAW_N_CTX];
         const hs_tap look = {.ctx = &(size_t){0}, .layer_done = heap_layer};
-        const hs_backward job = {.seed = ones, .values = &look, .grads = &look};
+        const hs_backward job = {.seed = ones,
+                                 .values = &look,
+                                 .grads = &look,
+                                 .around = around ? no_matter : NULL,
+                                 .once = once};
         const hs_batch batch = {.seq = &(hs_seq){.tokens = ids, .n = LAW_N_CTX}, .n_seq = 1};
         law_tokens(ids, LAW_N_CTX, 1);
         const struct mallinfo2 before = mallinfo2();
@@ -489,8 +588,10 @@ static void memory(void **state) {
         if (hs_context_backward(x, &batch, &job)) fail_msg("%s", hs_errmsg());
         const double used = (double)(*(size_t *)look.ctx - before.uordblks - before.hblkhd);
         const hs_memory said = hs_backward_memory(m, LAW_N_CTX);
-        if (fabs(used / (double)hs_memory_sum(&said) - 1) > 0.05)
-            fail_msg("model %d: %g bytes, it said %lld", i, used, (long long)hs_memory_sum(&said));
+        const int64_t all = hs_memory_sum(&said) + (once ? hs_backward_once(m, LAW_N_CTX) : 0) +
+                            (around ? hs_backward_around(m, LAW_N_CTX) : 0);
+        if (fabs(used / (double)all - 1) > 0.05)
+            fail_msg("model %d: %g bytes, it said %lld", i, used, (long long)all);
         hs_context_close(x);
         hs_model_close(m);
     }
@@ -556,6 +657,7 @@ int main(void) {
         cmocka_unit_test(values_of_a_point),
         cmocka_unit_test(threads_and_blocks),
         cmocka_unit_test(alone),
+        cmocka_unit_test(around_a_layer),
         cmocka_unit_test(memory),
         cmocka_unit_test(failures),
     };
