@@ -12,13 +12,13 @@
 WITH ranked AS (
 -- part: ranked
 ), member AS (
-  SELECT *, count(*) OVER (PARTITION BY layer, head) AS n,
+  SELECT *, count(*) OVER (PARTITION BY layer, head) AS n_sets,
     group_concat(name, ', ') OVER (PARTITION BY layer, head ORDER BY nth
       ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS sets
   FROM ranked WHERE place <= :k
 )
-SELECT name AS metric, rank, 'L' || layer || 'H' || head AS name, value, n, sets, way, layer, head,
-  run, prompts
+SELECT name AS metric, rank, 'L' || layer || 'H' || head AS name, value, n_sets, sets, way, run, prompts,
+  layer, head
 FROM member
-ORDER BY CASE :order WHEN 'head' THEN -n END, CASE :order WHEN 'head' THEN layer END,
+ORDER BY CASE :order WHEN 'head' THEN -n_sets END, CASE :order WHEN 'head' THEN layer END,
   CASE :order WHEN 'head' THEN head END, nth, rank, layer, head

@@ -7,7 +7,8 @@
 WITH asked AS (
   SELECT a.key AS nth, trim(a.value) AS name, ltrim(trim(a.value), '+-') AS metric
   FROM json_each('[' || replace(json_quote(CASE :metrics WHEN 'usual' THEN 'induction,previous,'
-    || 'duplicate,sink_alpha0,retrieval,retrieval_tf,copy_score,path_effect,patch_effect,delta_nll'
+    || 'duplicate,sink_alpha0,retrieval,retrieval_tf,duo_probe,copy_score,path_effect,patch_effect,'
+    || 'delta_nll'
     ELSE :metrics END), ',', '","') || ']') AS a
 ), runs AS MATERIALIZED (
   SELECT r.id, o.fingerprint, (SELECT group_concat(spec, char(10)) FROM (
