@@ -16,125 +16,9 @@
 #include "analyses/dataset/pair.h"
 #include "analyses/effect.h"
 #include "tests/lib/mkmodel.h"
+#include "tests/lib/wordtok.h"
 
 enum { N_PROMPT = 30 };
-
-// ---- tokenizers ---------------------------------------------------------------------------------
-
-// Words that are tokens; of the data sets' other words none is.
-static const char *const vocabulary[] = {
-    "Mary",     "John",   "Anna",   "Tom",    "Emma",   "James", "Alice",  "Peter", "park",
-    "store",    "ring",   "coin",   "queen",  "king",   "woman", "man",    "girl",  "boy",
-    "she",      "he",     "her",    "his",    "dog",    "dogs",  "cat",    "cats",  "teacher",
-    "teachers", "is",     "are",    "was",    "were",   "red",   "Red",    "blue",  "Blue",
-    "green",    "Green",  "orange", "Orange", "pencil", "cup",   "ball",   "mug",   "load",
-    "size",     "files",  "last",   "data",   "name",   "path",  "mode",   "host",  "port",
-    "user",     "time",   "value",  "key",    "text",   "line",  "water",  "stone", "river",
-    "have",     "garden", "music",  "winter", "summer", "war",   "battle", "siege", "voyage",
-    "count",    "level",  "image",  "width",  "field",  "group", NULL,
-};
-
-enum kind { SPACED, DIGITS, LONE, N_KIND };
-
-struct making {
-    hs_buf vocab, merges;
-    char token[4096][24];
-    int n;
-};
-
-static void write_token(hs_buf *out, const char *token) {
-    for (; *token; token++) {
-        if (*token == '"' || *token == '\\') hs_buf_chr(out, '\\');
-        hs_buf_chr(out, *token);
-    }
-}
-
-// Adds a token, made of two when left is given.
-static void add(struct making *m, const char *left, const char *right) {
-    char token[24];
-    snprintf(token, sizeof token, "%s%s", left, right);
-    for (int i = 0; i < m->n; i++)
-        if (!strcmp(m->token[i], token)) return;
-    assert_true(m->n < 4096);
-    strcpy(m->token[m->n], token);
-    hs_buf_str(&m->vocab, m->n ? ",\"" : "\"");
-    write_token(&m->vocab, token);
-    hs_buf_printf(&m->vocab, "\":%d", m->n++);
-    if (!*left) return;
-    hs_buf_printf(&m->merges, "%s\"%s %s\"", m->merges.len ? "," : "", left, right);
-}
-
-#define SPACE "\u0120"
-
-// A word with the space before it, letter by letter from the left, so that no other merge comes
-// between.
-static void add_word(struct making *m, const char *word) {
-    char left[24] = SPACE, letter[2] = {0};
-    for (; *word; word++) {
-        letter[0] = *word;
-        add(m, left, letter);
-        strcat(left, letter);
-    }
-}
-
-#define NEWLINE "\u010a"
-static const char *const pre[N_KIND] = {
-    [SPACED] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}",
-    [DIGITS] = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\","
-               "\"individual_digits\":true},{\"type\":\"ByteLevel\",\"add_prefix_space\":false}]}",
-    [LONE] = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
-             "\" |[A-Za-z]+|[0-9]|[^A-Za-z0-9 ]+\"},\"behavior\":\"Isolated\"},{\"type\":"
-             "\"ByteLevel\",\"use_regex\":false,\"add_prefix_space\":false}]}",
-};
-
-static hs_tok *open_at(const char *path) {
-    hs_ckpt *ck;
-    hs_tok *tok = NULL;
-    if (hs_ckpt_open(&ck, path, false) || hs_tok_open(&tok, ck)) fail_msg("%s", hs_errmsg());
-    hs_ckpt_close(ck);
-    return tok;
-}
-
-static hs_tok *open_json(const hs_buf *json, bool adds_bos) {
-    char dir[PATH_MAX];
-    const char *config = adds_bos ? "{\"bos_token\":\"<s>\",\"add_bos_token\":true}" : "{}";
-    mk_dir(dir);
-    mk_file(dir, "tokenizer.json", json->data, json->len);
-    mk_file(dir, "tokenizer_config.json", config, strlen(config));
-    hs_tok *tok = open_at(dir);
-    mk_remove(dir);
-    return tok;
-}
-
-static hs_tok *make(enum kind kind) {
-    char c[2] = {0}, d[2] = {0};
-    struct making *m = calloc(1, sizeof *m);
-    hs_buf json = {0};
-    for (c[0] = '!'; c[0] <= '~'; c[0]++) add(m, "", c);
-    add(m, "", SPACE);
-    add(m, "", NEWLINE);
-    add(m, NEWLINE, NEWLINE);
-    for (int i = 0; vocabulary[i]; i++)
-        kind == LONE ? add(m, "", vocabulary[i]) : add_word(m, vocabulary[i]);
-    if (kind == SPACED) {
-        add(m, SPACE, "1");
-        for (c[0] = '0'; c[0] <= '9'; c[0]++) add(m, SPACE "1", c);
-        for (c[0] = '0'; c[0] <= '9'; c[0]++)
-            for (d[0] = '0'; d[0] <= '9'; d[0]++) add(m, c, d);
-    }
-    hs_buf_printf(&json,
-                  "{\"pre_tokenizer\":%s,\"added_tokens\":[{\"id\":%d,\"content\":\"<s>\","
-                  "\"special\":true}],\"model\":{\"type\":\"BPE\",\"ignore_merges\":%s,\"vocab\":{%"
-                  "s},\"merges\":[%s]}}",
-                  pre[kind], m->n, kind == LONE ? "true" : "false", hs_buf_text(&m->vocab),
-                  hs_buf_text(&m->merges));
-    hs_tok *tok = open_json(&json, kind == SPACED);
-    hs_buf_free(&json);
-    hs_buf_free(&m->vocab);
-    hs_buf_free(&m->merges);
-    free(m);
-    return tok;
-}
 
 // ---- sets ---------------------------------------------------------------------------------------
 
@@ -262,10 +146,10 @@ static void check_seeds(const hs_tok *tok, const char *spec, const hs_buf *lines
     }
 }
 
-static void check_set(enum kind kind, const char *spec, check_fn check) {
+static void check_set(enum wordtok kind, const char *spec, check_fn check) {
     char full[128];
     hs_buf lines = {0};
-    hs_tok *tok = make(kind);
+    hs_tok *tok = wordtok_make(kind);
     snprintf(full, sizeof full, "%s%sn=%d", spec, strchr(spec, ':') ? "," : ":", N_PROMPT);
     hs_prompts *p = generate(tok, full);
     assert_int_equal(hs_prompts_count(p), N_PROMPT);
@@ -275,7 +159,7 @@ static void check_set(enum kind kind, const char *spec, check_fn check) {
         const hs_prompt *a = hs_prompts_at(p, i), *b = hs_prompts_at(p, N_PROMPT + i);
         hs_json *doc;
         assert_int_equal(hs_json_parse(&doc, a->extra, strlen(a->extra)), HS_OK);
-        assert_int_equal(a->bos_len, kind == SPACED);
+        assert_int_equal(a->bos_len, kind == WORDTOK_SPACED);
         if (a->bos_len) assert_int_equal(a->tokens[0], hs_tok_bos(tok));
         check_text(tok, a->tokens + a->bos_len, a->n_token - a->bos_len, text_at(doc, "text"));
         check_text(tok, b->tokens + b->bos_len, b->n_token - b->bos_len,
@@ -293,7 +177,7 @@ static void check_set(enum kind kind, const char *spec, check_fn check) {
 }
 
 static void check_on_all(const char *spec, check_fn check) {
-    for (int k = 0; k < N_KIND; k++) check_set((enum kind)k, spec, check);
+    for (int k = 0; k < N_WORDTOK; k++) check_set((enum wordtok)k, spec, check);
 }
 
 // Without the space that an answer may begin with.
@@ -342,7 +226,7 @@ static void flips(void **state) {
         {"s", "Axx"},   {"s1", "AxB"},    {"s2", "ABx"},
     };
     static const char *const names[] = {"IO", "S1", "S2"};
-    hs_tok *tok = make(DIGITS);
+    hs_tok *tok = wordtok_make(WORDTOK_DIGITS);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char spec[64];
         snprintf(spec, sizeof spec, "ioi:corrupt=%s,n=%d", cases[i][0], N_PROMPT);
@@ -375,7 +259,7 @@ static void flips(void **state) {
 // The same seed has the same clean halves whatever is corrupted.
 static void flips_leave_the_clean_half(void **state) {
     (void)state;
-    hs_tok *tok = make(DIGITS);
+    hs_tok *tok = wordtok_make(WORDTOK_DIGITS);
     hs_prompts *a = generate(tok, "ioi:n=9"), *b = generate(tok, "ioi:n=9,corrupt=io_s1");
     for (int64_t i = 0; i < 9; i++) {
         const hs_prompt *x = hs_prompts_at(a, i), *y = hs_prompts_at(b, i);
@@ -459,9 +343,9 @@ static void one_digit(const hs_tok *tok, const hs_json *doc) {
 
 static void greater_than(void **state) {
     (void)state;
-    check_set(SPACED, "greater_than", two_digits);
-    check_set(DIGITS, "greater_than", one_digit);
-    check_set(LONE, "greater_than", one_digit);
+    check_set(WORDTOK_SPACED, "greater_than", two_digits);
+    check_set(WORDTOK_DIGITS, "greater_than", one_digit);
+    check_set(WORDTOK_LONE, "greater_than", one_digit);
 }
 
 static void docstring_line(const hs_tok *tok, const hs_json *doc) {
@@ -613,7 +497,7 @@ static void misfits_are_drawn_again(void **state) {
         // Two newlines are one token only at the end.
         {{"so ", "Mary", "John", " is\n\n", "", "x", "y"}, "changes the tokens before it"},
     };
-    hs_tok *tok = make(SPACED);
+    hs_tok *tok = wordtok_make(WORDTOK_SPACED);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct drawing always = {cases[i].pair, 1 << 30, 0}, some = {cases[i].pair, 7, 0};
         hs_prompts *p;
@@ -646,7 +530,7 @@ static void refused(void **state) {
     (void)state;
     static const char *const all[] = {"ioi",       "colored_objects", "greater_than",
                                       "docstring", "gendered",        "agreement"};
-    hs_tok *tok = make(SPACED), *bare_tok = make(LONE);
+    hs_tok *tok = wordtok_make(WORDTOK_SPACED), *bare_tok = wordtok_make(WORDTOK_LONE);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         refuses(NULL, all[i], HS_EARG, "words need a tokenizer");
     refuses(bare_tok, "ioi:bos=yes", HS_EARG, "no BOS token");
@@ -664,12 +548,12 @@ static void refused(void **state) {
 // A tokenizer with hardly a word says what it has.
 static void too_few_words(void **state) {
     (void)state;
-    hs_tok *tok = open_at("tests/golden/data/tok_gpt2");
+    hs_tok *tok = wordtok_at("tests/golden/data/tok_gpt2");
     refuses(tok, "ioi", HS_EARG, "5 are needed: Mary, John would do, but not Anna, Tom, ");
     refuses(tok, "colored_objects", HS_EARG, "3 are needed: none would do, but not pencil, ");
     hs_tok_close(tok);
     // Nor is a word one whose letters it lacks, though that may be one token.
-    tok = open_at("tests/golden/data/tok_unknown");
+    tok = wordtok_at("tests/golden/data/tok_unknown");
     refuses(tok, "ioi", HS_EARG, "5 are needed: none would do, but not Mary, John, Anna, ");
     hs_tok_close(tok);
 }
