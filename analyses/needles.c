@@ -46,6 +46,7 @@ static int read_answer(hs_needle *out, const hs_json *v, int64_t n_vocab) {
         if (!rc) out->answer[out->n_answer++] = (int32_t)id;
     } else {
         rc = hs_prompt_ids(v, &out->answer, &out->n_answer);
+        if (rc == HS_ERANGE) rc = HS_EFORMAT; // as a smaller id outside the vocabulary
         if (!rc && !out->n_answer) rc = hs_fail(HS_EFORMAT, "no token: what is to be copied?");
         for (int64_t i = 0; i < out->n_answer && !rc; i++) rc = check_id(out->answer[i], n_vocab);
     }

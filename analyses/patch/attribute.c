@@ -60,13 +60,13 @@ static int on_slope(void *ctx, const hs_site *site, const hs_view *view, bool wr
     struct hs_attribute *a = ctx;
     const int64_t width = hs_attribute_width(a, site->point),
                   first = a->row[site->seq] + site->row0;
-    const float *lent = a->lent[site->point] + site->layer * a->n_row * width;
-    const float *own = hs_attribute_own(a, site->point, site->layer);
     (void)write;
     if (a->fix) { // the gradient of z; the rest is done when all rows of the layer came
         copy_rows(a, a->slope, site, view);
         return HS_OK;
     }
+    const float *lent = a->lent[site->point] + site->layer * a->n_row * width;
+    const float *own = hs_attribute_own(a, site->point, site->layer);
     for (int64_t r = 0; r < site->n_row; r++)
         add_row(a, site, r, lent + (first + r) * width, own + (first + r) * width,
                 (const float *)view->data + r * width);

@@ -44,6 +44,10 @@ static int make_links(hs_job *j, const hs_circuit *c, hs_fig_link **out, int64_t
     if (rc) return rc;
     for (int64_t i = 0; i < c->n_edge; i++) {
         const hs_circuit_edge *e = &c->edge[i];
+        const hs_circuit_node *from = &c->node[e->from], *to = &c->node[e->to];
+        if (rank_of(from, j->dims.n_layer) >= rank_of(to, j->dims.n_layer))
+            return hs_fail(HS_EFORMAT, "%s: damaged: an edge from %s to %s", hs_db_path(j->r.db),
+                           from->name, to->name);
         (*out)[n++] = (hs_fig_link){e->from, e->to, e->value, port_of(e->kind)};
     }
     for (int64_t g = 0; g < c->n_node; g++)

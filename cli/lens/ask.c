@@ -139,10 +139,13 @@ int hs_lens_check(hs_lens_work *w) {
     for (int i = 0; i < w->opt->track.n && !rc; i++) rc = read_track(w, w->opt->track.at[i]);
     if (!rc && w->opt->dla) rc = read_dla(w);
     if (!rc) rc = read_by(w);
+    int64_t n_pos = 0;
     for (int64_t i = 0; i < hs_prompts_count(w->session.prompts) && !rc; i++) {
         hs_lens_asked asked;
         rc = hs_lens_ask(&asked, w, i);
+        n_pos += asked.n_pos;
         free(asked.pos);
     }
+    if (!rc && !n_pos) rc = hs_fail(HS_ENOTFOUND, "--pos %s: no prompt has it", w->opt->pos);
     return rc;
 }

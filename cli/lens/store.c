@@ -148,14 +148,15 @@ static void what_json(hs_buf *out, const hs_lens_work *w) {
     if (w->by & HS_DLA_SOURCE) hs_jw_key_str(&j, "by", "source");
 }
 
+// A prompt that lacks the positions ("S2?") has no rows.
 static int look_at(const hs_lens_work *w, hs_study *study, hs_lens *lens, int64_t ord) {
     const hs_prompt *p = hs_prompts_at(w->session.prompts, ord);
     hs_lens_asked asked;
-    hs_lens_result result;
+    hs_lens_result result = {0};
     hs_emit emit;
     int rc = hs_lens_ask(&asked, w, ord);
     const hs_lens_at at = {p, asked.pos, asked.n_pos, asked.token, asked.minus};
-    if (!rc) rc = hs_lens_run(lens, &at, &result);
+    if (!rc && at.n_pos) rc = hs_lens_run(lens, &at, &result);
     if (!rc) {
         look k = {.w = w, .r = &result, .asked = &asked, .emit = &emit};
         rc = hs_study_begin(study, ord, &emit);

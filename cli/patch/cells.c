@@ -86,9 +86,10 @@ static int read_places(struct cells *c) {
     return rc;
 }
 
-// Every pair has every place, or may lack it.
+// Every pair has every place, or may lack it; something is left.
 static int check_places(const struct cells *c) {
     hs_places places = {0};
+    bool any = !c->opts.n_place;
     int rc = HS_OK;
     for (int64_t i = 0; i < c->work->n_pair; i++)
         for (int64_t k = 0; k < c->opts.n_place && !rc; k++) {
@@ -97,9 +98,10 @@ static int check_places(const struct cells *c) {
                 hs_places_resolve(&places, c->place[k], p->n_token, p->spans, c->opts.spans),
                 "--pos %s, prompt '%s' (%s? leaves out prompts without it)", c->place[k], p->id,
                 c->place[k]);
+            any |= !rc && !hs_places_none(&places);
         }
     hs_places_free(&places);
-    return rc;
+    return rc || any ? rc : hs_fail(HS_ENOTFOUND, "--pos %s: no prompt has it", c->pos);
 }
 
 static int open_cells(struct cells *c) {
@@ -247,28 +249,37 @@ static int by_size(const void *a, const void *b) {
     return (x->place > y->place) - (x->place < y->place);
 }
 
-static int64_t unit_of(const struct cells *c, const hs_patch_row *r) {
-    int64_t u = 0;
-    while (c->units.at[u].layer != r->layer || c->units.at[u].index != r->idx) u++;
-    return u;
-}
-
 static int by_cell(const void *a, const void *b) {
     const hs_patch_cell *x = a, *y = b;
     if (x->unit != y->unit) return x->unit < y->unit ? -1 : 1;
     return (x->place > y->place) - (x->place < y->place);
 }
 
+// The cell that a row of the database is about, which may be anybody's.
+static int find_cell(hs_patch_cell *out, const struct cells *c, const hs_patch_row *r) {
+    hs_patch_cell want = {.place = r->place};
+    while (want.unit < c->units.n &&
+           (c->units.at[want.unit].layer != r->layer || c->units.at[want.unit].index != r->idx))
+        want.unit++;
+    const hs_patch_cell *found = bsearch(&want, c->all.at, (size_t)c->all.n, sizeof want, by_cell);
+    if (!found)
+        return hs_fail(HS_EFORMAT, "%s: damaged: %s was not patched there", c->work->path, r->unit);
+    *out = *found;
+    return HS_OK;
+}
+
 static int choose(struct cells *c, hs_patch_rows *rows) {
     const int64_t want = c->work->opt->verify;
     const int64_t n = want < rows->n ? want : rows->n;
     int rc = hs_alloc(&c->top.at, (size_t)n, sizeof *c->top.at);
-    if (rc) return rc;
+    if (rc || !n) return rc;
     qsort(rows->at, (size_t)rows->n, sizeof *rows->at, by_size);
-    for (int64_t i = 0; i < n; i++)
-        c->top.at[c->top.n++] = (hs_patch_cell){unit_of(c, &rows->at[i]), rows->at[i].place};
-    qsort(c->top.at, (size_t)n, sizeof *c->top.at, by_cell);
-    return HS_OK;
+    for (int64_t i = 0; i < n && !rc; i++) {
+        rc = find_cell(&c->top.at[i], c, &rows->at[i]);
+        c->top.n += !rc;
+    }
+    if (!rc) qsort(c->top.at, (size_t)n, sizeof *c->top.at, by_cell);
+    return rc;
 }
 
 static void put_beside(hs_patch_rows *rows, const hs_patch_rows *exact) {

@@ -197,7 +197,7 @@ static void put_next(const hs_patch_work *w, int64_t run, const hs_patch_words *
 
 static int put_people(const hs_patch_work *w, hs_patch_rows *rows, int64_t run,
                       const hs_patch_words *words) {
-    qsort(rows->at, (size_t)rows->n, sizeof *rows->at, by_effect);
+    if (rows->n) qsort(rows->at, (size_t)rows->n, sizeof *rows->at, by_effect);
     printf("%s, on %" PRId64 " pair%s: run %" PRId64 " in %s\n\n%s %.6f clean, %.6f corrupt\n",
            words->title, rows->pairs, rows->pairs == 1 ? "" : "s", run, w->path,
            hs_effects[w->opt->metric].name, rows->clean, rows->corrupt);
@@ -212,6 +212,6 @@ int hs_patch_put(const hs_patch_work *w, hs_patch_rows *rows, int64_t run,
                  const hs_patch_words *words) {
     const hs_out_options *out = &w->opt->out;
     if (!out->json && !out->csv && !out->jsonl) return put_people(w, rows, run, words);
-    qsort(rows->at, (size_t)rows->n, sizeof *rows->at, by_place);
+    if (rows->n) qsort(rows->at, (size_t)rows->n, sizeof *rows->at, by_place);
     return out->json ? put_json(w, rows, run, words) : put_table(w, rows, INT64_MAX);
 }

@@ -127,6 +127,13 @@ no() {
     exits 2 lens "$model" -f "$tmp/two.jsonl" -o "$tmp/none.db" "$@" && says "$pattern"
 }
 t "a position past the end" no "prompt 'b'.*3" --pos 5
+lacking() {
+    gives "[(p['id'], p['position']) for p in d['prompts']] == [('a', 4)]" lens "$model" -f "$tmp/two.jsonl" --pos '4?' --dla top --by source -o "$db" &&
+        exits 0 lens "$model" -f "$tmp/two.jsonl" --pos '4?' --dla top -o "$db" && prints '^logit lens of 1 position:'
+}
+t "a prompt that lacks the position" lacking
+nowhere() { exits 5 lens "$model" -f "$tmp/two.jsonl" --pos '9?' -o "$tmp/none.db" && says 'pos 9.: no prompt has it'; }
+t "all of them" nowhere
 unnamed() { exits 5 lens "$model" -f "$tmp/two.jsonl" --pos S2 -o "$tmp/none.db" && says "no span 'S2'"; }
 t "a name that no prompt has" unnamed
 t "no position at all" no 'position' --pos 1.5

@@ -151,6 +151,7 @@ t "a point without gradients" refused 2 'no gradient to estimate by: take one of
 t "a metric without gradients" refused 2 'kl has no gradient' -f "$p" --metric kl --by gradient
 t "a name that a prompt lacks" refused 5 "prompt 'p2' .S1. leaves out prompts without it.*the spans are S2, END" -f "$p" --pos S1
 t "a position that a prompt lacks" refused 2 "prompt 'p0'" -f "$p" --pos 12
+t "a name that no prompt has" refused 5 'S3\?: no prompt has it' -f "$p" --pos 'S3?'
 t "each and others" refused 2 'give it alone' -f "$p" --pos each,END
 t "heads of a point that has groups" refused 2 'of k: groups' -f "$p" --point k --heads L0H0
 t "GradDrop of plain gradients" refused 2 'goes with --by atp' -f "$p" --by gradient --grad-drop
