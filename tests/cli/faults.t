@@ -95,18 +95,18 @@ t "and nothing strays into a picture" closed_png
 disk=$tmp/disk
 mkdir "$disk"
 room() { mount -o "remount,size=$1k" "$disk"; }
-whole() { # the same content as the recording that had room
+same() { # same A B: databases of the same content
     python3 -c 'import sys
 sys.path.insert(0, "tests/cli")
 import dbcheck
-sys.exit(dbcheck.differs(*(dbcheck.content(p) for p in sys.argv[1:])))' "$1" "$db"
+sys.exit(dbcheck.differs(*(dbcheck.content(p) for p in sys.argv[1:])))' "$@"
 }
 filled() { # filled KB: the message names the file; then there is room, and it goes on
     rm -f "$disk"/*
     room "$1"
     record 1 "$disk/run.db" && says "$disk/run.db: writing: the disk is full: .* goes on with --resume" || return 1
     room 50000
-    exits 0 record "$m" -f "$f" --maps all --acts logits -o "$disk/run.db" --resume && whole "$disk/run.db"
+    exits 0 record "$m" -f "$f" --maps all --acts logits -o "$disk/run.db" --resume && same "$disk/run.db" "$db"
 }
 brimful() { # brimful KB FILE ARGS...: no room for an output
     rm -f "$disk"/*
@@ -127,17 +127,28 @@ if mount -t tmpfs -o size=64k none "$disk" 2>/dev/null; then
     done
     rm -f "$disk"/*
     room 50000
-    sweep() { exits "$1" sweep "$m" -f "$f" --op zero,mean --prune asc -q -o "$disk/$2.db"; }
-    swept() { # stopped by a full disk, and gone on
-        rm -f "$disk"/run.db*
-        room 100
-        sweep 1 run && says 'run.db: writing: the disk is full: .* goes on with --resume' && room 50000 &&
-            exits 0 sweep "$m" -f "$f" --op zero,mean --prune asc -q -o "$disk/run.db" --resume && sweep 0 whole && python3 -c 'import sys
-sys.path.insert(0, "tests/cli")
-import dbcheck
-sys.exit(dbcheck.differs(*(dbcheck.content(p) for p in sys.argv[1:])))' "$disk/run.db" "$disk/whole.db"
+    stuck() { # stuck KB ARGS...: stopped by a full disk, and gone on
+        rm -f "$disk"/*
+        room "$1"
+        shift
+        exits 1 "$@" -q -o "$disk/run.db" && says "$disk/run.db: writing: the disk is full: .* goes on with --resume" && room 50000 &&
+            exits 0 "$@" -q -o "$disk/run.db" --resume && exits 0 "$@" -q -o "$disk/whole.db" && same "$disk/run.db" "$disk/whole.db"
     }
-    t "a sweep on a full disk" swept
+    t "a sweep on a full disk" stuck 100 sweep "$m" -f "$f" --op zero,mean --prune asc
+    python3 - >"$tmp/pairs.jsonl" <<'END_PY'
+import json
+for i in range(30):
+    t = [3 + (7 * i + 5 * k) % 40 for k in range(24)]
+    print(json.dumps({"tokens": t, "corrupt_tokens": [t[0] - 1, *t[1:]], "answer": 4, "wrong": 5, "needle": [2, 4]}))
+END_PY
+    for kb in 40 300; do
+        t "lenses on $kb kB" stuck $kb lens "$m" -f "$tmp/pairs.jsonl" --pos all --dla top
+        t "patching on $kb kB" stuck $kb patch "$m" -f "$tmp/pairs.jsonl" --pos each --point z --by gradient
+        t "edges on $kb kB" stuck $kb patch "$m" -f "$tmp/pairs.jsonl" --edges
+    done
+    t "influence on 100 kB" stuck 100 influence "$m" -f "$tmp/pairs.jsonl" --heads L0H0 --control 30
+    t "retrieval on 110 kB" stuck 110 retrieve "$m" -f "$tmp/pairs.jsonl" --max-new 4
+    t "weights on 80 kB" stuck 80 weights "$m" --composition 3 --neurons 3
     merged() {
         for i in 0 1; do exits 0 sweep "$m" -f "$f" -q -o "$tmp/part.$i.db" --shard $i/2 || return 1; done
         rm -f "$disk"/*
@@ -166,6 +177,7 @@ t "a folder as the export" exits 1 export --db "$db" -o "$tmp/out.npz"
 cp "$db" "$tmp/ro/run.db"
 echo old >"$tmp/ro/old.npz"
 chmod 444 "$tmp/ro/run.db" "$tmp/ro/old.npz"
+printf '{"tokens":[1,2,3],"corrupt_tokens":[1,3,3],"answer":4,"wrong":5,"needle":[1,2]}\n' >"$tmp/pair.jsonl"
 chmod 711 "$tmp"
 mkdir "$tmp/own"
 cp "$tmp/ro/old.npz" "$tmp/own"
@@ -181,6 +193,10 @@ fi
 if hs version; then
     t "a folder that is read only" record 1 "$tmp/ro/new.db"
     t "a database that is read only" record 1 "$tmp/ro/run.db"
+    for words in "influence --heads L0H0" "lens" "patch --pos each" "patch --path" "patch --edges" "retrieve --max-new 2"; do
+        t "${words%% *} into it" exits 1 ${words%% *} "$m" -f "$tmp/pair.jsonl" ${words#${words%% *}} -o "$tmp/ro/run.db"
+    done
+    t "weights into it" exits 1 weights "$m" -o "$tmp/ro/run.db"
     t "observers on it" exits 1 observe 1 spread --db "$tmp/ro/run.db"
     t "it can be read" exits 0 heads --metric entropy_nats --db "$tmp/ro/run.db"
     elsewhere() { exits 1 "$@" && says 'cannot write: Permission denied: write elsewhere'; }

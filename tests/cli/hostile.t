@@ -6,34 +6,13 @@
 
 # h.py GROUP: runs the cases of a group.
 cat >"$tmp/h.py" <<'END'
-import json, os, resource, struct, subprocess, sys
+import json, os, struct, subprocess, sys
+sys.path.insert(0, "tests/cli")
+import cage
 EXE, DATA, TMP = sys.argv[1:4]
 MODEL = DATA + "/llama_gqa.gguf"
-MEMORY, SECONDS = 1 << 30, 60
-bad = 0
-
-def run(name, want, *words):
-    global bad
-    limit = None if os.environ.get("HS_SANITIZED") else lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    try:
-        p = subprocess.run([EXE, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                           timeout=SECONDS, preexec_fn=limit, cwd=TMP)
-        status, err = p.returncode, p.stderr
-    except subprocess.TimeoutExpired:
-        status, err = "no end", b""
-    line = err.startswith(b"headscope: ") and err.endswith(b"\n") and err.count(b"\n") == 1 and b"out of memory" not in err
-    try: err.decode()
-    except UnicodeDecodeError: line = False
-    if status != want or (status and not line):
-        bad += 1
-        print(f"#   {name}: status {status}, not {want}: {err[:300]!r}")
-
-def put(name, data):
-    path = f"{TMP}/{name}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if isinstance(data, (dict, list)): data = json.dumps(data)
-    with open(path, "wb") as f: f.write(data.encode() if isinstance(data, str) else data)
-    return path
+cage = cage.Cage(EXE, TMP)
+run, put = cage.run, cage.put
 
 # ---- tokenizers -----------------------------------------------------------------------------
 LEVEL = dict(type="ByteLevel", add_prefix_space=False, use_regex=False)
@@ -278,10 +257,7 @@ def shards():
         for s in ("pragma writable_schema = on", "pragma ignore_check_constraints = on", "pragma foreign_keys = off", *sql): c.execute(s)
         c.close()
         run(name, want, "merge", "merged.db", "s0.db", "bent.db")
-        global bad
-        if os.path.exists(TMP + "/merged.db") != (want == 0):
-            bad += 1
-            print(f"#   {name}: merged.db")
+        if os.path.exists(TMP + "/merged.db") != (want == 0): cage.complain(f"{name}: merged.db")
         if want == 0: os.unlink(TMP + "/merged.db")
     def options(a, b): return f"update run set options_json = replace(options_json, '{a}', '{b}')"
     bend("as it should be", 0, "select 1")
@@ -312,7 +288,7 @@ def shards():
     run("5,000 runs of a million shards", 5, "merge", "merged.db", "many.db")
 
 globals()[sys.argv[4]]()
-sys.exit(bad != 0)
+sys.exit(cage.bad != 0)
 END
 
 hostile() { python3 "$tmp/h.py" "$HEADSCOPE" "$DATA" "$tmp" "$1"; }

@@ -13,6 +13,7 @@ fi
 mkdir "$tmp/base"
 printf '{"tokens": [1, 2, 3, 1, 2]}\n{"tokens": [5, 6]}\n' >"$tmp/base/p.jsonl"
 printf '{"tokens":[0,1,6,3,8,5,2,7,4,1,6],"needle":[3,6],"answer":[3,8,5]}\n' >"$tmp/base/n.jsonl"
+printf '{"tokens":[1,2,3,4,5],"corrupt_tokens":[1,2,9,4,5],"answer":3,"wrong":8,"positions":{"S":2}}\n{"tokens":[7,2,3,4],"corrupt_tokens":[7,2,8,4],"answer":7,"wrong":8,"positions":{"S":2}}\n' >"$tmp/base/c.jsonl"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --observe sinks -o "$tmp/base/run.db"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps all -o "$tmp/base/maps.db"
 for i in 0 1; do hs sweep "$m" -f "$tmp/base/p.jsonl" --metric 'nll,a=exp(nll)' --shard $i/2 -o "$tmp/base/part.$i.db"; done
@@ -116,6 +117,17 @@ t "a sweep" starved sweep "$m" -f p.jsonl --op zero,resample --metric 'nll,kl,a=
 t "a sweep's curve" starved sweep "$m" -f p.jsonl --by gradient --prune asc,random --heads 'L*M' --json --threads 1 -o run.db
 t "a lens" starved lens "$m" -f p.jsonl --pos -1 --track 3 --dla top --by source --json --threads 1 -o new.db
 t "retrieval" starved retrieve "$DATA/closed/ind2" -f n.jsonl --max-new 3 --mask-k 1 --threads 1 -q --json -o new.db
+hs retrieve "$DATA/closed/ind2" -f "$tmp/base/n.jsonl" --max-new 3 --mask-k 1 -o "$tmp/base/n.db"
+hs patch "$m" -f "$tmp/base/c.jsonl" --point z --pos S,END -o "$tmp/base/c.db"
+hs patch "$m" -f "$tmp/base/c.jsonl" --edges -o "$tmp/base/e.db"
+hs lens "$m" -f "$tmp/base/c.jsonl" --pos all -o "$tmp/base/l.db"
+t "what a complete retrieval says" starved retrieve "$DATA/closed/ind2" -f n.jsonl --max-new 3 --mask-k 1 --threads 1 --resume -q -o n.db
+t "influence" starved influence "$m" -f p.jsonl --heads L0H1,L1H2 --control 1 --threads 1 --json -o new.db
+t "influence by what a run found" starved influence "$m" -f p.jsonl --by sink_alpha0 --top 1 --control 0 --threads 1 -o run.db
+t "patching" starved patch "$m" -f c.jsonl --pos S,END --threads 1 -o new.db
+t "patching, estimated and measured" starved patch "$m" -f c.jsonl --point q --pos each --by atp --grad-drop --verify 2 --threads 1 --json -o new.db
+t "paths" starved patch "$m" -f c.jsonl --path --to 'L1H*.q+L1G0.k' --pos S --threads 1 --json -o new.db
+t "edges" starved patch "$m" -f c.jsonl --edges --top 5 --threads 1 -o new.db
 t "weights" starved weights "$m" --embed mlp0 --sample 5 --composition 2 --neurons 2 --json --threads 1 -o new.db
 t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db
@@ -134,10 +146,16 @@ t "a model in safetensors" starved info "$DATA/llama_gqa" --json
 t "tokens" starved tokens "$DATA/tok_smollm" -p 'Hello, world'
 t "tokens of a GGUF" starved tokens "$DATA/tok_gguf_llama/tok.gguf" -p 'Hello, world' --json
 t "a data set" starved dataset repeat:k=5,n=3 --n-vocab 40 -o out.jsonl
+t "a data set of needles" starved dataset needle:n=1,lengths=200,depths=2 -m "$DATA/tok_smollm" --n-vocab 480 -o out.jsonl
+t "a data set of keys and values" starved dataset mqar:n=2,length=20,pairs=3 --n-vocab 40 -o out.jsonl
 t "help" starved help record
 t "lists" starved list observers --json
 # Most of what a picture asks for is asked for by Pango and Fontconfig, in a process of their own.
 OOM_STEP=${OOM_STEP:+$((OOM_STEP * 20))}
 t "a picture" starved heatmap --db run.db --grid entropy_nats -o out.png
 t "a map" starved heatmap --db run.db --head L0H0 -o out.png
+t "a lens drawn" starved heatmap --db l.db --lens -o out.png
+t "patching drawn" starved heatmap --db c.db --patch -o out.png
+t "a circuit drawn" starved heatmap --db e.db --circuit -o out.png
+t "masking drawn" starved heatmap --db n.db --masking -o out.png
 finish
