@@ -71,8 +71,8 @@ static int caption(const matrix *m, int64_t k) {
         rc = hs_job_caption(j, NULL, "Heads that the first %lld of two metrics share",
                             (long long)k);
     if (!rc)
-        rc = hs_job_text(j, &j->subtitle, "%s; sets drawn at random share %.*f", j->model, m->chance < 1 ? 2 : 1,
-                         m->chance);
+        rc = hs_job_text(j, &j->subtitle, "%s; sets drawn at random share %.*f", j->model,
+                         m->chance < 1 ? 2 : 1, m->chance);
     return rc;
 }
 

@@ -25,7 +25,7 @@ WITH ranked AS MATERIALIZED (
   FROM pair
 ), told AS (
   SELECT i, j, a, b, count(both) AS shared, group_concat(both, ' ') AS heads, count(*) AS n,
-    sum(u * v) / nullif(sqrt(sum(u * u) * sum(v * v)), 0) AS spearman
+    sum(u * v) / sqrt(sum(u * u) * sum(v * v)) AS spearman
   FROM (SELECT * FROM placed ORDER BY i, j, layer, head)
   GROUP BY i, j
 )

@@ -15,7 +15,7 @@
 // Heads are numbered 0 to 5, three a layer. Prompts 2k - 1 and 2k are run k's.
 //     run 1   m_a in two looks, the newest (6 5 4 3 2 1) in the mean of both prompts
 //     run 2   m_b with equals, m_c around zero and undefined for head 3, m_d the same everywhere
-//     run 3   m_a the other way round; its model's file lies elsewhere
+//     run 3   m_a the other way round, m_b and m_e undefined; its model's file lies elsewhere
 //     run 4   m_a under an intervention
 //     run 5   m_a of another model
 #define PUT(run, metric, prompt, look, values)                                                     \
@@ -48,6 +48,8 @@ static int set_up(void **state) {
         PUT("2", "m_c", "0, 1", "max", "-5, 4, 0.5, null, -1, 2")
         PUT("2", "m_d", "0", "max", "7, 7, 7, 7, 7, 7")
         PUT("3", "m_a", "0, 1", "max", "1, 2, 3, 4, 5, 6")
+        PUT("3", "m_b", "0", "max", "null, null, null, null, null, null")
+        PUT("3", "m_e", "0", "max", "null, null, null, null, null, null")
         PUT("4", "m_a", "0", "max", "1, 9, 2, 3, 4, 5")
         PUT("5", "m_a", "0", "max", "1, 2, 3, 4, 5, 9")
         // clang-format on
@@ -180,6 +182,7 @@ static void test_missing(void **state) {
         int64_t run;
         const char *metrics, *says;
     } cases[] = {{1, "metrics=m_a,m_x", "no run of the model of run 1 has a metric 'm_x'"},
+                 {1, "metrics=m_e", "of run 1 has a metric 'm_e'"},
                  {1, "metrics=m_a,", "has a metric ''"},
                  {1, "metrics=m_a, -m\"_x", "has a metric 'm\"_x'"},
                  {4, "metrics=m_b", "of run 4 has a metric 'm_b'"},
