@@ -21,10 +21,9 @@ static int run(const hs_call *call, const void *options) {
     hs_bar_close(&w.session.bar);
     if (!rc) rc = hs_retrieve_print(&w);
     hs_db_close(w.db);
-    for (int64_t i = 0; w.needles && i < w.n_test; i++) hs_needle_free(&w.needles[i]);
+    for (int64_t i = 0; w.needles && i < w.n_needle; i++) hs_needle_free(&w.needles[i]);
     free(w.needles);
     free(w.score);
-    free(w.recall);
     hs_session_close(&w.session);
     return rc;
 }
@@ -35,6 +34,9 @@ static const hs_opt own[] = {
     {"mask-k", 0, HS_OPT_TEXT, AT(mask_k), "K,...", NULL,
      "mask the top K heads, and five times as many random others; 0: leave that out (default: "
      "0,2,5,10,20,30,50, up to half of the heads)"},
+    {"qa", 0, HS_OPT_TEXT, AT(qa), "N", NULL,
+     "questions about passages that are asked under the same masks, of the data set qa; or a FILE "
+     "of own ones; 0: none (default: 40, where the model has a tokenizer)"},
     {"mask-all", 0, HS_OPT_FLAG, AT(mask_all), NULL, NULL,
      "mask in all rows; else from the prompt's last token on"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "heads to show"},
@@ -58,16 +60,18 @@ const hs_cmd hs_cmd_retrieve = {
         "of the answer's words were said (ROUGE-1 recall, no stemmer). retrieval_tf is the same "
         "with the true answer given, retrieval_soft the weight on those positions, both over all "
         "tests. Then the top K heads are masked (uniform attention over what they see), and five "
-        "draws of K heads outside the largest top set, and all tests are decoded again. What "
-        "prompts share at their beginning is run once. Last comes a prompt of repeated random "
-        "tokens, which gives RazorAttention's echo and echo_induction.\n\n"
-        "Own tests are JSON lines with \"tokens\", \"needle\": [START, END) of the answer in the "
+        "draws of K heads outside the largest top set, and all tests are decoded again, and so are "
+        "extractive questions (data set qa), whose answers stand in a short passage: token F1, as "
+        "SQuAD has it. What prompts share at their beginning is run once. Last comes a prompt of "
+        "repeated random tokens, which gives RazorAttention's echo and echo_induction.\n\n"
+        "Own tests and questions are JSON lines with \"tokens\", \"needle\": [START, END) of the "
+        "answer in the "
         "prompt, and \"answer\": [IDS].",
     .examples =
         (const char *const[][2]){
             {"retrieve model.gguf", "the default tests, scores and masking"},
             {"retrieve model.gguf --dataset passkey --mask-k 0", "scores alone, on passkeys"},
-            {"retrieve model.gguf -f tests.jsonl --mask-k 5,10,20 --json",
+            {"retrieve model.gguf -f tests.jsonl --mask-k 5,10,20 --qa 0 --json",
              "own tests, for scripts"},
             {"retrieve model.gguf -o needles.db --resume", "go on after an interruption"},
             {NULL}},

@@ -18,8 +18,10 @@ static const hs_metric metrics[] = {
 };
 
 static const hs_column test_columns[] = {
-    {"passed", "INTEGER", "", "1: recall is above 0.5"},
+    {"kind", "TEXT", "", "needle or question"},
+    {"passed", "INTEGER", "", "1: recall of a needle's answer, F1 of a question's, is above 0.5"},
     {"recall", "REAL", "", "share of the answer's words that were said (ROUGE-1, no stemmer)"},
+    {"f1", "REAL", "", "harmonic mean of that and of the share of what was said (as in SQuAD)"},
     {"needle_from", "INTEGER", "position", "the answer in the prompt: its first token"},
     {"needle_to", "INTEGER", "position", "and the one after its last"},
     {"n_said", "INTEGER", "tokens", "decoded"},
@@ -31,14 +33,15 @@ static const hs_column masked_columns[] = {
     {"k", "INTEGER", "heads", "how many heads were masked"},
     {"ranking", "TEXT", "", "which: top (by retrieval) or random (none of the top ones)"},
     {"draw", "INTEGER", "", "number of the random set, 0-based"},
-    {"test", "INTEGER", "", "number of the test in the run"},
+    {"kind", "TEXT", "", "needle or question"},
+    {"test", "INTEGER", "", "number of the needle test, or of the question, in the run"},
     {"recall", "REAL", "", "share of the answer's words that were said"},
+    {"f1", "REAL", "", "harmonic mean of that and of the share of what was said"},
     {0},
 };
 static const hs_result_table tables[] = {
-    {"test", test_columns, 0, "a needle test without masks"},
-    {"masked", masked_columns, 4,
-     "all tests with heads masked; of the whole run, kept with its last prompt"},
+    {"test", test_columns, 0, "a needle test or a question without masks"},
+    {"masked", masked_columns, 3, "the same with heads masked"},
     {0},
 };
 
@@ -52,7 +55,8 @@ const hs_experiment hs_experiment_retrieve = {
         "over the answer's length there, a mean over the tests that were passed, those where more "
         "than half of the answer's words were said. Teacher-forced scores are of all tests. Under "
         "masks, heads look at all they see alike from the prompt's last token on, the top ones by "
-        "score against as many drawn from the others.",
+        "score against as many drawn from the others, on the tests and on questions about short "
+        "passages; each has a prompt of its own.",
     .reference = "Wu et al., Retrieval Head Mechanistically Explains Long-Context Factuality, ICLR "
                  "2025, arXiv:2404.15574",
     .metrics = metrics,

@@ -24,21 +24,21 @@ typedef struct hs_retrieve_opts {
     const hs_model *model;
     const hs_prompts *prompts;
     const hs_needle *needles; // [n_test]
-    int64_t n_test;           // the first of the prompts
+    int64_t n_test;           // the first of the prompts: tests, and questions, which are the same
     int64_t max_new;          // tokens to decode at most, >= 1
     bool from_scratch;        // every test anew, sharing nothing
     const hs_progress *progress;
 } hs_retrieve_opts;
 
-// The context that tests take, n_mask of them to be decoded under (0: none).
-hs_context_opts hs_retrieve_context(const hs_retrieve_opts *, int n_mask);
+// The context that tests take: each decoded n_set times from one prefill, 0: once.
+hs_context_opts hs_retrieve_context(const hs_retrieve_opts *, int n_set);
 
 // What a test found, borrowed for the call. Scores are [n_layer][n_head]: hits over the needle's
 // length, a hit being a row whose largest weight lies on a token of the needle that is the one which
 // comes next. `decoded` is defined when the test was passed.
 typedef struct hs_retrieve_result {
     int64_t ord;
-    double recall; // of the answer's words in what was said
+    double recall, f1; // of the answer and what was said (analyses/retrieve/recall.h)
     bool passed;
     const double *decoded, *forced;
     const double *soft;  // mean over the answer's tokens of the weight on places of the needle that
@@ -57,12 +57,19 @@ int hs_retrieve(const hs_retrieve_opts *, const int64_t *ord, int64_t n, hs_retr
 // unmasked; or in all rows.
 typedef struct hs_retrieve_masks {
     const char *const *spec; // [n] of masks, as --do takes them; they may not tell prompts apart
-    int n;
-    bool whole; // all rows are masked
+    int n;                   // none is enough
+    bool whole;              // all rows are masked
 } hs_retrieve_masks;
-typedef int (*hs_retrieve_mask_fn)(void *ctx, int64_t ord, int mask, double recall);
-// Results come test by test in the order of the walk, not of ord.
+// What was said of a test's answer, borrowed for the call: unmasked, and under each mask.
+typedef struct hs_retrieve_masked_result {
+    int64_t ord;
+    const double *recall, *f1; // [1 + n]
+    const int32_t *said;       // [n_said], unmasked
+    int64_t n_said;
+} hs_retrieve_masked_result;
+typedef int (*hs_retrieve_masked_fn)(void *ctx, const hs_retrieve_masked_result *result);
+// The tests ord[0 .. n), ascending; results come in that order, some while after they are found.
 int hs_retrieve_masked(const hs_retrieve_opts *, const hs_retrieve_masks *, const int64_t *ord,
-                       int64_t n, hs_retrieve_mask_fn fn, void *ctx) HS_MUST_USE;
+                       int64_t n, hs_retrieve_masked_fn fn, void *ctx) HS_MUST_USE;
 
 #endif

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/retrieve/recall.h"
 #include "model/core/mem.h"
 
-hs_context_opts hs_retrieve_context(const hs_retrieve_opts *o, int n_mask) {
+hs_context_opts hs_retrieve_context(const hs_retrieve_opts *o, int n_set) {
     int64_t longest = 0;
     for (int64_t i = 0; i < o->n_test; i++) {
         const int64_t said = o->max_new > o->needles[i].n_answer ? o->max_new
@@ -16,12 +15,12 @@ hs_context_opts hs_retrieve_context(const hs_retrieve_opts *o, int n_mask) {
         if (n > longest) longest = n;
     }
     return (hs_context_opts){.kv_capacity = longest,
-                             .n_slot = 1 + (n_mask < HS_DRIVE_BESIDE ? n_mask : HS_DRIVE_BESIDE),
-                             .tail_capacity = n_mask ? o->max_new : 0};
+                             .n_slot = 1 + (n_set < HS_DRIVE_BESIDE ? n_set : HS_DRIVE_BESIDE),
+                             .tail_capacity = n_set ? o->max_new : 0};
 }
 
-int hs_drive_open(hs_drive *d, const hs_retrieve_opts *o, int n_mask, const char *what) {
-    const hs_context_opts opts = hs_retrieve_context(o, n_mask);
+int hs_drive_open(hs_drive *d, const hs_retrieve_opts *o, int n_set, const char *what) {
+    const hs_context_opts opts = hs_retrieve_context(o, n_set);
     *d = (hs_drive){
         .o = o, .dims = hs_dims_of(o->model), .tok = hs_model_tok(o->model), .what = what};
     int rc = hs_context_open(&d->context, o->model, &opts);
@@ -31,18 +30,7 @@ int hs_drive_open(hs_drive *d, const hs_retrieve_opts *o, int n_mask, const char
 
 void hs_drive_close(hs_drive *d) {
     hs_context_close(d->context);
-    free(d->ord);
     *d = (hs_drive){0};
-}
-
-int hs_drive_tests(hs_drive *d, const int64_t *ord, int64_t n) {
-    free(d->ord);
-    int rc = hs_alloc(&d->ord, (size_t)n, sizeof *d->ord);
-    if (rc) return rc;
-    if (n) memcpy(d->ord, ord, (size_t)n * sizeof *ord);
-    d->n = n;
-    hs_timeline_sort(d->o->prompts, d->ord, n);
-    return HS_OK;
 }
 
 static int on_layer_done(void *ctx, int layer) {
@@ -60,6 +48,43 @@ int hs_drive_hook(hs_drive *d, hs_hooks *hooks) {
     return rc;
 }
 
+// ---- the walk ---------------------------------------------------------------------------------
+
+// One pass over a window; the last one gives.
+static int run_pass(hs_drive *d, const hs_drive_job *job, int pass, const int64_t *ord, int n) {
+    int64_t order[HS_DRIVE_WINDOW];
+    bool there[HS_DRIVE_WINDOW] = {false};
+    const bool last = pass == job->n_pass - 1;
+    int next = 0, rc = HS_OK; // next: to be given
+    memcpy(order, ord, (size_t)n * sizeof *order);
+    hs_timeline_sort(d->o->prompts, order, n);
+    if (job->n_pass > 1) hs_timeline_forget(&d->line);
+    for (int i = 0; i < n && !rc; i++) {
+        int place = 0;
+        while (ord[place] != order[i]) place++;
+        rc = job->run(job->ctx, pass, ord[place], place);
+        there[place] = true;
+        while (last && !rc && next < n && there[next]) rc = job->give(job->ctx, next++);
+    }
+    return rc;
+}
+
+int hs_drive_walk(hs_drive *d, const hs_drive_job *job, const int64_t *ord, int64_t n) {
+    int rc = HS_OK;
+    d->done = d->total = 0;
+    for (int64_t i = 0; i < n; i++)
+        d->total += job->n_pass * hs_prompts_at(d->o->prompts, ord[i])->n_token;
+    for (int64_t i = 0; i < n && !rc; i += HS_DRIVE_WINDOW) {
+        const int64_t left = n - i;
+        for (int pass = 0; pass < job->n_pass && !rc; pass++)
+            rc = run_pass(d, job, pass, ord + i,
+                          (int)(left < HS_DRIVE_WINDOW ? left : HS_DRIVE_WINDOW));
+    }
+    return rc;
+}
+
+// ---- a test -----------------------------------------------------------------------------------
+
 int hs_drive_seek(hs_drive *d, int64_t ord, int64_t *n_run) {
     const hs_prompt *p = hs_prompts_at(d->o->prompts, ord);
     if (d->o->from_scratch) hs_timeline_forget(&d->line);
@@ -76,7 +101,7 @@ bool hs_drive_ends(const hs_drive *d, int32_t id) {
     return hs_model_is_eog(d->o->model, id) || (piece && memchr(piece, '\n', n));
 }
 
-int hs_drive_recall(const hs_drive *d, int64_t ord, const hs_decoding *said, double *out) {
+int hs_drive_mark(const hs_drive *d, int64_t ord, const hs_decoding *said, hs_marks *out) {
     const hs_needle *needle = &d->o->needles[ord];
-    return hs_recall(d->tok, needle->answer, needle->n_answer, said->out, said->n_out, out);
+    return hs_mark(d->tok, needle->answer, needle->n_answer, said->out, said->n_out, out);
 }

@@ -1,11 +1,28 @@
-// ROUGE-1 recall; see recall.h. Answers are short: each word of one text is crossed out in the other
-// by looking through it.
+// Recall and F1 of answers; see recall.h. They are short: each word of one text is crossed out in the
+// other by looking through it.
 #include "analyses/retrieve/recall.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/core/mem.h"
+
+// Words of an answer, of what was said, and of both.
+typedef struct overlap {
+    int64_t answer, said, both;
+} overlap;
+
+static double recall_of(const overlap *o) {
+    return o->answer ? (double)o->both / (double)o->answer : (double)NAN;
+}
+
+static double f1_of(const overlap *o) {
+    if (!o->answer) return !o->said;
+    return 2 * (double)o->both / (double)(o->answer + o->said);
+}
+
+// ---- words ------------------------------------------------------------------------------------
 
 static bool in_word(char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -38,45 +55,88 @@ static bool cross_out(const char *word, size_t n, const char *in, size_t n_in, b
     return false;
 }
 
-int hs_recall_text(const char *of, size_t n_of, const char *in, size_t n_in, double *out) {
-    int64_t n = 0, hits = 0;
+static int compare(const char *answer, size_t n_answer, const char *said, size_t n_said,
+                   overlap *out) {
     size_t len;
     bool *used;
-    int rc = hs_alloc(&used, n_in + 1, sizeof *used);
-    for (size_t at = 0; !rc && (len = next_word(of, n_of, &at)); at += len) {
-        n++;
-        hits += cross_out(of + at, len, in, n_in, used);
+    *out = (overlap){0};
+    int rc = hs_alloc(&used, n_said + 1, sizeof *used);
+    if (rc) return rc;
+    for (size_t at = 0; (len = next_word(answer, n_answer, &at)); at += len) {
+        out->answer++;
+        out->both += cross_out(answer + at, len, said, n_said, used);
     }
+    for (size_t at = 0; (len = next_word(said, n_said, &at)); at += len) out->said++;
     free(used);
-    *out = n ? (double)hits / (double)n : (double)NAN;
-    return rc;
+    return HS_OK;
 }
 
-static int recall_ids(const int32_t *of, int64_t n_of, const int32_t *in, int64_t n_in,
-                      double *out) {
-    int64_t hits = 0;
-    bool *used;
-    int rc = hs_alloc(&used, (size_t)n_in + 1, sizeof *used);
-    for (int64_t i = 0; i < n_of && !rc; i++) {
-        int64_t k = 0;
-        while (k < n_in && (used[k] || in[k] != of[i])) k++;
-        if (k < n_in) used[k] = ++hits;
-    }
-    free(used);
-    *out = (double)hits / (double)n_of;
-    return rc;
+// ---- as SQuAD has them --------------------------------------------------------------------------
+
+static bool is_article(const char *s, size_t n) {
+    return (n == 1 && s[0] == 'a') || (n == 2 && !memcmp(s, "an", 2)) ||
+           (n == 3 && !memcmp(s, "the", 3));
 }
 
-int hs_recall(const hs_tok *tok, const int32_t *of, int64_t n_of, const int32_t *in, int64_t n_in,
-              double *out) {
+// Punctuation falls out of words, which spaces and other bytes that are not seen separate.
+static int squeeze(const char *s, size_t n, hs_buf *out) {
+    size_t word = 0; // where the last one begins
+    for (size_t i = 0; i <= n && !hs_buf_rc(out); i++) {
+        const char c = i < n ? s[i] : ' ';
+        if (in_word(c)) hs_buf_chr(out, lower(c));
+        if ((unsigned char)c > ' ' && c != 127) continue;
+        if (out->len > word && is_article(out->data + word, out->len - word)) out->len = word;
+        if (out->len > word) hs_buf_chr(out, ' ');
+        word = out->len;
+    }
+    return hs_buf_rc(out);
+}
+
+int hs_mark_text(const char *answer, size_t n_answer, const char *said, size_t n_said,
+                 hs_marks *out) {
     hs_buf a = {0}, b = {0};
-    *out = (double)NAN;
-    int rc = tok ? hs_tok_decode(tok, of, (size_t)n_of, true, &a) : HS_OK;
-    if (!rc && tok) rc = hs_tok_decode(tok, in, (size_t)n_in, true, &b);
+    overlap o;
+    *out = (hs_marks){NAN, NAN};
+    int rc = compare(answer, n_answer, said, n_said, &o);
+    out->recall = recall_of(&o);
+    if (!rc && o.answer) {
+        rc = squeeze(answer, n_answer, &a);
+        if (!rc) rc = squeeze(said, n_said, &b);
+        if (!rc) rc = compare(hs_buf_text(&a), a.len, hs_buf_text(&b), b.len, &o);
+        if (!rc) out->f1 = f1_of(&o);
+    }
+    hs_buf_free(&a);
+    hs_buf_free(&b);
+    return rc;
+}
+
+// ---- tokens -----------------------------------------------------------------------------------
+
+static int mark_ids(const int32_t *answer, int64_t n_answer, const int32_t *said, int64_t n_said,
+                    hs_marks *out) {
+    overlap o = {n_answer, n_said, 0};
+    bool *used;
+    int rc = hs_alloc(&used, (size_t)n_said + 1, sizeof *used);
+    for (int64_t i = 0; i < n_answer && !rc; i++) {
+        int64_t k = 0;
+        while (k < n_said && (used[k] || said[k] != answer[i])) k++;
+        if (k < n_said) used[k] = ++o.both;
+    }
+    free(used);
+    *out = (hs_marks){recall_of(&o), f1_of(&o)};
+    return rc;
+}
+
+int hs_mark(const hs_tok *tok, const int32_t *answer, int64_t n_answer, const int32_t *said,
+            int64_t n_said, hs_marks *out) {
+    hs_buf a = {0}, b = {0};
+    *out = (hs_marks){NAN, NAN};
+    int rc = tok ? hs_tok_decode(tok, answer, (size_t)n_answer, true, &a) : HS_OK;
+    if (!rc && tok) rc = hs_tok_decode(tok, said, (size_t)n_said, true, &b);
     if (!rc) rc = hs_buf_rc(&a);
     if (!rc) rc = hs_buf_rc(&b);
-    if (!rc) rc = hs_recall_text(hs_buf_text(&a), a.len, hs_buf_text(&b), b.len, out);
-    if (!rc && isnan(*out)) rc = recall_ids(of, n_of, in, n_in, out);
+    if (!rc) rc = hs_mark_text(hs_buf_text(&a), a.len, hs_buf_text(&b), b.len, out);
+    if (!rc && isnan(out->recall)) rc = mark_ids(answer, n_answer, said, n_said, out);
     hs_buf_free(&a);
     hs_buf_free(&b);
     return rc;

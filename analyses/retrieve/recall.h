@@ -1,17 +1,24 @@
-// ROUGE-1 recall (Lin 2004): the share of a text's words that another one has, each as often as it
-// is there at most.
+// How much of an answer was said: ROUGE-1 recall (Lin 2004), the share of its words that are there,
+// each as often as it is there at most; and the token F1 of extractive questions (SQuAD, Rajpurkar et
+// al. 2016), the harmonic mean of that and of the share of what was said that is of the answer.
 #ifndef HS_ANALYSES_RETRIEVE_RECALL_H
 #define HS_ANALYSES_RETRIEVE_RECALL_H
 
 #include "model/tok.h"
 
-// Words are runs of ASCII letters and digits and of bytes outside ASCII, in lower case as far as
-// ASCII goes; there is no stemmer. NaN for a text without words.
-int hs_recall_text(const char *of, size_t n_of, const char *in, size_t n_in,
-                   double *out) HS_MUST_USE;
+typedef struct hs_marks {
+    double recall, f1;
+} hs_marks;
+
+// Words of the recall are runs of ASCII letters and digits and of bytes outside ASCII, in lower case
+// as far as ASCII goes; there is no stemmer. Those of F1 are what spaces separate, in lower case,
+// without ASCII punctuation and without a, an and the. Both NaN for an answer without words of the
+// first kind; F1 of an answer without those of the second is 1 where nothing is said, else 0.
+int hs_mark_text(const char *answer, size_t n_answer, const char *said, size_t n_said,
+                 hs_marks *out) HS_MUST_USE;
 // The same of tokens: of their texts, special tokens left out; without a tokenizer, or when the
-// first has no words, each token is a word.
-int hs_recall(const hs_tok *tok, const int32_t *of, int64_t n_of, const int32_t *in, int64_t n_in,
-              double *out) HS_MUST_USE;
+// answer has no words, each token is a word.
+int hs_mark(const hs_tok *tok, const int32_t *answer, int64_t n_answer, const int32_t *said,
+            int64_t n_said, hs_marks *out) HS_MUST_USE;
 
 #endif

@@ -1,15 +1,10 @@
 // Needle tests; see experiments/retrieve.h.
-//
-// Tests are walked a window of neighbours at a time, and handed over in their own order as soon as
-// those before them are there, so that a run which is stopped loses a window at most.
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyses/retrieve/drive.h"
 #include "analyses/retrieve/watch.h"
 #include "model/core/mem.h"
-
-enum { WINDOW = 32 };
 
 // What one test found, kept until the others before it are done.
 typedef struct found {
@@ -24,7 +19,9 @@ typedef struct work {
     hs_hooks *plain, *forced, *decoding;
     int64_t cells;
     int32_t *answer; // [longest] the prompt's last token and the answer but for its last
-    found found[WINDOW];
+    found found[HS_DRIVE_WINDOW];
+    hs_retrieve_fn fn;
+    void *ctx;
 } work;
 
 static int open_hooks(work *w, hs_hooks **out, bool watched, bool soft) {
@@ -45,7 +42,7 @@ static int open_work(work *w, const hs_retrieve_opts *o, int64_t n) {
     if (!rc) rc = open_hooks(w, &w->decoding, true, false);
     if (!rc) rc = hs_alloc(&w->answer, (size_t)longest, sizeof *w->answer);
     w->cells = (int64_t)w->drive.dims.n_layer * w->drive.dims.n_head;
-    for (int64_t i = 0; i < WINDOW && i < n && !rc; i++) {
+    for (int64_t i = 0; i < HS_DRIVE_WINDOW && i < n && !rc; i++) {
         rc = hs_alloc(&w->found[i].score, (size_t)w->cells, 3 * sizeof(double));
         if (!rc) rc = hs_alloc(&w->found[i].said, (size_t)o->max_new, sizeof(int32_t));
     }
@@ -53,7 +50,7 @@ static int open_work(work *w, const hs_retrieve_opts *o, int64_t n) {
 }
 
 static void close_work(work *w) {
-    for (int i = 0; i < WINDOW; i++) {
+    for (int i = 0; i < HS_DRIVE_WINDOW; i++) {
         free(w->found[i].score);
         free(w->found[i].said);
     }
@@ -109,6 +106,7 @@ static int decode(work *w, const hs_prompt *p, const hs_needle *needle, found *f
                               .pick = on_pick,
                               .ends = on_end};
     hs_decoding d = {.in = {.tokens = p->tokens + p->n_token - 1, .n = 1}, .out = f->said};
+    hs_marks marks = {0};
     hs_watch_aim(&w->watch, p->tokens, needle, p->n_token - 1);
     hs_context_set_tap(w->drive.context, hs_hooks_tap(w->decoding));
     int rc = hs_decode(&o, &d, 1);
@@ -116,14 +114,19 @@ static int decode(work *w, const hs_prompt *p, const hs_needle *needle, found *f
     put_scores(w, f->score, w->watch.hits, needle->to - needle->from);
     f->result.said = f->said;
     f->result.n_said = d.n_out;
-    if (!rc) rc = hs_drive_recall(&w->drive, f->result.ord, &d, &f->result.recall);
-    f->result.passed = f->result.recall > HS_RETRIEVE_PASS;
+    if (!rc) rc = hs_drive_mark(&w->drive, f->result.ord, &d, &marks);
+    f->result.recall = marks.recall;
+    f->result.f1 = marks.f1;
+    f->result.passed = marks.recall > HS_RETRIEVE_PASS;
     return rc;
 }
 
-static int run_test(work *w, int64_t ord, found *f) {
+static int run_test(void *ctx, int pass, int64_t ord, int place) {
+    work *w = ctx;
+    found *f = &w->found[place];
     const hs_prompt *p = hs_prompts_at(w->drive.o->prompts, ord);
     const hs_needle *needle = &w->drive.o->needles[ord];
+    (void)pass;
     f->result = (hs_retrieve_result){.ord = ord,
                                      .decoded = f->score,
                                      .forced = f->score + w->cells,
@@ -135,29 +138,17 @@ static int run_test(work *w, int64_t ord, found *f) {
     return rc == HS_ESTOP ? rc : hs_prefix(rc, "prompt '%s'", p->id);
 }
 
-// ---- all of them ------------------------------------------------------------------------------
-
-static int run_window(work *w, const int64_t *ord, int64_t n, hs_retrieve_fn fn, void *ctx) {
-    bool there[WINDOW] = {false};
-    int64_t next = 0; // to be handed over
-    int rc = hs_drive_tests(&w->drive, ord, n);
-    for (int64_t i = 0; i < n && !rc; i++) {
-        int64_t k = 0; // its place among those that are handed over
-        while (ord[k] != w->drive.ord[i]) k++;
-        rc = run_test(w, ord[k], &w->found[k]);
-        there[k] = true;
-        while (!rc && next < n && there[next]) rc = fn(ctx, &w->found[next++].result);
-    }
-    return rc;
+static int give(void *ctx, int place) {
+    const work *w = ctx;
+    return w->fn(w->ctx, &w->found[place].result);
 }
 
 int hs_retrieve(const hs_retrieve_opts *o, const int64_t *ord, int64_t n, hs_retrieve_fn fn,
                 void *ctx) {
-    work w = {0};
+    work w = {.fn = fn, .ctx = ctx};
+    const hs_drive_job job = {.ctx = &w, .n_pass = 1, .run = run_test, .give = give};
     int rc = open_work(&w, o, n);
-    for (int64_t i = 0; i < n; i++) w.drive.total += hs_prompts_at(o->prompts, ord[i])->n_token;
-    for (int64_t i = 0; i < n && !rc; i += WINDOW)
-        rc = run_window(&w, ord + i, n - i < WINDOW ? n - i : WINDOW, fn, ctx);
+    if (!rc) rc = hs_drive_walk(&w.drive, &job, ord, n);
     close_work(&w);
     return rc;
 }

@@ -66,8 +66,8 @@ static int read_k(hs_retrieve_work *w) {
 }
 
 static int read_needles(hs_retrieve_work *w) {
-    int rc = hs_alloc(&w->needles, (size_t)w->n_test, sizeof *w->needles);
-    for (int64_t i = 0; i < w->n_test && !rc; i++)
+    int rc = hs_alloc(&w->needles, (size_t)w->n_needle, sizeof *w->needles);
+    for (int64_t i = 0; i < w->n_needle && !rc; i++)
         rc = hs_needle_of(&w->needles[i], hs_prompts_at(w->session.prompts, i), w->dims.n_vocab);
     return rc;
 }
@@ -75,7 +75,7 @@ static int read_needles(hs_retrieve_work *w) {
 // A prompt and what is said after it must fit into the model's context.
 static int check_lengths(const hs_retrieve_work *w) {
     const int64_t n_ctx = hs_cli_n_ctx(w->session.model);
-    for (int64_t i = 0; i < w->n_test; i++) {
+    for (int64_t i = 0; i < w->n_needle; i++) {
         const hs_prompt *p = hs_prompts_at(w->session.prompts, i);
         const int64_t answer = w->needles[i].n_answer, n = p->n_token - 1;
         const int64_t said = w->opt->max_new > answer ? w->opt->max_new : answer;
@@ -93,7 +93,7 @@ hs_retrieve_opts hs_retrieve_opts_of(const hs_retrieve_work *w) {
     return (hs_retrieve_opts){.model = w->session.model,
                               .prompts = w->session.prompts,
                               .needles = w->needles,
-                              .n_test = w->n_test,
+                              .n_test = w->n_needle,
                               .max_new = w->opt->max_new,
                               .from_scratch = w->opt->no_share,
                               .progress = &w->session.bar.progress};
@@ -103,8 +103,9 @@ int hs_retrieve_check(hs_retrieve_work *w) {
     w->dims = hs_dims_of(w->session.model);
     w->n_head = (int64_t)w->dims.n_layer * w->dims.n_head;
     w->n_test = hs_prompts_count(w->session.prompts);
-    int rc = hs_cli_prompts_check(w->session.prompts, 0, hs_cli_n_ctx(w->session.model));
-    if (!rc) rc = read_k(w);
+    int rc = read_k(w);
+    if (!rc) rc = hs_retrieve_add_masked(w);
+    if (!rc) rc = hs_cli_prompts_check(w->session.prompts, 0, hs_cli_n_ctx(w->session.model));
     if (!rc) rc = read_needles(w);
     if (!rc) rc = check_lengths(w);
     if (rc) return rc;

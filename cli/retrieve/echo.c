@@ -1,6 +1,6 @@
 // RazorAttention's scores beside the needle tests; see retrieve.h.
 //
-// They are the observer echo's, on one more prompt of the run, which comes after the tests: four
+// They are the observer echo's, on one more prompt of the run, which comes last: four
 // copies of random tokens, as long as the model's context allows and no longer than COPY.
 #include <stdlib.h>
 
@@ -56,7 +56,7 @@ static int observe(hs_retrieve_work *w, const hs_prompt *p, hs_observation *seen
 
 int hs_retrieve_echo(hs_retrieve_work *w, hs_study *study) {
     static const char *const specs[] = {"echo"};
-    const hs_prompt *p = hs_prompts_at(w->session.prompts, w->n_test);
+    const hs_prompt *p = hs_prompts_at(w->session.prompts, w->n_needle);
     const hs_subject subject = {.dims = w->dims,
                                 .tokens = p->tokens,
                                 .n_token = p->n_token,
@@ -70,7 +70,7 @@ int hs_retrieve_echo(hs_retrieve_work *w, hs_study *study) {
     if (!rc) rc = hs_observation_open(&seen, &list, &subject);
     if (!rc) rc = observe(w, p, seen);
     if (!rc) {
-        rc = hs_study_begin(study, w->n_test, &emit);
+        rc = hs_study_begin(study, w->n_needle, &emit);
         if (!rc) rc = hs_rec_emit(study->rec, &list.item[0], &emit);
         if (!rc) rc = hs_observation_finish(seen, 0, &emit);
         rc = hs_study_end(study, rc);

@@ -1,4 +1,4 @@
-// Masked needle tests; see retrieve.h.
+// Needle tests and questions under masks, a prompt and a transaction each; see retrieve.h.
 //
 // Top heads are those of the highest mean score over the passed tests, equal ones by layer and head.
 // Random ones are drawn by the seed from the heads outside the largest top set; each draw is one
@@ -14,14 +14,16 @@
 enum { N_SET = 1 + HS_RETRIEVE_DRAWS }; // of a size: the top heads, and the draws
 
 typedef struct masking {
-    hs_retrieve_work *w;
+    const hs_retrieve_work *w;
+    hs_study *study;
     double *mean;   // [n_head] score over the passed tests
     int64_t *order; // [N_SET][n_head]: heads by score; then each draw's
     hs_buf spec[HS_RETRIEVE_MOST_K * N_SET];
     const char *text[HS_RETRIEVE_MOST_K * N_SET];
-    int n;          // masks: N_SET for each k but 0
-    double *recall; // [n][n_test]
+    int n; // masks: N_SET for each k but 0, or none at all where no test was passed
 } masking;
+
+// ---- masks --------------------------------------------------------------------------------------
 
 static int make_means(masking *m) {
     const hs_retrieve_work *w = m->w;
@@ -90,64 +92,75 @@ static int make_masks(masking *m) {
     return rc;
 }
 
-static int on_recall(void *ctx, int64_t ord, int mask, double recall) {
+// ---- results ------------------------------------------------------------------------------------
+
+// Of no heads there is what was said without masks, which is the first of all.
+static int emit_sets(const masking *m, const hs_emit *emit, const hs_retrieve_masked_result *r) {
+    const hs_retrieve_work *w = m->w;
+    const bool question = r->ord >= 2 * w->n_test;
+    int mask = 1, rc = HS_OK;
+    for (int64_t i = 0; i < w->n_k; i++)
+        for (int set = 0; set < N_SET && !rc; set++) {
+            const int at = w->k[i] ? mask++ : 0;
+            const hs_value row[] = {
+                {.type = HS_VAL_INT, .i = w->k[i]},
+                {.type = HS_VAL_TEXT, .s = set ? "random" : "top"},
+                {.type = HS_VAL_INT, .i = set ? set - 1 : 0},
+                {.type = HS_VAL_TEXT, .s = question ? "question" : "needle"},
+                {.type = HS_VAL_INT, .i = r->ord - w->n_test * (question ? 2 : 1)},
+                {.type = HS_VAL_NUM, .f = r->recall[at]},
+                {.type = HS_VAL_NUM, .f = r->f1[at]}};
+            rc = emit->row(emit->ctx, "masked", row);
+        }
+    return rc;
+}
+
+static int on_result(void *ctx, const hs_retrieve_masked_result *r) {
     const masking *m = ctx;
-    m->recall[mask * m->w->n_test + ord] = recall;
-    return HS_OK;
+    hs_emit emit;
+    int rc = hs_study_begin(m->study, r->ord, &emit);
+    if (!rc && r->ord >= 2 * m->w->n_test)
+        rc = hs_retrieve_emit_said(m->w, &emit,
+                                   &(hs_retrieve_said){.ord = r->ord,
+                                                       .n_said = r->n_said,
+                                                       .said = r->said,
+                                                       .recall = r->recall[0],
+                                                       .f1 = r->f1[0]});
+    if (!rc && m->n) rc = emit_sets(m, &emit, r);
+    return hs_study_end(m->study, rc);
+}
+
+// Without a passed test there are no top heads, and nothing is said of the tests.
+static int skip_tests(const masking *m) {
+    int rc = HS_OK;
+    while (!rc && m->study->done < 2 * m->w->n_test) {
+        hs_emit emit;
+        rc = hs_study_end(m->study, hs_study_begin(m->study, m->study->done, &emit));
+    }
+    return rc;
 }
 
 static int run_masks(masking *m) {
     const hs_retrieve_work *w = m->w;
     const hs_retrieve_opts o = hs_retrieve_opts_of(w);
     const hs_retrieve_masks masks = {.spec = m->text, .n = m->n, .whole = w->opt->mask_all};
-    int64_t *ord = NULL;
-    int rc = hs_alloc(&m->recall, (size_t)w->n_test, (size_t)m->n * sizeof *m->recall);
-    if (!rc) rc = hs_alloc(&ord, (size_t)w->n_test, sizeof *ord);
-    for (int64_t i = 0; i < w->n_test && !rc; i++) ord[i] = i;
-    if (!rc) rc = hs_retrieve_masked(&o, &masks, ord, w->n_test, on_recall, m);
+    int64_t *ord = NULL, n = 0;
+    int rc = m->n ? HS_OK : skip_tests(m);
+    if (!rc) rc = hs_study_left(m->study, &ord, &n);
+    while (n && ord[n - 1] >= w->n_needle) n--; // the repeated tokens
+    if (!rc && n) rc = hs_retrieve_masked(&o, &masks, ord, n, on_result, m);
     free(ord);
     return rc;
 }
 
-// Of no heads there is one recall, that without masks.
-static int emit_set(const masking *m, const hs_emit *emit, int64_t k, int set,
-                    const double *recall) {
-    int rc = HS_OK;
-    for (int64_t i = 0; i < m->w->n_test && !rc; i++) {
-        const hs_value row[] = {{.type = HS_VAL_INT, .i = k},
-                                {.type = HS_VAL_TEXT, .s = set ? "random" : "top"},
-                                {.type = HS_VAL_INT, .i = set ? set - 1 : 0},
-                                {.type = HS_VAL_INT, .i = i},
-                                {.type = HS_VAL_NUM, .f = recall[i]}};
-        rc = emit->row(emit->ctx, "masked", row);
-    }
-    return rc;
-}
-
-static int emit_all(const masking *m, const hs_emit *emit) {
-    const hs_retrieve_work *w = m->w;
-    const double *recall = m->recall;
-    int rc = HS_OK;
-    for (int64_t i = 0; i < w->n_k; i++)
-        for (int set = 0; set < N_SET && !rc; set++) {
-            rc = emit_set(m, emit, w->k[i], set, w->k[i] ? recall : w->recall);
-            if (w->k[i]) recall += w->n_test;
-        }
-    return rc;
-}
-
-int hs_retrieve_mask(hs_retrieve_work *w, const hs_emit *emit) {
-    masking m = {.w = w};
-    if (!w->n_k) return HS_OK;
+int hs_retrieve_mask(hs_retrieve_work *w, hs_study *study) {
+    masking m = {.w = w, .study = study};
+    if (!w->n_k || study->done >= w->n_needle) return HS_OK;
     int rc = make_means(&m);
-    if (!rc && !isnan(m.mean[0])) { // some test was passed
-        rc = make_masks(&m);
-        if (!rc) rc = run_masks(&m);
-        if (!rc) rc = emit_all(&m, emit);
-    }
+    if (!rc && !isnan(m.mean[0])) rc = make_masks(&m); // some test was passed
+    if (!rc) rc = run_masks(&m);
     for (int i = 0; i < m.n; i++) hs_buf_free(&m.spec[i]);
     free(m.mean);
     free(m.order);
-    free(m.recall);
     return rc;
 }

@@ -4,134 +4,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/sweep/student.h"
-#include "cli/retrieve/retrieve.h"
-#include "model/core/mem.h"
-
-typedef struct head_row {
-    char name[24];
-    int64_t layer, head;
-    double decoded, forced, soft, active, echo, induction;
-} head_row;
-
-typedef struct mask_row {
-    int64_t k, draws, tests;
-    double top, mean, sd, low, high, top_passed, passed;
-} mask_row;
-
-// All that is told.
-typedef struct found {
-    const hs_retrieve_work *w;
-    head_row *head; // [n_head], best first
-    int64_t n_head, tests, passed;
-    mask_row *mask; // [n_mask]
-    int64_t n_mask;
-} found;
-
-// ---- reading ----------------------------------------------------------------------------------
-
-static int on_head(void *ctx, const hs_query *q) {
-    found *f = ctx;
-    int rc = hs_grow(&f->head, (size_t)f->n_head + 1, sizeof *f->head);
-    if (rc) return rc;
-    head_row *h = &f->head[f->n_head++];
-    *h = (head_row){.layer = hs_query_int(q, "layer"),
-                    .head = hs_query_int(q, "head"),
-                    .decoded = hs_query_num(q, "retrieval"),
-                    .forced = hs_query_num(q, "retrieval_tf"),
-                    .soft = hs_query_num(q, "retrieval_soft"),
-                    .active = hs_query_num(q, "activation_frequency"),
-                    .echo = hs_query_num(q, "echo"),
-                    .induction = hs_query_num(q, "echo_induction")};
-    hs_query_text(q, "name", h->name, sizeof h->name);
-    f->passed = hs_query_int(q, "passed");
-    f->tests = hs_query_int(q, "tests");
-    return HS_OK;
-}
-
-static int on_mask(void *ctx, const hs_query *q) {
-    found *f = ctx;
-    int rc = hs_grow(&f->mask, (size_t)f->n_mask + 1, sizeof *f->mask);
-    if (rc) return rc;
-    f->mask[f->n_mask++] = (mask_row){.k = hs_query_int(q, "k"),
-                                      .draws = hs_query_int(q, "draws"),
-                                      .tests = hs_query_int(q, "tests"),
-                                      .top = hs_query_num(q, "top"),
-                                      .mean = hs_query_num(q, "random_mean"),
-                                      .sd = hs_query_num(q, "random_sd"),
-                                      .low = hs_query_num(q, "random_low"),
-                                      .high = hs_query_num(q, "random_high"),
-                                      .top_passed = hs_query_num(q, "top_passed"),
-                                      .passed = hs_query_num(q, "random_passed")};
-    return HS_OK;
-}
-
-static int read_found(found *f, const hs_retrieve_work *w) {
-    const hs_source source = {.db = w->db, .run = w->run};
-    *f = (found){.w = w};
-    int rc = hs_source_each(&source, "retrieve", NULL, 0, on_head, f);
-    if (!rc) rc = hs_source_each(&source, "retrieve_masking", NULL, 0, on_mask, f);
-    return rc;
-}
-
-// ---- the verdict ------------------------------------------------------------------------------
-
-// The size that it is about, chosen before any result: the one nearest to a twentieth of all heads,
-// as in AttentionInfluence.
-static const mask_row *judged(const found *f) {
-    const double share = (double)f->w->n_head / 20;
-    const mask_row *best = NULL;
-    for (int64_t i = 0; i < f->n_mask; i++)
-        if (f->mask[i].k &&
-            (!best || fabs((double)f->mask[i].k - share) < fabs((double)best->k - share)))
-            best = &f->mask[i];
-    return best;
-}
-
-// Whether one more random set would be expected above the top heads' recall: by a 95 % prediction
-// interval from the draws, if their means are spread as a normal distribution. Appends a sentence.
-static void verdict(const found *f, hs_buf *out) {
-    const mask_row *m = judged(f);
-    if (!m) return;
-    const double n = (double)m->draws;
-    const double reach = hs_student_t(0.025, m->draws - 1) * m->sd * sqrt(1 + 1 / n);
-    const double low = fmax(m->mean - reach, 0), high = fmin(m->mean + reach, 1);
-    const char *what = m->top < low    ? "the top heads do more harm than random ones"
-                       : m->top > high ? "the top heads do less harm than random ones"
-                                       : "this does not tell the top heads from random ones";
-    hs_buf_printf(out,
-                  "Masking the top %" PRId64 " leaves a recall of %.3f on %" PRId64
-                  " tests, masking as many random heads %.3f (%" PRId64
-                  " draws; one more would lie within %.3f to %.3f with 95 %%): %s.",
-                  m->k, m->top, m->tests, m->mean, m->draws, low, high, what);
-}
+#include "cli/retrieve/found.h"
 
 // ---- for programs -----------------------------------------------------------------------------
 
 static int by_place(const void *a, const void *b) {
-    const head_row *x = a, *y = b;
+    const hs_found_head *x = a, *y = b;
     if (x->layer != y->layer) return x->layer < y->layer ? -1 : 1;
     return (x->head > y->head) - (x->head < y->head);
 }
 
-static void json_masking(hs_jw *j, const found *f) {
+// In the order of the marks: of the top heads, of random ones.
+static void json_marks(hs_jw *j, const char *const name[5], const hs_found_marks *m) {
+    const double value[] = {m->top, m->mean, m->sd, m->top_passed, m->passed};
+    for (int i = 0; i < 5; i++) hs_jw_key_num(j, name[i], value[i]);
+}
+
+static void json_masking(hs_jw *j, const hs_found *f) {
+    static const char *const needle[] = {"top", "random_mean", "random_sd", "top_passed",
+                                         "random_passed"},
+                             *const question[] = {"top_f1", "random_f1_mean", "random_f1_sd",
+                                                  "top_answered", "random_answered"};
     hs_jw_key(j, "masking");
     hs_jw_begin(j, '[');
     for (int64_t i = 0; i < f->n_mask; i++) {
-        const mask_row *m = &f->mask[i];
+        const hs_found_mask *m = &f->mask[i];
         hs_jw_begin(j, '{');
         hs_jw_key_int(j, "k", m->k);
-        hs_jw_key_num(j, "top", m->top);
-        hs_jw_key_num(j, "random_mean", m->mean);
-        hs_jw_key_num(j, "random_sd", m->sd);
-        hs_jw_key_num(j, "top_passed", m->top_passed);
-        hs_jw_key_num(j, "random_passed", m->passed);
+        json_marks(j, needle, &m->needle);
+        if (m->question.n) json_marks(j, question, &m->question);
         hs_jw_end(j, '}');
     }
     hs_jw_end(j, ']');
 }
 
-static int put_json(const found *f) {
+static int put_json(const hs_found *f) {
     hs_buf json = {0}, said = {0};
     hs_jw j = {&json, false};
     hs_jw_begin(&j, '{');
@@ -139,11 +46,14 @@ static int put_json(const found *f) {
     hs_jw_key_str(&j, "db", hs_cli_db_path(&f->w->opt->db));
     hs_jw_key_int(&j, "tests", f->tests);
     hs_jw_key_int(&j, "passed", f->passed);
+    hs_jw_key_int(&j, "questions", f->questions);
+    hs_jw_key_int(&j, "answered", f->answered);
+    hs_jw_key_num(&j, "f1", f->f1);
     qsort(f->head, (size_t)f->n_head, sizeof *f->head, by_place);
     hs_jw_key(&j, "heads");
     hs_jw_begin(&j, '[');
     for (int64_t i = 0; i < f->n_head; i++) {
-        const head_row *h = &f->head[i];
+        const hs_found_head *h = &f->head[i];
         hs_jw_begin(&j, '{');
         hs_jw_key_int(&j, "layer", h->layer);
         hs_jw_key_int(&j, "head", h->head);
@@ -157,7 +67,7 @@ static int put_json(const found *f) {
     }
     hs_jw_end(&j, ']');
     json_masking(&j, f);
-    verdict(f, &said);
+    hs_found_verdict(f, &said);
     if (said.len) hs_jw_key_str(&j, "verdict", hs_buf_text(&said));
     hs_jw_end(&j, '}');
     int rc = hs_buf_rc(&said);
@@ -169,7 +79,7 @@ static int put_json(const found *f) {
 
 // ---- rows -------------------------------------------------------------------------------------
 
-static int put_heads(const found *f, int64_t most) {
+static int put_heads(const hs_found *f, int64_t most) {
     static const hs_col columns[] = {{"name", "head", 0},
                                      {"layer", NULL, 0},
                                      {"head", NULL, 0},
@@ -182,7 +92,7 @@ static int put_heads(const found *f, int64_t most) {
     hs_table *t;
     int rc = hs_table_open(&t, columns, sizeof columns / sizeof *columns);
     for (int64_t i = 0; i < f->n_head && i < most && !rc; i++) {
-        const head_row *h = &f->head[i];
+        const hs_found_head *h = &f->head[i];
         hs_table_str(t, h->name);
         hs_table_int(t, h->layer);
         hs_table_int(t, h->head);
@@ -198,22 +108,29 @@ static int put_heads(const found *f, int64_t most) {
     return rc;
 }
 
-static int put_masks(const found *f) {
-    static const hs_col columns[] = {{NULL, "masked", 0},       {NULL, "top", 4},
-                                     {NULL, "random, mean", 4}, {NULL, "sd", 4},
-                                     {NULL, "lowest", 4},       {NULL, "highest", 4}};
+static int put_masks(const hs_found *f) {
+    static const hs_col columns[] = {{NULL, "masked", 0}, {NULL, "recall", 4}, {NULL, "random", 4},
+                                     {NULL, "sd", 4},     {NULL, "F1", 4},     {NULL, "random", 4},
+                                     {NULL, "sd", 4}};
+    const int n_kind = f->mask[0].question.n ? 2 : 1;
     hs_table *t;
-    int rc = hs_table_open(&t, columns, sizeof columns / sizeof *columns);
+    int rc = hs_table_open(&t, columns, 1 + 3 * n_kind);
     for (int64_t i = 0; i < f->n_mask && !rc; i++) {
-        const mask_row *m = &f->mask[i];
+        const hs_found_mask *m = &f->mask[i];
         hs_table_int(t, m->k);
-        hs_table_num(t, m->top);
-        hs_table_num(t, m->mean);
-        hs_table_num(t, m->sd);
-        hs_table_num(t, m->low);
-        hs_table_num(t, m->high);
+        for (int k = 0; k < n_kind; k++) {
+            const hs_found_marks *marks = k ? &m->question : &m->needle;
+            hs_table_num(t, marks->top);
+            hs_table_num(t, marks->mean);
+            hs_table_num(t, marks->sd);
+        }
     }
-    if (!rc) printf("\nrecall with heads masked, means over the tests\n");
+    if (!rc)
+        printf("\ntop heads masked, and as many random ones (mean of %" PRId64
+               " draws): recall of %" PRId64 " tests",
+               f->mask[0].draws, f->mask[0].needle.n);
+    if (!rc && n_kind > 1) printf(", F1 of %" PRId64 " questions", f->mask[0].question.n);
+    if (!rc) puts("");
     if (!rc) rc = hs_table_put(t, f->w->call, &f->w->opt->out);
     hs_table_close(t);
     return rc;
@@ -221,11 +138,14 @@ static int put_masks(const found *f) {
 
 // ---- for people -------------------------------------------------------------------------------
 
-static void put_title(const found *f) {
+static void put_title(const hs_found *f) {
     int64_t strong = 0;
     for (int64_t i = 0; i < f->n_head; i++) strong += f->head[i].decoded >= 0.1;
     printf("%" PRId64 " of %" PRId64 " needle tests passed: run %" PRId64 " in %s\n", f->passed,
            f->tests, f->w->run, hs_cli_db_path(&f->w->opt->db));
+    if (f->questions)
+        printf("%" PRId64 " of %" PRId64 " questions answered, F1 is %.3f\n", f->answered,
+               f->questions, f->f1);
     if (f->passed)
         printf("%" PRId64 " of %" PRId64 " heads have a retrieval score of 0.1 or more\n", strong,
                f->n_head);
@@ -247,13 +167,13 @@ static void put_next(const hs_retrieve_work *w, bool masked) {
                path);
 }
 
-static int put_people(const found *f) {
+static int put_people(const hs_found *f) {
     hs_buf said = {0};
     put_title(f);
     puts("");
     int rc = put_heads(f, f->w->opt->top);
     if (!rc && f->n_mask) rc = put_masks(f);
-    verdict(f, &said);
+    hs_found_verdict(f, &said);
     if (!rc) rc = hs_buf_rc(&said);
     if (!rc && said.len) printf("\n%s\n", hs_buf_text(&said));
     if (!rc) put_next(f->w, f->n_mask > 0);
@@ -263,13 +183,12 @@ static int put_people(const found *f) {
 
 int hs_retrieve_print(const hs_retrieve_work *w) {
     const hs_out_options *out = &w->opt->out;
-    found f;
-    int rc = read_found(&f, w);
+    hs_found f;
+    int rc = hs_found_read(&f, w);
     if (!rc)
         rc = out->json                ? put_json(&f)
              : out->csv || out->jsonl ? put_heads(&f, INT64_MAX)
                                       : put_people(&f);
-    free(f.head);
-    free(f.mask);
+    hs_found_free(&f);
     return rc;
 }

@@ -1,7 +1,5 @@
-// Needle tests into the database, one transaction a prompt; see retrieve.h.
-//
-// The masked tests need the scores of all others: they are run in the last test's transaction,
-// and their results stay with it. What a run that goes on holds already is read back first.
+// Needle tests into the database, one transaction a prompt; see retrieve.h. Masks need the scores of
+// all tests: what a run that goes on holds of them is read back first.
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +12,6 @@ typedef struct store {
     hs_retrieve_work *w;
     hs_analysis as;
     hs_study study;
-    hs_emit emit;           // of the last prompt, which stays open
     int64_t n_run, n_token; // tokens of prompts that were run, of all
 } store;
 
@@ -45,29 +42,21 @@ static int on_score(void *ctx, const hs_query *q) {
     return HS_OK;
 }
 
-static int on_recall(void *ctx, const hs_query *q) {
-    const hs_retrieve_work *w = ctx;
-    const int64_t ord = hs_query_int(q, "prompt");
-    if (ord >= 0 && ord < w->n_test) w->recall[ord] = hs_query_num(q, "recall");
-    return HS_OK;
-}
-
 static int read_back(const store *s) {
     hs_retrieve_work *w = s->w;
     hs_source held = {.run = w->run};
-    if (!s->study.done || s->study.complete || !w->n_k) return HS_OK;
+    if (!s->study.done || s->study.done >= w->n_needle || s->study.complete || !w->n_k)
+        return HS_OK;
     int rc = hs_db_open(&held.db, hs_cli_db_path(&w->opt->db), HS_DB_READ);
     if (!rc) rc = hs_source_each(&held, "retrieve_scores", NULL, 0, on_score, w);
-    if (!rc) rc = hs_source_each(&held, "retrieve_tests", NULL, 0, on_recall, w);
     hs_db_close(held.db);
     return rc;
 }
 
 // ---- one test ---------------------------------------------------------------------------------
 
-static int emit_scores(const store *s, const hs_retrieve_result *r) {
+static int emit_scores(const store *s, const hs_emit *e, const hs_retrieve_result *r) {
     static const char *const failed = "the model did not pass this test";
-    const hs_emit *e = &s->emit;
     int rc = HS_OK;
     for (int l = 0; l < s->w->dims.n_layer; l++)
         for (int h = 0; h < s->w->dims.n_head && !rc; h++) {
@@ -95,22 +84,26 @@ static int words(const hs_tok *tok, const int32_t *ids, int64_t n, hs_buf *out) 
     return rc ? rc : hs_buf_rc(out);
 }
 
-static int emit_test(const store *s, const hs_retrieve_result *r) {
-    const hs_tok *tok = hs_model_tok(s->w->session.model);
-    const hs_needle *needle = &s->w->needles[r->ord];
+int hs_retrieve_emit_said(const hs_retrieve_work *w, const hs_emit *emit,
+                          const hs_retrieve_said *r) {
+    const hs_tok *tok = hs_model_tok(w->session.model);
+    const hs_needle *needle = &w->needles[r->ord];
+    const bool test = r->ord < w->n_test;
     hs_buf said = {0}, answer = {0};
     int rc = words(tok, r->said, r->n_said, &said);
     if (!rc) rc = words(tok, needle->answer, needle->n_answer, &answer);
     const hs_value row[] = {
-        {.type = HS_VAL_INT, .i = r->passed},
+        {.type = HS_VAL_TEXT, .s = test ? "needle" : "question"},
+        {.type = HS_VAL_INT, .i = (test ? r->recall : r->f1) > HS_RETRIEVE_PASS},
         {.type = HS_VAL_NUM, .f = r->recall},
+        {.type = HS_VAL_NUM, .f = r->f1},
         {.type = HS_VAL_INT, .i = needle->from},
         {.type = HS_VAL_INT, .i = needle->to},
         {.type = HS_VAL_INT, .i = r->n_said},
         {.type = HS_VAL_TEXT, .s = hs_buf_text(&said)},
         {.type = HS_VAL_TEXT, .s = hs_buf_text(&answer)},
     };
-    if (!rc) rc = s->emit.row(s->emit.ctx, "test", row);
+    if (!rc) rc = emit->row(emit->ctx, "test", row);
     hs_buf_free(&said);
     hs_buf_free(&answer);
     return rc;
@@ -118,13 +111,19 @@ static int emit_test(const store *s, const hs_retrieve_result *r) {
 
 static int on_result(void *ctx, const hs_retrieve_result *r) {
     store *s = ctx;
-    s->w->recall[r->ord] = r->recall;
+    hs_emit emit;
     s->n_run += r->n_run + 1; // the last one begins the answer
     s->n_token += hs_prompts_at(s->w->session.prompts, r->ord)->n_token;
-    int rc = hs_study_begin(&s->study, r->ord, &s->emit);
-    if (!rc) rc = emit_scores(s, r);
-    if (!rc) rc = emit_test(s, r);
-    return !rc && r->ord + 1 == s->w->n_test ? HS_OK : hs_study_end(&s->study, rc);
+    int rc = hs_study_begin(&s->study, r->ord, &emit);
+    if (!rc) rc = emit_scores(s, &emit, r);
+    if (!rc)
+        rc = hs_retrieve_emit_said(s->w, &emit,
+                                   &(hs_retrieve_said){.ord = r->ord,
+                                                       .n_said = r->n_said,
+                                                       .said = r->said,
+                                                       .recall = r->recall,
+                                                       .f1 = r->f1});
+    return hs_study_end(&s->study, rc);
 }
 
 // ---- the run ----------------------------------------------------------------------------------
@@ -139,13 +138,13 @@ static int run_tests(store *s) {
     for (int64_t i = 0; i < n && !rc; i++) ord[i] = done + i;
     if (!rc) rc = hs_retrieve(&o, ord, n, on_result, s);
     free(ord);
-    if (rc) return rc; // the last test is not open, or goes with the run
+    if (rc) return rc;
     hs_bar_clear(&w->session.bar);
     hs_note(w->call,
             "%" PRId64 " of the prompts' %" PRId64 " tokens were run: %.0f %%; the others are "
             "beginnings that prompts share",
             s->n_run, s->n_token, 100 * (double)s->n_run / (double)s->n_token);
-    return hs_study_end(&s->study, hs_retrieve_mask(w, &s->emit));
+    return HS_OK;
 }
 
 static int open_study(store *s) {
@@ -167,12 +166,12 @@ static int open_study(store *s) {
 int hs_retrieve_store(hs_retrieve_work *w) {
     store s = {.w = w, .as = hs_analysis_of_experiment(&hs_experiment_retrieve)};
     int rc = hs_alloc(&w->score, (size_t)w->n_test, (size_t)w->n_head * sizeof *w->score);
-    if (!rc) rc = hs_alloc(&w->recall, (size_t)w->n_test, sizeof *w->recall);
     if (rc) return rc;
     rc = open_study(&s);
     w->run = s.study.id;
     if (!rc) rc = read_back(&s);
     if (!rc && !s.study.complete) rc = run_tests(&s);
-    if (!rc && hs_study_next(&s.study) == w->n_test) rc = hs_retrieve_echo(w, &s.study);
+    if (!rc && !s.study.complete) rc = hs_retrieve_mask(w, &s.study);
+    if (!rc && hs_study_next(&s.study) == w->n_needle) rc = hs_retrieve_echo(w, &s.study);
     return hs_study_close(&s.study, rc);
 }

@@ -30,7 +30,7 @@ unknown() { exits 5 dataset colored-object -m "$gguf" && says 'colored_objects';
 t "no such data set" unknown
 
 # ---- long prompts ---------------------------------------------------------------------------
-long_listed() { for set in bigram_backcopy kv_json mqar needle passkey; do grep -q "\"$set\"" "$tmp/list" || return 1; done; }
+long_listed() { for set in bigram_backcopy kv_json mqar needle passkey qa; do grep -q "\"$set\"" "$tmp/list" || return 1; done; }
 exits 0 list datasets --json && cp "$out" "$tmp/list"
 t "list datasets has the long ones" long_listed
 t "sentences without a tokenizer" exits 2 dataset needle --n-vocab 40

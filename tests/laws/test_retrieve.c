@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,31 +268,46 @@ static const char *const masks[] = {"ablate:L0H1,mode=uniform", "ablate:L0H0+L1H
 enum { N_MASK = sizeof masks / sizeof *masks, MANY = 30 };
 
 struct recalls {
-    double at[N_TEST][MANY];
-    int n;
+    double at[N_TEST][1 + MANY], f1[N_TEST]; // unmasked first; F1 is of the first mask
+    int64_t next;                            // test that is to come
+    int n_mask, n_said[N_TEST];
+    int32_t said[N_TEST][MAX_NEW];
 };
 
-static int keep_recall(void *ctx, int64_t ord, int mask, double recall) {
+static int keep_recall(void *ctx, const hs_retrieve_masked_result *m) {
     struct recalls *r = ctx;
-    r->at[ord][mask] = recall;
-    r->n++;
+    assert_int_equal(m->ord, r->next++); // in their own order
+    memcpy(r->at[m->ord], m->recall, (size_t)(1 + r->n_mask) * sizeof(double));
+    r->f1[m->ord] = m->f1[r->n_mask > 0];
+    r->n_said[m->ord] = (int)m->n_said;
+    memcpy(r->said[m->ord], m->said, (size_t)m->n_said * sizeof(int32_t));
     return HS_OK;
 }
 
-// One mask on one test alone: the rows before the last token run without it, or not.
-static double masked_alone(const struct tests *t, int64_t p, const char *spec, bool whole) {
+static void run_masked(const struct tests *t, const hs_retrieve_masks *m, int64_t first, int64_t n,
+                       struct recalls *found) {
+    found->n_mask = m->n;
+    found->next = first;
+    if (hs_retrieve_masked(&t->opts, m, t->ord + first, n, keep_recall, found))
+        fail_msg("%s", hs_errmsg());
+    assert_int_equal(found->next, first + n);
+}
+
+// One mask on one test alone, NULL: none; the rows before the last token run without it, or not.
+static void masked_alone(const struct tests *t, int64_t p, const char *spec, bool whole,
+                         int32_t said[MAX_NEW]) {
     const hs_dims dims = hs_dims_of(t->model);
     const hs_prompt *prompt = hs_prompts_at(t->prompts, p);
     const hs_editing_opts opts = {.model = t->model, .prompts = t->prompts};
-    int32_t said[MAX_NEW];
-    int64_t n = prompt->n_token - 1;
+    const int64_t n = prompt->n_token - 1;
+    const int n_spec = spec != NULL;
     hs_editing *e;
     hs_hooks *hooks;
     hs_context *x = law_context(t->model, (hs_context_opts){.kv_capacity = 40}, NULL);
-    assert_int_equal(hs_editing_open(&e, &opts, &spec, 1), HS_OK);
+    assert_int_equal(hs_editing_open(&e, &opts, &spec, n_spec), HS_OK);
     assert_int_equal(hs_hooks_open(&hooks, &dims), HS_OK);
-    assert_int_equal(hs_editing_hook(e, hooks, 0, 1), HS_OK);
-    assert_int_equal(hs_editing_aim(e, &(hs_editing_seq){p, 0, 1}, 1), HS_OK);
+    assert_int_equal(hs_editing_hook(e, hooks, 0, n_spec), HS_OK);
+    assert_int_equal(hs_editing_aim(e, &(hs_editing_seq){p, 0, n_spec}, 1), HS_OK);
     if (n && !whole) law_eval_one(x, prompt->tokens, n, HS_LOGITS_NONE);
     hs_context_set_tap(x, hs_hooks_tap(hooks));
     if (n && whole) law_eval_one(x, prompt->tokens, n, HS_LOGITS_NONE);
@@ -302,55 +318,72 @@ static double masked_alone(const struct tests *t, int64_t p, const char *spec, b
     hs_context_close(x);
     hs_hooks_close(hooks);
     hs_editing_close(e);
-    return id_recall(&t->needle[p], said, MAX_NEW);
+}
+
+// 2 * both / (words here + words there), ids being words.
+static double id_f1(const hs_needle *needle, const int32_t *said) {
+    return 2 * id_recall(needle, said, MAX_NEW) * (double)needle->n_answer /
+           (double)(needle->n_answer + MAX_NEW);
+}
+
+static void check_alone(const struct tests *t, int64_t p, bool whole, const struct recalls *found) {
+    int32_t said[MAX_NEW];
+    masked_alone(t, p, NULL, whole, said);
+    assert_int_equal(found->n_said[p], MAX_NEW);
+    assert_memory_equal(found->said[p], said, sizeof said);
+    assert_true(found->at[p][0] == id_recall(&t->needle[p], said, MAX_NEW));
+    for (int k = 0; k < N_MASK; k++) {
+        masked_alone(t, p, masks[k], whole, said);
+        assert_true(found->at[p][1 + k] == id_recall(&t->needle[p], said, MAX_NEW));
+        if (!k) assert_true(fabs(found->f1[p] - id_f1(&t->needle[p], said)) < 1e-15);
+    }
 }
 
 static void masks_act_as_alone(void **state) {
     (void)state;
     static const int models[] = {0, 2, 5};
-    struct recalls *found = malloc(sizeof *found);
+    struct recalls *found = malloc(sizeof *found), *one = malloc(sizeof *one);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         for (int whole = 0; whole < 2; whole++) {
+            const hs_retrieve_masks m = {.spec = masks, .n = N_MASK, .whole = whole};
             struct tests t;
             int differ = 0;
             make_tests(&t, models[i]);
-            *found = (struct recalls){0};
-            const hs_retrieve_masks m = {.spec = masks, .n = N_MASK, .whole = whole};
-            if (hs_retrieve_masked(&t.opts, &m, t.ord, N_TEST, keep_recall, found))
-                fail_msg("%s", hs_errmsg());
-            assert_int_equal(found->n, N_TEST * N_MASK);
-            for (int p = 0; p < N_TEST; p++)
-                for (int k = 0; k < N_MASK; k++) {
-                    assert_true(found->at[p][k] == masked_alone(&t, p, masks[k], whole));
-                    differ += found->at[p][k] != found->at[p][0];
-                }
-            assert_true(differ > 0);
-            for (int p = 0; p < N_TEST; p++) { // each test alone: nothing is left of the one before
-                const double first = found->at[p][2];
-                assert_int_equal(hs_retrieve_masked(&t.opts, &m, &t.ord[p], 1, keep_recall, found),
-                                 HS_OK);
-                assert_true(found->at[p][2] == first);
+            run_masked(&t, &m, 0, N_TEST, found);
+            for (int p = 0; p < N_TEST; p++) {
+                check_alone(&t, p, whole, found);
+                differ += found->at[p][1] != found->at[p][2];
+                run_masked(&t, &m, p, 1, one); // nothing is left of the one before
+                assert_memory_equal(one->at[p], found->at[p], (1 + N_MASK) * sizeof(double));
             }
+            assert_true(differ > 0);
+            // Gone on with in the middle of a window, and past one.
+            run_masked(&t, &m, 7, N_TEST - 7, one);
+            for (int p = 7; p < N_TEST; p++)
+                assert_memory_equal(one->at[p], found->at[p], (1 + N_MASK) * sizeof(double));
             close_tests(&t);
         }
     free(found);
+    free(one);
 }
 
-// More masks than go side by side.
+// More masks than go side by side, and none at all.
 static void many_masks(void **state) {
     (void)state;
     const char *spec[MANY];
     struct tests t;
-    struct recalls *found = calloc(1, sizeof *found);
+    struct recalls *found = malloc(sizeof *found), *none = malloc(sizeof *none);
     for (int k = 0; k < MANY; k++) spec[k] = masks[k % N_MASK];
     make_tests(&t, 0);
-    const hs_retrieve_masks m = {.spec = spec, .n = MANY};
-    assert_int_equal(hs_retrieve_masked(&t.opts, &m, t.ord, N_TEST, keep_recall, found), HS_OK);
-    assert_int_equal(found->n, N_TEST * MANY);
-    for (int p = 0; p < N_TEST; p++)
+    run_masked(&t, &(hs_retrieve_masks){.spec = spec, .n = MANY}, 0, N_TEST, found);
+    run_masked(&t, &(hs_retrieve_masks){.n = 0}, 0, N_TEST, none);
+    for (int p = 0; p < N_TEST; p++) {
         for (int k = N_MASK; k < MANY; k++)
-            assert_true(found->at[p][k] == found->at[p][k % N_MASK]);
+            assert_true(found->at[p][1 + k] == found->at[p][1 + k % N_MASK]);
+        assert_true(none->at[p][0] == found->at[p][0]);
+    }
     free(found);
+    free(none);
     close_tests(&t);
 }
 

@@ -460,6 +460,90 @@ static void words_are_told_and_asked(void **state) {
     hs_buf_free(&expected);
 }
 
+// ---- qa -----------------------------------------------------------------------------------------
+
+// Two words of the question, one after the other, that stand so in text[0, n): who is asked about.
+static bool tells_of_asked(const char *question, const char *text, size_t n) {
+    char in[512];
+    snprintf(in, sizeof in, "%.*s", (int)n, text);
+    for (const char *at = question; at; at = strchr(at, ' ')) {
+        char pair[128];
+        at += *at == ' ';
+        const size_t one = strcspn(at, " "), two = at[one] ? strcspn(at + one + 1, " ?") : 0;
+        snprintf(pair, sizeof pair, "%.*s", (int)(one + 1 + two), at);
+        if (two && one > 2 && two > 2 && strcmp(pair, "last year") != 0 && strstr(in, pair))
+            return true;
+    }
+    return false;
+}
+
+// What stands after "Answer:": words of the passage before its answer, others, or none.
+static void check_cue(int t, const char *passage, const char *end, const char *cue,
+                      const char *question, const char *answer) {
+    char words[512];
+    snprintf(words, sizeof words, "%s%s", cue, answer);
+    const char *at = strstr(passage, words);
+    assert_true(t == 2 || tells_of_asked(question, cue, strlen(cue)));
+    assert_true(t == 0 ? !at : t == 1 ? at && at < end : !*cue);
+}
+
+static void answers_stand_in_their_passages(void **state) {
+    (void)state;
+    static const char *const cues[] = {"qa:n=30", "qa:n=30,cue=same", "qa:n=30,cue=no"};
+    hs_buf answer = {0}, expected = {0}, head = {0}, tail = {0};
+    char text[1 << 14];
+    for (int t = 0; t < N_TOK; t++) {
+        hs_tok *tok = open_tok(tokenizers[t]);
+        hs_prompts *p = generate(tok, cues[t]);
+        assert_int_equal(hs_prompts_count(p), 30);
+        for (int64_t i = 0; i < 30; i++) {
+            const hs_prompt *a = hs_prompts_at(p, i);
+            const hs_span *asked = span_of(a, "asked");
+            hs_needle n = well_formed(tok, a, &answer);
+            int sentences = 0, of_asked = 0;
+            assert_true(asked && asked->from < n.from && n.to < asked->to);
+            assert_int_equal(asked->to, a->n_token);
+            const char *question = text_of(a, "question", text);
+            // The passage, up to its question.
+            decode(tok, a->tokens + asked->from, a->n_token - asked->from, &tail);
+            assert_true(!strncmp(tail.data, "Passage: ", 9));
+            char *end = strchr(tail.data, '\n');
+            hs_buf_clear(&expected);
+            hs_buf_printf(&expected, "\nQuestion: %s\nAnswer:", question);
+            assert_int_equal(strncmp(end, expected.data, expected.len), 0);
+            check_cue(t, tail.data, end, end + expected.len, question, answer.data);
+            decode(tok, a->tokens + asked->from, n.from - asked->from, &head);
+            for (const char *at = tail.data; at < end; sentences++) {
+                const char *stop = strstr(at, ". ");
+                if (!stop || stop > end) stop = end;
+                const bool is = tells_of_asked(question, at, (size_t)(stop - at));
+                const int64_t from = at - tail.data, to = stop - tail.data;
+                of_asked += is;
+                if ((int64_t)head.len >= from && (int64_t)head.len < to) assert_true(is);
+                at = stop + 1;
+            }
+            assert_int_equal(of_asked, 2); // each is told two things
+            assert_int_equal(sentences, 1 + 4);
+            assert_int_equal(strncmp(tail.data + head.len, answer.data, answer.len), 0);
+            if (i) assert_true(shared(hs_prompts_at(p, 0), a) >= asked->from); // solved passages
+            hs_needle_free(&n);
+        }
+        hs_prompts_close(p);
+        by_seed(tok, "qa:n=3");
+        p = generate(tok, "qa:n=2,shots=0");
+        assert_int_equal(span_of(hs_prompts_at(p, 1), "asked")->from, hs_tok_adds_bos(tok));
+        hs_prompts_close(p);
+        hs_prompts_close(generate(tok, "qa:n=2,facts=24,shots=4"));
+        wont(NULL, "qa", HS_EARG, "tokenizer");
+        wont(tok, "qa:facts=1", HS_EARG, "facts");
+        hs_tok_close(tok);
+    }
+    hs_buf_free(&answer);
+    hs_buf_free(&expected);
+    hs_buf_free(&head);
+    hs_buf_free(&tail);
+}
+
 // ---- kv_json ------------------------------------------------------------------------------------
 
 // The object of a prompt's text, and what comes after it.
@@ -643,6 +727,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_is_said),
         cmocka_unit_test(numbers_are_found_in_their_text),
         cmocka_unit_test(words_are_told_and_asked),
+        cmocka_unit_test(answers_stand_in_their_passages),
         cmocka_unit_test(values_are_those_of_their_keys),
         cmocka_unit_test(queries_have_the_labels_of_their_keys),
         cmocka_unit_test(triggers_copy_back),

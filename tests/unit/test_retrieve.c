@@ -1,4 +1,4 @@
-// The parts of retrieval: recall of words and ids, the order in which prompts share most, and a
+// The parts of retrieval: recall and F1 of words and ids, the order in which prompts share most, and a
 // timeline that is cut and goes on.
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,10 +15,14 @@
 
 // ---- recall -----------------------------------------------------------------------------------
 
-static double recall(const char *of, const char *in) {
-    double out;
-    assert_int_equal(hs_recall_text(of, strlen(of), in, strlen(in), &out), HS_OK);
+static hs_marks marks(const char *answer, const char *said) {
+    hs_marks out;
+    assert_int_equal(hs_mark_text(answer, strlen(answer), said, strlen(said), &out), HS_OK);
     return out;
+}
+
+static double recall(const char *of, const char *in) {
+    return marks(of, in).recall;
 }
 
 static void words(void **state) {
@@ -36,16 +40,39 @@ static void words(void **state) {
     assert_true(isnan(recall("... !", "a")));
 }
 
+static bool f1_is(double want, const char *answer, const char *said) {
+    return fabs(marks(answer, said).f1 - want) < 1e-15;
+}
+
+// By SQuAD's rules: precision and recall of words without articles and punctuation.
+static void answers(void **state) {
+    (void)state;
+    assert_true(f1_is(1, "the Silver Heron", " silver heron.\n"));
+    assert_true(f1_is(2.0 / 3, "Anton Reyes", "Anton")); // 1 of 1, 1 of 2
+    assert_true(f1_is(2.0 / 5, "Ashford", "in Ashford, by train"));
+    assert_true(f1_is(2 * 0.5 * 1 / 1.5, "a cave", "an old cave")); // 1 of 2, 1 of 1
+    assert_true(f1_is(4.0 / 7, "x y x", "x x z z"));                // each as often as it is there
+    assert_true(f1_is(1, "farmer's field", "farmers FIELD"));
+    assert_true(f1_is(0, "4-7", "7 4"));
+    assert_true(f1_is(1, "4-7", "47"));
+    assert_true(f1_is(1, "3 March", "3\tMarch"));
+    assert_true(f1_is(1, "anthem", "the an a anthem"));
+    assert_true(f1_is(0, "theatre", "the atre"));
+    assert_true(f1_is(0, "cave", ""));
+    assert_true(f1_is(1, "the", "A, an!") && f1_is(0, "the", "a dog")); // no words are left of it
+    assert_true(isnan(marks("?!", "a").f1));
+}
+
 static void ids(void **state) {
     (void)state;
     static const int32_t of[] = {5, 6, 5, 7}, in[] = {5, 7, 7};
-    double out;
-    assert_int_equal(hs_recall(NULL, of, 4, in, 3, &out), HS_OK);
-    assert_true(out == 0.5);
-    assert_int_equal(hs_recall(NULL, of, 4, in, 0, &out), HS_OK);
-    assert_true(out == 0);
-    assert_int_equal(hs_recall(NULL, of, 2, of, 4, &out), HS_OK);
-    assert_true(out == 1);
+    hs_marks out;
+    assert_int_equal(hs_mark(NULL, of, 4, in, 3, &out), HS_OK);
+    assert_true(out.recall == 0.5 && out.f1 == 4.0 / 7);
+    assert_int_equal(hs_mark(NULL, of, 4, in, 0, &out), HS_OK);
+    assert_true(out.recall == 0 && out.f1 == 0);
+    assert_int_equal(hs_mark(NULL, of, 2, of, 4, &out), HS_OK);
+    assert_true(out.recall == 1 && out.f1 == 4.0 / 6);
 }
 
 // ---- timelines --------------------------------------------------------------------------------
@@ -101,7 +128,8 @@ static void seek(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(ids),
-                                       cmocka_unit_test(order), cmocka_unit_test(seek)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(words), cmocka_unit_test(answers),
+                                       cmocka_unit_test(ids), cmocka_unit_test(order),
+                                       cmocka_unit_test(seek)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
