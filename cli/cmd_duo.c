@@ -15,13 +15,14 @@ static int prepare(hs_duo_work *w) {
 }
 
 static int run(const hs_call *call, const void *options) {
-    hs_duo_work w = {.call = call, .opt = options, .usual = "passkey:kind=words,lengths=512,n=3"};
+    hs_duo_work w = {.call = call, .opt = options, .usual = "passkey:kind=words,lengths=512,n=4"};
     int rc = prepare(&w);
     if (!rc) rc = hs_duo_store(&w);
     hs_bar_close(&w.session.bar);
     if (!rc) rc = hs_duo_print(&w);
     hs_db_close(w.db);
     hs_do_close(&w.spans);
+    free(w.probe);
     free(w.gate);
     hs_session_close(&w.session);
     return rc;
@@ -40,6 +41,8 @@ static const hs_opt own[] = {
      "of the search for gates, one prompt each, some three forward passes; the paper: 2000"},
     {"rate", 0, HS_OPT_NUM, AT(rate), "X", "0.02", "of the search: how far a step goes at most"},
     {"lambda", 0, HS_OPT_NUM, AT(price), "X", "0.05", "of the search: the price of open gates"},
+    {"sparsity", 0, HS_OPT_TEXT, AT(sparsity), "PERCENT,...", "25,50,75,100",
+     "have these shares of all KV heads stream together; 0: leave that out"},
     {"top", 'n', HS_OPT_COUNT, AT(top), "N", "10", "KV heads to show"},
     {"seed", 0, HS_OPT_INT, AT(seed), "N", "0", "of random draws"},
     {0},
@@ -56,9 +59,14 @@ const hs_cmd hs_cmd_duo = {
         "hidden state, a mean over its numbers and the label rows: duo_probe. Heads that fetch "
         "what stands far back score high; a cache may drop the middle for all others. duo_z_error "
         "is what happens in the layer itself: |z' - z| / |z|, a mean over the group's heads and "
-        "the rows that lose keys. Both are means over the prompts, by default three of pass keys "
+        "the rows that lose keys. Both are means over the prompts, by default four of pass keys "
         "of words with a question for each (passkey:kind=words); query heads of a group have one "
         "value.\n\n"
+        "Then shares of all KV heads (--sparsity) stream together: those that the probe ranks "
+        "lowest, those that it ranks highest, and five random draws. Told are the loss of the "
+        "prompts and, where all of them are needle tests as those of passkey, needle and kv_json "
+        "are, the recall of their answers, decoded greedily: unless the model passes no test "
+        "unedited.\n\n"
         "With --steps the paper's gates are trained too, by slopes of activations alone. Every KV "
         "head has a gate a from 0 to 1, 1 at first. In one run all heads stream, and say (1 - a) "
         "of what they then see and a of what they said in the unedited run; the gates are moved "

@@ -45,6 +45,8 @@ static const hs_opt figure_options[] = {
      "the pruning curve of sweep --prune: a metric as more and more units are edited together"},
     {"masking", 0, HS_OPT_FLAG, AT(masking), NULL, NULL,
      "needle recall of retrieve as more and more of the top heads are masked, and of others"},
+    {"streaming", 0, HS_OPT_FLAG, AT(streaming), NULL, NULL,
+     "of a run of duo: recall, or the loss, as more and more KV heads stream"},
     {"lens", 0, HS_OPT_FLAG, AT(lens), NULL, NULL,
      "of a run of lens: the token that each layer would say at each position"},
     {0},
@@ -232,6 +234,7 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --patch -o patch.png", "where patching brings the clean answer back"},
             {"heatmap --lens -o lens.png", "what each layer would say"},
             {"heatmap --masking -o masking.png", "what masking retrieval heads does to recall"},
+            {"heatmap --streaming -o streaming.png", "how many KV heads may forget the middle"},
             {NULL}},
     .options =
         (const hs_opt_group[]){{"what to draw", figure_options, offsetof(struct options, figure)},

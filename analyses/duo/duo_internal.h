@@ -43,9 +43,4 @@ typedef struct hs_duo_full {
 int hs_duo_full_open(hs_duo_full *, const hs_duo_opts *, int64_t ord) HS_MUST_USE;
 void hs_duo_full_close(hs_duo_full *); // in any state, zero included
 
-// ---- masks --------------------------------------------------------------------------------------
-
-// Appends the query heads of a KV head: "L3H6-8".
-void hs_duo_group(hs_buf *out, const hs_dims *dims, int64_t kv);
-
 #endif

@@ -1,4 +1,4 @@
-// The unedited run of a prompt, its label rows, and the final norm; see duo_internal.h.
+// The unedited run of a prompt, its label rows, the final norm, and masks; see duo_internal.h.
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,8 +156,14 @@ void hs_duo_full_close(hs_duo_full *f) {
 
 // ---- masks --------------------------------------------------------------------------------------
 
-void hs_duo_group(hs_buf *out, const hs_dims *dims, int64_t kv) {
-    const int64_t n = dims->n_head / dims->n_kv_head, first = kv % dims->n_kv_head * n;
-    hs_buf_printf(out, "L%" PRId64 "H%" PRId64 "-%" PRId64, kv / dims->n_kv_head, first,
-                  first + n - 1);
+void hs_duo_mask(hs_buf *out, const hs_duo_opts *o, const hs_duo_set *set, int64_t from) {
+    const hs_config *c = hs_model_config(o->model);
+    const int64_t per = c->n_head / c->n_kv_head;
+    hs_buf_printf(out, "mask:sink_recent,s=%" PRId64 ",w=%" PRId64, o->sink, o->recent);
+    if (from) hs_buf_printf(out, ",pos=%" PRId64 ":", from);
+    for (int64_t i = 0; i < set->n; i++) {
+        const int64_t first = set->kv[i] % c->n_kv_head * per;
+        hs_buf_printf(out, "%sL%" PRId64 "H%" PRId64 "-%" PRId64,
+                      i ? "+" : ",heads=", set->kv[i] / c->n_kv_head, first, first + per - 1);
+    }
 }

@@ -4,7 +4,6 @@
 // residual of every evaluation; both are compared with the unedited run row by row, so that no rows
 // but the unedited ones are kept. Cost for n groups in L layers: an unedited run, and n / 2 of the
 // rows from sink + recent on.
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,9 +146,7 @@ static int open_walk(struct probe *p) {
         hs_duo_labels_close(&l);
     }
     for (int i = 0; i < p->n && !rc; i++) {
-        hs_buf_printf(&text, "mask:sink_recent,s=%" PRId64 ",w=%" PRId64 ",pos=%" PRId64 ":,heads=",
-                      p->o->sink, p->o->recent, p->o->sink + p->o->recent);
-        hs_duo_group(&text, &p->dims, i);
+        hs_duo_mask(&text, p->o, &(hs_duo_set){&(int64_t){i}, 1}, p->o->sink + p->o->recent);
         hs_buf_chr(&text, 0);
         p->job[i] = (hs_walk_job){i, 1};
     }

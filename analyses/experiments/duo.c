@@ -30,10 +30,23 @@ static const hs_column course_columns[] = {
     {"rate", "REAL", "", "of the step"},
     {0},
 };
+static const hs_column curve_columns[] = {
+    {"share", "INTEGER", "%", "share of the KV heads that stream"},
+    {"ranking", "TEXT", "",
+     "which: lowest or highest by the probe, lowest_gate or highest_gate, or random"},
+    {"draw", "INTEGER", "", "number of the random set, 0-based"},
+    {"test", "INTEGER", "", "number of the prompt in the run"},
+    {"streaming", "INTEGER", "KV heads", "how many these are"},
+    {"nll", "REAL", "nats/token", "loss of the prompt"},
+    {"recall", "REAL", "", "share of the answer's words that were said"},
+    {0},
+};
 static const hs_result_table tables[] = {
     {"prompt", prompt_columns, 0, "what was looked at in a prompt"},
     {"course", course_columns, 1,
      "the search for gates; of the whole run, kept with its last prompt"},
+    {"curve", curve_columns, 4,
+     "all prompts while sets of KV heads stream; of the whole run, kept with its last prompt"},
     {0},
 };
 

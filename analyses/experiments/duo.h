@@ -75,4 +75,19 @@ typedef int (*hs_duo_step_fn)(void *ctx, const hs_duo_step *step);
 int hs_duo_gates(const hs_duo_opts *, const hs_duo_search *, double *gate, hs_duo_step_fn fn,
                  void *ctx) HS_MUST_USE;
 
+// ---- sets ---------------------------------------------------------------------------------------
+
+typedef struct hs_duo_set {
+    const int64_t *kv; // [n] KV heads that stream together
+    int64_t n;
+} hs_duo_set;
+// Appends the mask of a set that is not empty, as --do takes it, about the rows from `from` on; 0:
+// all, decoded ones too.
+void hs_duo_mask(hs_buf *out, const hs_duo_opts *, const hs_duo_set *set, int64_t from);
+// Loss of the prompts ord[0 .. n), nats a token, while each set streams: nll[n_set], of one prompt
+// after the other. The empty set's is that of the unedited run.
+typedef int (*hs_duo_curve_fn)(void *ctx, int64_t ord, const double *nll);
+int hs_duo_curve(const hs_duo_opts *, const hs_duo_set *set, int n_set, const int64_t *ord,
+                 int64_t n, hs_duo_curve_fn fn, void *ctx) HS_MUST_USE;
+
 #endif

@@ -79,8 +79,11 @@ static int put_json(const found *f) {
     hs_jw_key_int(&j, "sink", f->w->opt->sink);
     hs_jw_key_int(&j, "recent", f->w->opt->recent);
     json_heads(&j, f);
+    int rc = hs_duo_json_curve(f->w, &j);
     hs_jw_end(&j, '}');
-    return hs_json_put(&json);
+    if (!rc) return hs_json_put(&json);
+    hs_buf_free(&json);
+    return rc;
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
@@ -118,6 +121,9 @@ static void put_next(const hs_duo_work *w) {
            w->opt->steps ? "duo_course" : "duo", w->run, db, path);
     printf("      headscope heatmap %" PRId64 " --grid duo_probe -o duo.png%s%s\n", w->run, db,
            path);
+    if (w->n_share)
+        printf("      headscope heatmap %" PRId64 " --streaming -o streaming.png%s%s\n", w->run, db,
+               path);
 }
 
 static void put_gates(const found *f) {
@@ -139,6 +145,7 @@ static int put_people(const found *f) {
            f->n_head, w->opt->sink, w->opt->recent, f->prompts, w->run, hs_db_path(w->db));
     int rc = put_heads(f, w->opt->top);
     if (!rc && w->opt->steps) put_gates(f);
+    if (!rc) rc = hs_duo_tell_curve(w);
     if (!rc) put_next(w);
     return rc;
 }

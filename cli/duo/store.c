@@ -1,8 +1,9 @@
 // Streaming heads into the database, one transaction a prompt; see duo.h.
 //
-// Gates are of all prompts: they are found in the last one's transaction, and stay with it.
+// Gates and sets are of all prompts: they are run in the last one's transaction, and stay with it.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/duo/duo.h"
 #include "model/core/mem.h"
@@ -24,6 +25,10 @@ static void what_json(hs_buf *out, const hs_duo_work *w) {
         hs_jw_key_num(&j, "rate", w->opt->rate);
         hs_jw_key_num(&j, "lambda", w->opt->price);
     }
+    hs_jw_key(&j, "sparsity");
+    hs_jw_begin(&j, '[');
+    for (int i = 0; i < w->n_share; i++) hs_jw_int(&j, w->share[i]);
+    hs_jw_end(&j, ']');
     hs_jw_key_int(&j, "seed", w->opt->seed);
 }
 
@@ -46,6 +51,7 @@ static int on_result(void *ctx, const hs_duo_result *r) {
     store *s = ctx;
     const hs_duo_work *w = s->w;
     const hs_value row[] = {{.type = HS_VAL_INT, .i = r->n_label}};
+    memcpy(w->probe + r->ord * w->n_kv, r->probe, (size_t)w->n_kv * sizeof *w->probe);
     int rc = hs_study_begin(&s->study, r->ord, &s->emit);
     if (!rc) rc = s->emit.row(s->emit.ctx, "prompt", row);
     if (!rc)
@@ -73,18 +79,55 @@ static int open_study(store *s) {
     return hs_study_open(&s->study, &opts);
 }
 
+// ---- what the run holds already -----------------------------------------------------------------
+
+typedef struct held {
+    const hs_duo_work *w;
+    int64_t ord;
+} held;
+
+static int on_held(void *ctx, const hs_query *q) {
+    const held *h = ctx;
+    const hs_dims *d = &h->w->dims;
+    const int64_t layer = hs_query_int(q, "layer"), kv = hs_query_int(q, "kv_head");
+    if (layer < 0 || layer >= d->n_layer || kv < 0 || kv >= d->n_kv_head) return HS_OK;
+    h->w->probe[h->ord * h->w->n_kv + layer * d->n_kv_head + kv] = hs_query_num(q, "probe");
+    return HS_OK;
+}
+
+static int read_back(const store *s) {
+    hs_source source = {.run = s->w->run};
+    char prompt[24];
+    held h = {s->w, 0};
+    if (!s->study.done || s->study.complete) return HS_OK;
+    source.prompt = prompt;
+    int rc = hs_db_open(&source.db, hs_cli_db_path(&s->w->opt->db), HS_DB_READ);
+    for (; h.ord < s->study.done && !rc; h.ord++) {
+        snprintf(prompt, sizeof prompt, "%lld", (long long)h.ord);
+        rc = hs_source_each(&source, "duo", NULL, 0, on_held, &h);
+    }
+    hs_db_close(source.db);
+    return rc;
+}
+
 static int run_prompts(store *s, const int64_t *ord, int64_t n) {
     const hs_duo_opts o = hs_duo_opts_of(s->w);
     int rc = hs_duo_probe(&o, ord, n, on_result, s);
     if (rc) return rc; // the last prompt is not open, or goes with the run
-    return hs_study_end(&s->study, hs_duo_search_gates(s->w, &s->emit));
+    rc = hs_duo_search_gates(s->w, &s->emit);
+    if (!rc) rc = hs_duo_find_curve(s->w, &s->emit);
+    return hs_study_end(&s->study, rc);
 }
 
 int hs_duo_store(hs_duo_work *w) {
     store s = {.w = w, .as = hs_analysis_of_experiment(&hs_experiment_duo)};
     int64_t *ord = NULL, n = 0;
-    int rc = open_study(&s);
+    const size_t n_prompt = (size_t)hs_prompts_count(w->session.prompts);
+    int rc = hs_alloc(&w->probe, n_prompt, (size_t)w->n_kv * sizeof *w->probe);
+    if (rc) return rc;
+    rc = open_study(&s);
     w->run = s.study.id;
+    if (!rc) rc = read_back(&s);
     if (!rc) rc = hs_study_left(&s.study, &ord, &n);
     if (!rc && n) rc = run_prompts(&s, ord, n);
     free(ord);

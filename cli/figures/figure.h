@@ -12,7 +12,7 @@
 // The command's options that say what is drawn; NULL, false, 0: not given.
 typedef struct hs_figure_options {
     const char *head, *layer, *grid, *over_layers, *over_positions, *bar, *overlap;
-    bool all, circuit, patch, strip, prune, masking, lens;
+    bool all, circuit, patch, strip, prune, masking, streaming, lens;
     const char *from, *to, *rows, *cols, *title;
     int pool;  // enum hs_pool_by
     int value; // of lenses: prob, rank, kl

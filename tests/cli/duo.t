@@ -11,7 +11,14 @@ rng = random.Random(5)
 for i in range(3):
     print(json.dumps({"id": f"t{i}", "tokens": [rng.randrange(3, 60) for _ in range(20 + i)], "spans": {"qa": [14, 18]}}))
 END_PY
-small="--sink 2 --recent 4"
+small="--sink 2 --recent 4 --sparsity 0"
+some="--sink 2 --recent 4"
+# Answers after the prompt, which the first copy tells.
+cat >"$tmp/needles.jsonl" <<'EOT'
+{"id":"a","tokens":[0,1,6,3,8,5,2,7,4,1,6],"needle":[3,6],"answer":[3,8,5]}
+{"id":"b","tokens":[0,1,6,3,8,5,2,7,4,1],"needle":[2,4],"answer":[6,3]}
+{"id":"c","tokens":[0,1,6,3,8,5,2,7,4,8],"needle":[5,7],"answer":[5,2]}
+EOT
 
 # ---- the probe ----------------------------------------------------------------------------------
 
@@ -75,9 +82,45 @@ t "for people" people
 free() { exits 0 duo "$ind2" -f "$tmp/twice.jsonl" $small --labels 9:17 --steps 20 --lambda 0 --json && json 'all(h["gate"] == 1 for h in d["heads"])'; }
 t "without a price nothing closes" free
 
+# ---- sets ---------------------------------------------------------------------------------------
+
+sets() { exits 0 duo "$ind2" -f "$tmp/needles.jsonl" $some --sparsity 75,25,50,100,25 --json && cp "$out" "$tmp/sets"; }
+t "sets of KV heads" sets
+had() { cp "$tmp/sets" "$out" && json "$1"; }
+t "all tests are passed" had '(d["tests"], d["passed"]) == (3, 3)'
+t "none, then all shares: lowest, highest, five draws" had '[(c["share"], c["streaming"], c["ranking"], c.get("draw")) for c in d["curve"]] == [(s, s // 25, r, k) for s in (0, 25, 50, 75, 100) for r, k in [("lowest", None), ("highest", None)] + [("random", k) for k in range(5)]]'
+t "no recall is lost while the copying head does not stream" had 'all((c["recall"] == 1) == (c["share"] < 100) for c in d["curve"] if c["ranking"] == "lowest")'
+t "and all when it does" had 'all((c["recall"] < .5) == (c["share"] > 0) for c in d["curve"] if c["ranking"] == "highest")'
+t "of one KV head, a draw in four has it" had '0 < sum(c["recall"] for c in d["curve"] if c["ranking"] == "random" and c["share"] == 50) <= 5'
+# The loss of the same edit by eval --do.
+loss() {
+    exits 0 eval "$ind2" -f "$tmp/needles.jsonl" --per-token --json --do mask:sink_recent,s=2,w=4,heads=L1H0 &&
+        json "near(sum(p['nll'] for p in d['prompts']) / 3, [c['nll'] for c in json.load(open('$tmp/sets'))['curve'] if c['share'] == 25 and c['ranking'] == 'highest'][0], 1e-9)" &&
+        exits 0 eval "$ind2" -f "$tmp/needles.jsonl" --per-token --json --do mask:sink_recent,s=2,w=4 &&
+        json "all(near(sum(p['nll'] for p in d['prompts']) / 3, c['nll'], 1e-9) for c in json.load(open('$tmp/sets'))['curve'] if c['share'] == 100)"
+}
+t "losses are those of eval --do" loss
+verdict() { exits 0 duo "$ind2" -f "$tmp/needles.jsonl" $some && prints '^Streaming the 2 of 4 KV heads that the probe ranks lowest keeps a recall of 1.000 of 1.000 \(3 of 3 tests are passed without\), the highest 0\.' && prints 'next: headscope query duo ' && prints 'heatmap [0-9]+ --streaming'; }
+t "the verdict" verdict
+both() { exits 0 duo "$ind2" -f "$tmp/needles.jsonl" $some --steps 100 --rate .05 --sparsity 75 --json && json '[c["recall"] for c in d["curve"] if c["ranking"] == "lowest_gate"] == [1, 1] and [c["recall"] < .5 for c in d["curve"] if c["ranking"] == "highest_gate"] == [False, True]'; }
+t "by the gates too" both
+t "heatmap --streaming" exits 0 heatmap --streaming -o "$tmp/s.svg"
+t "query duo_curve" exits 0 query duo_curve --json
+# Without tests there is the loss; with tests that fail there is no recall.
+bare() { exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --sparsity 50 && prints '^Streaming the 2 of 4 KV heads that the probe ranks lowest costs -?[0-9.]+ nats a token' && exits 0 heatmap --streaming -o "$tmp/s.png" && exits 0 query duo_sets --json && json 'all(r[5] is None and r[6:] == [0, 0] for r in d["rows"])'; }
+t "no tests: the loss" bare
+weak() { echo '{"id":"x","tokens":[0,1,6,3,8,5,2,7,4,1,6],"needle":[0,1],"answer":[0,0]}' >"$tmp/none.jsonl" && exits 0 duo "$ind2" -f "$tmp/none.jsonl" $some --sparsity 50 --json && json '(d["tests"], d["passed"]) == (1, 0) and all(c["recall"] is None and c["nll"] > 0 for c in d["curve"])'; }
+t "no test passed: no recall" weak
+tells() { exits 0 duo "$ind2" -f "$tmp/none.jsonl" $some && prints '^None of the 1 tests is passed without streaming, n = 0' && prints 'ranks lowest costs '; }
+t "and it says so" tells
+left() { exits 0 duo "$ind2" -f "$tmp/none.jsonl" $small --json && json 'd["curve"] == []' && exits 5 heatmap --streaming -o "$tmp/s.png" && says 'has no sets of KV heads that stream: headscope duo makes them'; }
+t "--sparsity 0" left
+seeds() { exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --sparsity 50 --seed 1 --json && cp "$out" "$tmp/one" && exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --sparsity 50 --seed 1 --json && json "d['curve'] == json.load(open('$tmp/one'))['curve']" && exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --sparsity 50 --seed 2 --json && json "d['curve'] != json.load(open('$tmp/one'))['curve']"; }
+t "the seed decides" seeds
+
 # ---- the run ------------------------------------------------------------------------------------
 
-again() { exits 0 duo "$gqa" -f "$tmp/f.jsonl" $small --json && cp "$out" "$tmp/whole" && exits 0 duo "$gqa" -f "$tmp/f.jsonl" $small --resume --json && says 'is complete already' && cmp "$out" "$tmp/whole"; }
+again() { exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --steps 2 --json && cp "$out" "$tmp/whole" && exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --steps 2 --resume --json && says 'is complete already' && cmp "$out" "$tmp/whole"; }
 t "a complete run is left alone" again
 stopped() { # as it was after one prompt
     python3 - "$HEADSCOPE_DB" <<'END_PY'
@@ -86,13 +129,13 @@ db = sqlite3.connect(sys.argv[1])
 db.execute("PRAGMA foreign_keys = OFF")
 run = db.execute("SELECT max(id) FROM run").fetchone()[0]
 gone = f"(SELECT id FROM prompt WHERE run_id = {run} AND ord > 0)"
-for table in "head_metric", "duo_prompt", "analysis_run", "token":
+for table in "head_metric", "duo_prompt", "duo_course", "duo_curve", "analysis_run", "token":
     db.execute(f"DELETE FROM {table} WHERE prompt_id IN {gone}")
 db.execute(f"DELETE FROM prompt WHERE run_id = {run} AND ord > 0")
 db.execute(f"UPDATE run SET status = 'interrupted' WHERE id = {run}")
 db.commit()
 END_PY
-    exits 0 duo "$gqa" -f "$tmp/f.jsonl" $small --resume --json && cmp "$out" "$tmp/whole"
+    exits 0 duo "$gqa" -f "$tmp/f.jsonl" $some --steps 2 --resume --json && cmp "$out" "$tmp/whole"
 }
 t "a stopped one goes on and says the same" stopped
 
@@ -108,6 +151,8 @@ t "a negative sink" refused 2 '--sink takes a number' --sink -1
 t "steps backwards" refused 2 '--steps takes a number' --steps -1
 t "no rate" refused 2 '--rate takes a number' --rate 0
 t "a negative price" refused 2 '--lambda takes a number' --lambda -1
+t "no share" refused 2 '--sparsity' $some --sparsity 50,0
+t "more than all" refused 2 '--sparsity' $some --sparsity 101
 t "nothing recent" refused 2 '--recent' --recent 0
 t "no run without the probe" exits 5 query duo --run 99
 finish
