@@ -147,6 +147,7 @@ END_PY
         t "edges on $kb kB" stuck $kb patch "$m" -f "$tmp/pairs.jsonl" --edges
     done
     t "influence on 100 kB" stuck 100 influence "$m" -f "$tmp/pairs.jsonl" --heads L0H0 --control 30
+    t "streaming heads on 100 kB" stuck 100 duo "$m" -f "$tmp/pairs.jsonl" --sink 1 --recent 4
     t "retrieval on 110 kB" stuck 110 retrieve "$m" -f "$tmp/pairs.jsonl" --max-new 4
     t "weights on 80 kB" stuck 80 weights "$m" --composition 3 --neurons 3
     merged() {
@@ -193,7 +194,7 @@ fi
 if hs version; then
     t "a folder that is read only" record 1 "$tmp/ro/new.db"
     t "a database that is read only" record 1 "$tmp/ro/run.db"
-    for words in "influence --heads L0H0" "lens" "patch --pos each" "patch --path" "patch --edges" "retrieve --max-new 2"; do
+    for words in "influence --heads L0H0" "lens" "patch --pos each" "patch --path" "patch --edges" "retrieve --max-new 2" "duo --sink 0 --recent 1"; do
         t "${words%% *} into it" exits 1 ${words%% *} "$m" -f "$tmp/pair.jsonl" ${words#${words%% *}} -o "$tmp/ro/run.db"
     done
     t "weights into it" exits 1 weights "$m" -o "$tmp/ro/run.db"

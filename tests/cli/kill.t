@@ -188,6 +188,7 @@ t "estimates of it" study "$(share 4)" 15 patch "$m" -f "$pairs" --point q --pos
 t "paths" study "$(share 4)" 16 patch "$m" -f "$pairs" --path --to 'L1H*.q+L1G0.k' --pos S
 t "edges" study "$(share 4)" 17 patch "$m" -f "$pairs" --edges
 t "lenses" study "$(share 4)" 18 lens "$m" -f "$pairs" --pos all --dla answer,minus=wrong --by neuron --track 3,5
+t "streaming heads" study "$(share 4)" 20 duo "$m" -f "$pairs" --sink 1 --recent 2 --steps 3
 t "weights" study "$(share 4)" 19 weights "$m" --composition 3 --neurons 3
 t "observers stopped and run again" killed observe "$(share 10)" 4
 db=$tmp/whole.db

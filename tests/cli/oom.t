@@ -128,6 +128,7 @@ t "patching" starved patch "$m" -f c.jsonl --pos S,END --threads 1 -o new.db
 t "patching, estimated and measured" starved patch "$m" -f c.jsonl --point q --pos each --by atp --grad-drop --verify 2 --threads 1 --json -o new.db
 t "paths" starved patch "$m" -f c.jsonl --path --to 'L1H*.q+L1G0.k' --pos S --threads 1 --json -o new.db
 t "edges" starved patch "$m" -f c.jsonl --edges --top 5 --threads 1 -o new.db
+t "streaming heads" starved duo "$m" -f c.jsonl --sink 1 --recent 2 --steps 2 --threads 1 --json -o new.db
 t "weights" starved weights "$m" --embed mlp0 --sample 5 --composition 2 --neurons 2 --json --threads 1 -o new.db
 t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db

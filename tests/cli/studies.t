@@ -1,4 +1,4 @@
-# The commands that run experiments (retrieve, influence, patch, lens, weights) among strangers:
+# The commands that run experiments (retrieve, influence, patch, lens, weights, duo) among strangers:
 # prompts whose lines say absurd things, words that mean nothing, and databases that were changed
 # behind their back. Each ends in the status that is said here, on failure with one line. STRANGE=all
 # tries every change with everything that reads it.
@@ -92,6 +92,9 @@ def words():
     for h in ("", "L9H0", "L0", "x", "L0H0,", "+" * 1000): cmd("heads", (0, 2) if h == "L0" else 2, "influence", "--heads", h)
     cmd("draws", 2, "influence", "--heads", "L0H0", "--control", "1001")
     cmd("1,000 draws", 0, "influence", "--heads", "L0H0", "--control", "1000")
+    for o in (("--sink", "-1"), ("--recent", "0"), ("--sink", "9" * 30), ("--sink", "9223372036854775807"), ("--labels", "S2"), ("--labels", ""), ("--labels", "3"), ("--labels", "1:1"), ("--steps", "-1"),
+              ("--rate", "-1", "--steps", "1"), ("--rate", "nan", "--steps", "1"), ("--lambda", "1e999", "--steps", "1")): cmd("streaming", (2, 5), "duo", *o)
+    cmd("a window beyond all", 0, "duo", "--sink", "2147483647", "--recent", "2147483647")
     cmd("a seed below 0", 2, "influence", "--heads", "L0H0", "--seed", "-9223372036854775808")
 
 # ---- databases that were changed --------------------------------------------------------------
@@ -184,6 +187,12 @@ def false_lenses():
     make = ["lens", MODEL, "-f", "c.jsonl", "--pos", "2", "--track", "3,5", "--dla", "top", "--by", "source"]
     falsified(make, "lens", complete(make) + asks("lens", "lens_track", "lens_first", "dla", "dla_sources") + draws("--lens", "--lens --prompt b --value rank", "--grid dla"))
 
+def false_streaming():
+    put("c.jsonl", PAIRS)
+    make = ["duo", MODEL, "-f", "c.jsonl", "--sink", "1", "--recent", "1", "--steps", "2"]
+    names = [f[:-4] for f in os.listdir("db/queries") if f.startswith("duo")]
+    falsified(make, "duo", complete(make) + asks(*sorted(names)) + metrics("duo_probe") + draws("--grid duo_probe"))
+
 def false_weights():
     make = ["weights", MODEL, "--composition", "3", "--neurons", "3"]
     falsified(make, "weights", complete(make) + asks("weights", "weights_composition", "weights_neurons") + metrics("copy_score") + draws("--grid ov_copying"))
@@ -203,5 +212,6 @@ t "patching that was changed" strange false_patching
 t "paths" strange false_paths
 t "edges" strange false_edges
 t "lenses" strange false_lenses
+t "streaming heads" strange false_streaming
 t "weights" strange false_weights
 finish

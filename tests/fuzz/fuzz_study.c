@@ -4,10 +4,11 @@
 // covers: cli/cmd_retrieve.c cli/retrieve/check.c cli/retrieve/store.c cli/retrieve/mask.c
 // covers: cli/retrieve/print.c cli/retrieve/echo.c cli/cmd_influence.c cli/influence/heads.c
 // covers: cli/influence/print.c cli/cmd_patch.c cli/patch/cells.c cli/patch/path.c cli/patch/edges.c
-// covers: cli/patch/circuit.c cli/patch/print.c cli/patch/run.c cli/cmd_lens.c cli/lens/ask.c
+// covers: db/circuit.c cli/patch/print.c cli/patch/run.c cli/cmd_lens.c cli/lens/ask.c
 // covers: cli/lens/store.c cli/lens/print.c cli/lens/json.c cli/cmd_weights.c cli/weights/print.c
 // covers: cli/study.c cli/answers.c analyses/retrieve/tests.c analyses/retrieve/masked.c
 // covers: analyses/retrieve/recall.c analyses/patch/exact.c analyses/patch/attribute.c
+// covers: cli/cmd_duo.c cli/duo/check.c cli/duo/store.c cli/duo/print.c
 // covers: analyses/path/paths.c analyses/path/edges.c analyses/lens/lens.c analyses/lens/dla.c
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,7 +69,7 @@ static int call(const char *const *words, bool again) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-    static const char *const names[] = {"retrieve", "influence", "patch", "lens", "weights"};
+    static const char *const names[] = {"retrieve", "influence", "patch", "lens", "weights", "duo"};
     static const char *const models[] = {"llama", "model.gguf"};
     input in = {data, n};
     char *words[MAX_WORDS], db[PATH_MAX];
@@ -77,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (n > 3000) return 0;
     set_up();
     const uint8_t which = take_byte(&in);
-    const char *line[MAX_WORDS + 5] = {names[which % 5], models[which / 5 % 2]};
+    const char *line[MAX_WORDS + 5] = {names[which % 6], models[which / 6 % 2]};
     int k = 2;
     while (in.n && *in.at != '\n' && n_word < MAX_WORDS) {
         words[n_word] = text_of(take_until(&in, '\n'));
@@ -86,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     }
     take_byte(&in);
     mk_file(folder, "p.jsonl", in.at, in.n);
-    if (which % 5 != 4) {
+    if (which % 6 != 4) {
         line[k++] = "-f";
         line[k++] = "p.jsonl";
     }
