@@ -22,7 +22,7 @@ int hs_text_open(hs_text *t, const char *path) {
 static int send(hs_text *t) {
     int rc = hs_buf_rc(&t->text);
     if (!rc && t->text.len && fwrite(t->text.data, 1, t->text.len, t->file.file) != t->text.len)
-        rc = hs_outfile_fail(hs_buf_text(&t->file.path), errno);
+        rc = hs_outfile_fail(t->file.path, errno);
     hs_buf_clear(&t->text);
     return rc;
 }

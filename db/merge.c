@@ -280,7 +280,7 @@ static int write_file(const merge *m, const char *out, hs_merge_report *report,
     hs_outfile file = {0};
     hs_db *to = NULL;
     int rc = hs_outfile_open(&file, out);
-    if (!rc) rc = hs_db_open(&to, hs_buf_text(&file.beside), HS_DB_CREATE);
+    if (!rc) rc = hs_db_open(&to, file.beside, HS_DB_CREATE);
     if (!rc) rc = write_all(m, to, report, progress);
     hs_db_close(to);
     if (!rc) return hs_outfile_commit(&file);

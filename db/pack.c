@@ -31,7 +31,7 @@ int64_t hs_pack_bytes(const hs_pack_entry *e) {
 }
 
 static int io_error(const hs_pack *p) {
-    return hs_outfile_fail(hs_buf_text(&p->file.path), errno);
+    return hs_outfile_fail(p->file.path, errno);
 }
 
 int hs_pack_raw(hs_pack *p, const void *data, size_t n) {

@@ -263,8 +263,8 @@ int hs_db_publish(hs_db *db, const hs_publish_opts *opts, const char *path,
     int rc = check_logs(path);
     if (!rc) rc = conditions(&c);
     if (!rc) rc = hs_outfile_open(&file, path);
-    if (!rc && !file.beside.len) rc = hs_fail(HS_EARG, "%s: not a file: name one", path);
-    if (!rc) rc = open_copy(&c, hs_buf_text(&file.beside));
+    if (!rc && !*file.beside) rc = hs_fail(HS_EARG, "%s: not a file: name one", path);
+    if (!rc) rc = open_copy(&c, file.beside);
     if (!rc) rc = fill(&c);
     hs_db_close(c.to);
     if (!rc) rc = hs_publish_pages(&file, path, result);

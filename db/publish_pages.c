@@ -371,7 +371,7 @@ static int put_all(pages *p, const char *stem, size_t n) {
 }
 
 int hs_publish_pages(hs_outfile *file, const char *path, hs_publish_result *result) {
-    pages p = {.db = {.path = file->beside.data, .mode = HS_DB_READ}, .result = result};
+    pages p = {.db = {.path = file->beside, .mode = HS_DB_READ}, .result = result};
     const char *slash = strrchr(path, '/'), *stem = slash ? slash + 1 : path;
     const char *dot = strrchr(stem, '.');
     size_t n = dot && dot > stem ? (size_t)(dot - stem) : strlen(stem);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,24 +41,23 @@ int hs_outfile_fail(const char *path, int error) {
 }
 
 // The file that `path` stands for: what a symbolic link names, else itself.
-static int resolve(hs_buf *out, const char *path) {
-    char *real = realpath(path, NULL);
-    if (!real && errno == ENOMEM) return hs_outfile_fail(path, errno);
-    hs_buf_str(out, real ? real : path);
-    free(real);
-    return hs_buf_rc(out);
+static int resolve(char out[PATH_MAX], const char *path) {
+    const bool there = realpath(path, out) != NULL;
+    if (!there && errno == ENOMEM) return hs_outfile_fail(path, errno);
+    if (strlen(there ? out : path) >= PATH_MAX - SUFFIX_MAX)
+        return hs_outfile_fail(path, ENAMETOOLONG);
+    if (!there) strcpy(out, path);
+    return HS_OK;
 }
 
 // The name of the unfinished file: a long name is cut, so that it stays one.
-static int name_beside(hs_outfile *o, int i) {
-    const char *path = hs_buf_text(&o->path), *slash = strrchr(path, '/');
-    const size_t folder = slash ? (size_t)(slash + 1 - path) : 0;
-    size_t name = strlen(path) - folder;
+static void name_beside(hs_outfile *o, int i) {
+    const char *slash = strrchr(o->path, '/');
+    const size_t folder = slash ? (size_t)(slash + 1 - o->path) : 0;
+    size_t name = strlen(o->path) - folder;
     if (name > NAME_MAX - SUFFIX_MAX) name = NAME_MAX - SUFFIX_MAX;
-    hs_buf_clear(&o->beside);
-    hs_buf_add(&o->beside, path, folder + name);
-    hs_buf_printf(&o->beside, ".headscope-%d.part", i);
-    return hs_buf_rc(&o->beside);
+    snprintf(o->beside, sizeof o->beside, "%.*s.headscope-%d.part", (int)(folder + name), o->path,
+             i);
 }
 
 // A file descriptor of `name`, locked and empty; -1 with errno EEXIST when it is another's.
@@ -86,16 +84,15 @@ static int take(const char *name) {
 static int open_beside(hs_outfile *o, const char *path) {
     int fd = -1;
     for (int i = 0; i < TRIES && fd < 0; i++) {
-        int rc = name_beside(o, i);
-        if (rc) return rc;
-        fd = take(o->beside.data);
+        name_beside(o, i);
+        fd = take(o->beside);
         if (fd < 0 && errno != EEXIST) break;
     }
     if (fd < 0) return hs_outfile_fail(path, errno);
     o->file = fdopen(fd, "wb");
     if (o->file) return HS_OK;
     int error = errno;
-    unlink(o->beside.data);
+    unlink(o->beside);
     close(fd);
     return hs_outfile_fail(path, error);
 }
@@ -127,7 +124,7 @@ int hs_outfile_open(hs_outfile *o, const char *path) {
     struct stat st;
     *o = (hs_outfile){0};
     const bool there = stat(path, &st) == 0;
-    int rc = there || errno == ENOENT ? resolve(&o->path, path) : hs_outfile_fail(path, errno);
+    int rc = there || errno == ENOENT ? resolve(o->path, path) : hs_outfile_fail(path, errno);
     if (!rc && !there && is_link(path))
         rc = hs_fail(HS_EIO, "%s: cannot write: it is a link to nothing: remove it", path);
     const bool out = strcmp(path, "/dev/stdout") ==
@@ -147,15 +144,15 @@ int hs_outfile_open(hs_outfile *o, const char *path) {
 void hs_outfile_sweep(const char *path) {
     hs_outfile o = {0};
     struct stat st;
-    bool more = !resolve(&o.path, path);
+    bool more = !resolve(o.path, path);
     for (int i = 0; i < TRIES && more; i++) {
-        more = !name_beside(&o, i) && lstat(o.beside.data, &st) == 0;
-        const int fd = more ? take(o.beside.data) : -1;
+        name_beside(&o, i);
+        more = lstat(o.beside, &st) == 0;
+        const int fd = more ? take(o.beside) : -1;
         if (fd < 0) continue;
-        unlink(o.beside.data);
+        unlink(o.beside);
         close(fd);
     }
-    hs_outfile_abort(&o);
 }
 
 int hs_outfile_write(const char *path, const void *data, size_t n) {
@@ -170,22 +167,20 @@ int hs_outfile_write(const char *path, const void *data, size_t n) {
 
 int hs_outfile_commit(hs_outfile *o) {
     int rc = HS_OK;
-    const char *path = hs_buf_text(&o->path);
+    const char *path = o->path;
     errno = 0; // of an earlier write that failed nothing is known any more
     if (fflush(o->file) || ferror(o->file)) rc = hs_outfile_fail(path, errno);
-    if (!rc && o->beside.len && fsync(fileno(o->file))) rc = hs_outfile_fail(path, errno);
-    if (!rc && o->beside.len && rename(o->beside.data, path)) rc = hs_outfile_fail(path, errno);
-    if (!rc) hs_buf_clear(&o->beside); // it has become the file
+    if (!rc && *o->beside && fsync(fileno(o->file))) rc = hs_outfile_fail(path, errno);
+    if (!rc && *o->beside && rename(o->beside, path)) rc = hs_outfile_fail(path, errno);
+    if (!rc) *o->beside = 0; // it has become the file
     hs_outfile_abort(o);
     return rc;
 }
 
 void hs_outfile_abort(hs_outfile *o) {
     if (o->file) {
-        if (o->beside.len) unlink(o->beside.data);
+        if (*o->beside) unlink(o->beside);
         fclose(o->file); // and with it the lock
     }
-    hs_buf_free(&o->path);
-    hs_buf_free(&o->beside);
-    *o = (hs_outfile){0};
+    o->file = NULL;
 }

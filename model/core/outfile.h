@@ -4,13 +4,15 @@
 #ifndef HS_CORE_OUTFILE_H
 #define HS_CORE_OUTFILE_H
 
+#include <limits.h>
 #include <stdio.h>
 
-#include "model/core/buf.h"
+#include "model/core/err.h"
 
+// Names have room here, so that an unfinished file can be removed when memory is out.
 typedef struct hs_outfile {
-    FILE *file;          // to write to; NULL when not open
-    hs_buf path, beside; // beside is empty when the file is written in place
+    FILE *file;                            // to write to; NULL when not open
+    char path[PATH_MAX], beside[PATH_MAX]; // beside is empty when the file is written in place
 } hs_outfile;
 
 // HS_EIO names the path and what to do. What is there and is read only, a database or a GGUF model
