@@ -123,7 +123,7 @@ static int run(const hs_call *call, const void *options) {
     }
     if (!rc && opt->heads) rc = restrict_to(&v, &r, opt->heads);
     if (!rc) {
-        qsort(v.at, (size_t)v.n, sizeof *v.at, compare[opt->sort]);
+        if (v.n) qsort(v.at, (size_t)v.n, sizeof *v.at, compare[opt->sort]);
         rc = print(call, opt, &r, &v);
     }
     hs_metric_free(&v);

@@ -53,7 +53,7 @@ static int by_place(const void *a, const void *b) {
 }
 
 static void json_heads(hs_jw *j, const found *f) {
-    qsort(f->head, (size_t)f->n_head, sizeof *f->head, by_place);
+    if (f->n_head) qsort(f->head, (size_t)f->n_head, sizeof *f->head, by_place);
     hs_jw_key(j, "heads");
     hs_jw_begin(j, '[');
     for (int64_t i = 0; i < f->n_head; i++) {

@@ -49,7 +49,7 @@ static int put_json(const hs_found *f) {
     hs_jw_key_int(&j, "questions", f->questions);
     hs_jw_key_int(&j, "answered", f->answered);
     hs_jw_key_num(&j, "f1", f->f1);
-    qsort(f->head, (size_t)f->n_head, sizeof *f->head, by_place);
+    if (f->n_head) qsort(f->head, (size_t)f->n_head, sizeof *f->head, by_place);
     hs_jw_key(&j, "heads");
     hs_jw_begin(&j, '[');
     for (int64_t i = 0; i < f->n_head; i++) {

@@ -152,7 +152,7 @@ static void json_head(hs_jw *j, const hs_sweep_work *w, const hs_sweep_made *mad
 static void json_found(hs_jw *j, found *f) {
     json_head(j, f->w, f->made, f->metric);
     hs_jw_key_num(j, "baseline", f->baseline);
-    qsort(f->at, (size_t)f->n, sizeof *f->at, by_place);
+    if (f->n) qsort(f->at, (size_t)f->n, sizeof *f->at, by_place);
     if (f->w->units.at[0].kind == HS_UNIT_HEAD) json_units(j, f, "heads", true);
     json_units(j, f, "units", false);
     if (f->k) {
@@ -279,7 +279,7 @@ static int put_rows(const hs_sweep_work *w) {
         for (int m = 0; m < w->ask.n_metric && !rc && !w->made[i].curve; m++) {
             found f;
             rc = read_found(&f, w, &w->made[i], &w->ask.metric[m]);
-            qsort(f.at, (size_t)f.n, sizeof *f.at, by_place);
+            if (f.n) qsort(f.at, (size_t)f.n, sizeof *f.at, by_place);
             if (!rc) table_units(t, &f, INT64_MAX);
             free(f.at);
         }
