@@ -51,7 +51,7 @@ static const hs_opt own[] = {
 const hs_cmd hs_cmd_duo = {
     .name = "duo",
     .group = "runs",
-    .title = "streaming heads: which KV heads may forget all but the first and the last keys",
+    .title = "streaming heads: which KV heads need the first and the last keys only",
     .synopsis = "MODEL [-p TEXT | -f FILE | --dataset NAME]... [options]",
     .about =
         "A KV head streams when its group of query heads sees the first keys (the sink) and the "
