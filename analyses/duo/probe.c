@@ -145,10 +145,10 @@ static int open_walk(struct probe *p) {
         p->answer[i] = (hs_answer){.end = l.last};
         hs_duo_labels_close(&l);
     }
-    for (int i = 0; i < p->n && !rc; i++) {
-        hs_duo_mask(&text, p->o, &(hs_duo_set){&(int64_t){i}, 1}, p->o->sink + p->o->recent);
+    for (int64_t i = 0; i < p->n && !rc; i++) {
+        hs_duo_mask(&text, p->o, &(hs_duo_set){&i, 1}, p->o->sink + p->o->recent);
         hs_buf_chr(&text, 0);
-        p->job[i] = (hs_walk_job){i, 1};
+        p->job[i] = (hs_walk_job){(int)i, 1};
     }
     if (rc)
         hs_buf_free(&text);
