@@ -92,6 +92,8 @@ t "the needle tests are the same as without" answers "d['heads'] == json.load(op
 t "one verdict about both" answers '"a recall of 0.000 on 3 tests and an F1 of" in d["verdict"] and "on 3 questions" in d["verdict"] and d["verdict"].endswith("more harm than random ones, for needles and for answers.")'
 each() { exits 0 query retrieve_tests --run 1 --db "$tmp/qa.db" --json && json '[(r[1], r[3], r[4], round(r[6], 9)) for r in d["rows"] if r[0] > 2] == [("a~question", "question", 1, 1), ("b~question", "question", 0, .5), ("c~question", "question", 0, 0)]'; }
 t "question by question" each
+numbered() { exits 0 query "SELECT label, kind, test, count(*) FROM retrieve_masked JOIN prompt ON prompt.id = prompt_id WHERE ord IN (3, 6, 8) GROUP BY ord" --db "$tmp/qa.db" --json && json 'd["rows"] == [["a~masked", "needle", 0, 18], ["a~question", "question", 0, 18], ["c~question", "question", 2, 18]]'; }
+t "and under masks by its number" numbered
 t "drawn beside the recall" exits 0 heatmap 1 --masking -o "$tmp/qa.svg" --db "$tmp/qa.db"
 both() { grep -q 'Recall and answers' "$tmp/qa.svg" && grep -q 'Needle recall' "$tmp/m.svg"; }
 t "where there are some" both
