@@ -40,7 +40,7 @@ echo "asking what heads are for ..."
 "$hs" lens "$model" -p "The capital of France is Paris. The capital of Italy is" --pos all -o "$db" -q >/dev/null
 "$hs" patch "$model" --dataset ioi:n=8,template=0 --point resid_pre --pos each -o "$db" -q >/dev/null
 "$hs" patch "$model" --dataset ioi:n=8 --edges --top 40 -o "$db" -q >/dev/null
-"$hs" retrieve "$model" --dataset needle:lengths=300,depths=5,n=1 --mask-k 0,1,2,5,10,20 -o "$db" -q >/dev/null
+"$hs" retrieve "$model" --dataset needle:lengths=300,depths=5,n=1 --mask-k 0,1,2,5,10,20 --qa 20 -o "$db" -q >/dev/null
 
 cat >"$pages" <<'END'
 # Gallery
@@ -56,14 +56,14 @@ headscope sweep SmolLM2-135M-Instruct.Q4_1.gguf -f story.jsonl --by gradient --p
 headscope lens SmolLM2-135M-Instruct.Q4_1.gguf -p "The capital of France is Paris. The capital of Italy is" --pos all
 headscope patch SmolLM2-135M-Instruct.Q4_1.gguf --dataset ioi:n=8,template=0 --point resid_pre --pos each
 headscope patch SmolLM2-135M-Instruct.Q4_1.gguf --dataset ioi:n=8 --edges --top 40
-headscope retrieve SmolLM2-135M-Instruct.Q4_1.gguf --dataset needle:lengths=300,depths=5,n=1 --mask-k 0,1,2,5,10,20
+headscope retrieve SmolLM2-135M-Instruct.Q4_1.gguf --dataset needle:lengths=300,depths=5,n=1 --mask-k 0,1,2,5,10,20 --qa 20
 ```
 
 Run 1 has three prompts: a short story with a repeated sentence, a longer one, and a text in many
 scripts; run 2 random tokens that repeat, for the induction heads; run 3 the longer story eight times.
 Run 4 estimates what each head is worth on the short story, run 5 edits more and more heads together.
 Run 6 looks at two capitals layer by layer; runs 7 and 8 ask where sentences with two names keep the
-answer, and along which edges it goes; run 9 hides five needles.
+answer, and along which edges it goes; run 9 hides five needles and asks twenty questions.
 Pictures end in `.png`, `.svg` or `.pdf`; `--dpi 300` is for print.
 END
 
@@ -98,7 +98,7 @@ prune|How many heads the story needs: the loss as more and more are ablated toge
 lens|What the model would say at each position if it ended after each layer.|6 --lens
 patch|How much of the answer comes with the residual of one position and layer, put into a run with other names: from the name, to the end.|7 --patch
 circuit|The forty edges that carry most of the answer, by edge attribution.|8 --circuit
-masking|What is left of the answers in a long text when the heads that look them up, or as many others, are masked.|9 --masking
+masking|What is left of needles in a long text, and of answers to questions about short ones, when the heads that look them up, or as many others, are masked.|9 --masking
 overlap|Do the kinds of heads overlap? How many of their first ten each two metrics share, from two runs, and how alike they rank all heads.|2 --overlap induction,previous,duplicate,sink_alpha0,retrieval
 # Bars
 bar|The top heads by a metric, with the standard error over the prompts.|2 --bar induction --top 15
