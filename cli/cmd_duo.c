@@ -15,7 +15,7 @@ static int prepare(hs_duo_work *w) {
 }
 
 static int run(const hs_call *call, const void *options) {
-    hs_duo_work w = {.call = call, .opt = options, .usual = "passkey:kind=words,lengths=512,n=4"};
+    hs_duo_work w = {.call = call, .opt = options, .usual = "passkey:kind=words,lengths=512,n=3"};
     int rc = prepare(&w);
     if (!rc) rc = hs_duo_store(&w);
     hs_bar_close(&w.session.bar);
@@ -59,7 +59,7 @@ const hs_cmd hs_cmd_duo = {
         "hidden state, a mean over its numbers and the label rows: duo_probe. Heads that fetch "
         "what stands far back score high; a cache may drop the middle for all others. duo_z_error "
         "is what happens in the layer itself: |z' - z| / |z|, a mean over the group's heads and "
-        "the rows that lose keys. Both are means over the prompts, by default four of pass keys "
+        "the rows that lose keys. Both are means over the prompts, by default three of pass keys "
         "of words with a question for each (passkey:kind=words); query heads of a group have one "
         "value.\n\n"
         "Then shares of all KV heads (--sparsity) stream together: those that the probe ranks "

@@ -141,8 +141,9 @@ static void put_gates(const found *f) {
 static int put_people(const found *f) {
     const hs_duo_work *w = f->w;
     printf("%" PRId64 " KV heads stream one by one (sink %" PRId64 ", recent %" PRId64
-           ") on %" PRId64 " prompts: run %" PRId64 " in %s\n\n",
-           f->n_head, w->opt->sink, w->opt->recent, f->prompts, w->run, hs_db_path(w->db));
+           ") on %" PRId64 " prompt%s: run %" PRId64 " in %s\n\n",
+           f->n_head, w->opt->sink, w->opt->recent, f->prompts, f->prompts == 1 ? "" : "s", w->run,
+           hs_db_path(w->db));
     int rc = put_heads(f, w->opt->top);
     if (!rc && w->opt->steps) put_gates(f);
     if (!rc) rc = hs_duo_tell_curve(w);

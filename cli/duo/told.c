@@ -140,9 +140,10 @@ static void verdict(const curve *c, const hs_duo_work *w, hs_buf *out) {
                   low->streaming, w->n_kv);
     if (c->passed)
         hs_buf_printf(out,
-                      "keeps a recall of %.3f of %.3f (%" PRId64 " of %" PRId64
-                      " tests are passed without), the highest %.3f; random ones %.3f (%.3f to "
-                      "%.3f in %" PRId64 " draws).",
+                      "leaves a recall of %.3f, against %.3f of the unedited model (%" PRId64
+                      " of %" PRId64
+                      " tests passed); the highest %.3f, random ones %.3f (%.3f to %.3f in %" PRId64
+                      " draws).",
                       low->recall, none->recall, c->passed, c->tests, high->recall, random->recall,
                       random->low, random->high, random->draws);
     else
@@ -164,9 +165,9 @@ int hs_duo_tell_curve(const hs_duo_work *w) {
         if (!rc) rc = hs_buf_rc(&said);
         if (!rc && said.len) printf("\n%s\n", hs_buf_text(&said));
         if (!rc && c.tests && !c.passed)
-            printf("None of the %" PRId64
-                   " tests is passed without streaming, n = 0, so that there is no recall: give "
-                   "tests that this model can do\n",
+            printf("Without streaming 0 of %" PRId64
+                   " tests are passed, n = 0, so that there is no recall: give tests that this "
+                   "model can do\n",
                    c.tests);
     }
     hs_buf_free(&said);
