@@ -15,10 +15,17 @@ static int out_of_memory(size_t n, size_t size) {
     return hs_fail(HS_ENOMEM, "out of memory: %zu x %zu bytes", n, size);
 }
 
+// n * size bytes. Beyond half of the address space no allocator has any, and a sanitizer's ends the
+// program instead of saying so.
+static bool count_bytes(size_t n, size_t size, size_t *bytes) {
+    return hs_mul(n, size, bytes) && *bytes <= PTRDIFF_MAX;
+}
+
 int hs_alloc(void *out, size_t n, size_t size) {
     size_t bytes, padded;
     *(void **)out = NULL;
-    if (!hs_mul(n, size, &bytes) || !hs_add(bytes, ALIGN, &padded)) return out_of_memory(n, size);
+    if (!count_bytes(n, size, &bytes) || !hs_add(bytes, ALIGN, &padded))
+        return out_of_memory(n, size);
     padded &= ~(size_t)(ALIGN - 1);
     void *p = aligned_alloc(ALIGN, padded ? padded : ALIGN);
     if (!p) return out_of_memory(n, size);
@@ -29,7 +36,7 @@ int hs_alloc(void *out, size_t n, size_t size) {
 
 int hs_grow(void *block, size_t n, size_t size) {
     size_t bytes;
-    if (!hs_mul(n, size, &bytes)) return out_of_memory(n, size);
+    if (!count_bytes(n, size, &bytes)) return out_of_memory(n, size);
     void *p = realloc(*(void **)block, bytes ? bytes : 1);
     if (!p) return out_of_memory(n, size);
     *(void **)block = p;
