@@ -65,6 +65,7 @@ int hs_study_open(hs_study *s, const hs_study_opts *o) {
     if (!rc && o->more) rc = hs_buf_rc(o->more);
     if (!rc) rc = hs_buf_rc(&s->params);
     if (!rc && !*o->db) rc = hs_db_open(o->db, o->path, HS_DB_CREATE);
+    if (!rc) rc = hs_rec_check(*o->db, o->as);
     if (!rc) rc = options_json(&options, o);
     hs_argv_json(&argv, o->call);
     if (!rc) rc = hs_buf_rc(&argv);

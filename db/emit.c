@@ -49,6 +49,34 @@ int hs_emit_make_table(const hs_sink *sink, const char *analysis, const hs_resul
     return rc;
 }
 
+int hs_rec_check(hs_db *db, const hs_analysis *a) {
+    hs_buf name = {0}, columns = {0};
+    int rc = HS_OK;
+    for (const hs_result_table *t = a->tables; t && t->name && !rc; t++) {
+        int64_t differs = 0;
+        hs_buf_clear(&name);
+        hs_buf_clear(&columns);
+        hs_emit_table(&name, a->name, t);
+        hs_buf_str(&columns, "prompt_id,analysis_run_id");
+        for (int i = 0; t->columns[i].name; i++) hs_buf_printf(&columns, ",%s", t->columns[i].name);
+        hs_v v[] = {hs_v_text(hs_buf_text(&name)), hs_v_text(hs_buf_text(&columns))};
+        rc = hs_buf_rc(&name) ? hs_buf_rc(&name) : hs_buf_rc(&columns);
+        if (!rc)
+            rc = hs_sql_int(db,
+                            "SELECT group_concat(name, ',') <> ?2 FROM "
+                            "(SELECT name FROM pragma_table_info(?1) ORDER BY cid)",
+                            v, 2, &differs, NULL);
+        if (!rc && differs)
+            rc = hs_fail(HS_EFORMAT,
+                         "%s: its table %s has other columns than this version of headscope "
+                         "writes: record into another file (-o)",
+                         hs_db_path(db), hs_buf_text(&name));
+    }
+    hs_buf_free(&name);
+    hs_buf_free(&columns);
+    return rc;
+}
+
 static int put_names(const hs_emit_to *to, const hs_metric *m, const char *kind) {
     int rc = HS_OK;
     for (; m && m->name && !rc; m++) {

@@ -148,4 +148,10 @@ lacks() { exits 2 lens "$model" -f "$tmp/one.jsonl" --dla answer -o "$tmp/none.d
 t "an answer that a prompt lacks" lacks
 t "neurons where there are none" exits 2 lens "$ind2" -f "$tmp/twice.jsonl" --dla top --by neuron -o "$tmp/none.db"
 t "nothing was written" test ! -e "$tmp/none.db"
+older() {
+    exits 0 lens "$model" -f "$tmp/one.jsonl" -o "$tmp/old.db" &&
+        python3 -c "import sqlite3; c = sqlite3.connect('$tmp/old.db'); c.execute('ALTER TABLE lens_row RENAME COLUMN kl TO was')" &&
+        exits 3 lens "$model" -f "$tmp/one.jsonl" -o "$tmp/old.db" && says 'old.db: its table lens_row has other columns.*another file'
+}
+t "a database of another version" older
 finish
