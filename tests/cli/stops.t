@@ -72,10 +72,11 @@ if [ -e "$REAL" ] && [ -z "${HS_SANITIZED-}" ]; then
     t "Ctrl-C while texts are scored" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" influence "$REAL" --dataset $many --heads 'L*H0' -q -o "$tmp/i.db"
     t "Ctrl-C while patching" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" patch "$REAL" --dataset ioi:n=100 --pos each -q -o "$tmp/p.db"
     t "Ctrl-C while paths are patched" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" patch "$REAL" --dataset ioi:n=100 --path -q -o "$tmp/q.db"
-    t "Ctrl-C while edges are estimated" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" patch "$REAL" --dataset ioi:n=100 --edges -q -o "$tmp/q.db"
+    t "Ctrl-C while edges are estimated" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" patch "$REAL" --dataset ioi:n=100 --edges -q -o "$tmp/g.db"
     t "Ctrl-C while looking through a lens" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" lens "$REAL" --dataset $many --pos all -q -o "$tmp/l.db"
     t "Ctrl-C while weights are read" stop 1 "headscope: interrupted(: .*$on)?\n" "$HEADSCOPE" weights "$REAL" --composition 5 -q -o "$tmp/w.db"
-    t "Ctrl-C while a data set is made" stop 1 'headscope: interrupted.*\n' "$HEADSCOPE" dataset needle:lengths=2000000,n=3 -m "$REAL" -o "$tmp/d.jsonl"
+    t "Ctrl-C while a data set is made" stop 2 - "$HEADSCOPE" dataset needle:lengths=2000000,n=3 -m "$REAL" -o "$tmp/d.jsonl"
+    t "which leaves no file" test ! -e "$tmp/d.jsonl"
     t "Ctrl-C twice" stop 2 'headscope: interrupted.*\n' "$HEADSCOPE" record "$REAL" --dataset $many -o "$tmp/d.db"
 fi
 
