@@ -5,12 +5,9 @@
 
 static int prepare(hs_duo_work *w) {
     const hs_duo_options *o = w->opt;
-    const bool usual = !o->prompt.text.n && !o->prompt.file.n && !o->prompt.dataset.n;
     w->prompt = o->prompt;
-    if (usual) w->prompt.dataset = (hs_opt_list){&w->usual, 1};
     int rc = hs_duo_check_options(o);
-    if (!rc) rc = hs_session_open(&w->session, w->call, &o->model, &w->prompt);
-    if (usual && w->session.model) rc = hs_prefix(rc, "no prompts are given with -f or --dataset");
+    if (!rc) rc = hs_session_open_usual(&w->session, w->call, &o->model, &w->prompt, &w->usual);
     return rc ? rc : hs_duo_check_work(w);
 }
 

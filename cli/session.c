@@ -199,6 +199,14 @@ int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *
     return rc;
 }
 
+int hs_session_open_usual(hs_session *s, const hs_call *call, const hs_model_options *model,
+                          hs_prompt_options *prompts, const char **dataset) {
+    const bool usual = !prompts->text.n && !prompts->file.n && !prompts->dataset.n;
+    if (usual) prompts->dataset = (hs_opt_list){dataset, 1};
+    int rc = hs_session_open(s, call, model, prompts);
+    return usual && s->model ? hs_prefix(rc, "no prompts are given with -f or --dataset") : rc;
+}
+
 int hs_session_open_bare(hs_session *s, const hs_call *call, const hs_model_options *model,
                          const char *id) {
     int rc = open_session(s, call, model);

@@ -58,6 +58,10 @@ typedef struct hs_session {
 } hs_session;
 int hs_session_open(hs_session *s, const hs_call *call, const hs_model_options *model,
                     const hs_prompt_options *prompts) HS_MUST_USE;
+// Of a command that has a data set of its own: where no prompts are given, *prompts becomes that,
+// which is borrowed.
+int hs_session_open_usual(hs_session *s, const hs_call *call, const hs_model_options *model,
+                          hs_prompt_options *prompts, const char **dataset) HS_MUST_USE;
 // For what is found of the model itself: in the place of prompts stands one of no tokens with this id,
 // which results are kept with, and which is not counted.
 int hs_session_open_bare(hs_session *s, const hs_call *call, const hs_model_options *model,

@@ -174,7 +174,7 @@ for n in -1 99999999999999999999; do t "--qa $n" refused 2 'qa' -f "$tmp/n.jsonl
 t "a question without its answer" refused 2 "prompt 'q~question': it has no \"needle\"" -f "$tmp/n.jsonl" --qa "$tmp/plain.jsonl"
 t "no token to decode" refused 2 'max-new' -f "$tmp/n.jsonl" --max-new 0
 t "no room in the context" refused 2 "prompt 'a': 11 tokens and 5000 to be decoded are more than the model's context of" -f "$tmp/n.jsonl" --max-new 5000
-untold() { exits 2 retrieve "$ind2" && says 'no tests are given with -f or --dataset: needle: its texts need a tokenizer'; }
+untold() { exits 2 retrieve "$ind2" && says 'no prompts are given with -f or --dataset: needle: its texts need a tokenizer'; }
 t "no tests, and no tokenizer to make some" untold
 t "a text without a tokenizer" refused 2 'token' -p hello
 finish
