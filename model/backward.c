@@ -10,10 +10,9 @@
 //
 // dx is the gradient of the residual, all rows of the batch. Gradients around a layer part with M's
 // where that layer begins, from a copy of dx, and go on down the layers beside it. All that runs
-// forward is
-// hs_context_eval's. The way back goes in its row blocks and its work buffers; attention takes all
-// rows at once. Everything is in numbers of the backend's type, so in double with that backend, and
-// a row's gradient has the same bits in any batch and for any number of threads.
+// forward is hs_context_eval's. The way back goes in its row blocks and its work buffers; attention
+// takes all rows at once. Everything is in numbers of the backend's type, so in double with that
+// backend, and a row's gradient has the same bits in any batch and for any number of threads.
 #include "model/backward.h"
 
 #include <stdlib.h>
