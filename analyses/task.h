@@ -1,0 +1,100 @@
+// Tasks: prompts whose answers can be right or wrong, and how right a model is under edits. What
+// `eval` tells of answers and what `calibrate` selects by and proves.
+//
+// A prompt is run once a variant; then each continuation (a choice, the answer) goes on from its
+// keys and values. To edits, the rows of continuations are decoded rows: a prompt's n_token is its
+// own, so that no edit depends on the answer that is tried.
+#ifndef HS_ANALYSES_TASK_H
+#define HS_ANALYSES_TASK_H
+
+#include "analyses/editing.h"
+
+// What a prompt's JSON line asks. "choices": [texts or lists of ids] with "answer": the number of
+// the right one, or its text. Without choices "answer": a text or a list of ids, or "answers": all
+// texts that are right, of which the first stands for them where one is scored.
+enum hs_task_kind {
+    HS_TASK_TEXT,   // no answer: the loss of its own tokens
+    HS_TASK_CHOICE, // several continuations, one of which is right
+    HS_TASK_YES_NO, // a choice between "yes" and "no", whatever the case and the space before
+    HS_TASK_OPEN,   // one continuation
+};
+
+// Tokens that may follow a prompt.
+typedef struct hs_task_choice {
+    const int32_t *at; // [n]
+    int64_t n;
+    int64_t n_byte;   // of its text, leading spaces not counted; of ids alone n
+    const char *text; // NULL: given as ids
+} hs_task_choice;
+
+typedef struct hs_task_item {
+    enum hs_task_kind kind;
+    const hs_prompt *prompt;
+    int64_t ord;                  // of the prompt
+    const hs_task_choice *choice; // [n_choice]: choices; all right answers of OPEN; none of TEXT
+    int n_choice;
+    int right; // number of the right choice; 0 of OPEN, -1 of TEXT
+} hs_task_item;
+
+// One number an item, NaN where an item has none. Loss of tokens is in nats.
+enum hs_measure {
+    HS_MEASURE_NLL,        // mean over scored tokens: of the right continuation; TEXT: all
+    HS_MEASURE_CHOICE_NLL, // -ln of the right choice's share of p(choice) over the choices
+    HS_MEASURE_ACCURACY,   // 1 when the right choice has the largest sum of ln p, ties to the first
+    HS_MEASURE_ACCURACY_NORM, // the same by ln p a byte
+    HS_MEASURE_YES,           // YES_NO: 1 when "yes" is likelier
+    HS_MEASURE_F1,            // YES_NO: of the class yes (POPE); totals are over items together
+    HS_MEASURE_EXACT_MATCH,   // OPEN: 1 when what is decoded begins with a right answer
+    HS_MEASURE_RECALL,        // OPEN: share of the answer's words in what is decoded (needles)
+    HS_MEASURE_REPETITION,    // decoded text: share of 4-grams of tokens that stood there before
+    HS_MEASURE_ENTROPY,       // decoded text: mean entropy of the next token, nats
+    HS_N_MEASURE,
+};
+typedef struct hs_measure_info {
+    const char *name; // "nll", "choice_nll", "accuracy", ...
+    const char *unit, *about;
+    int better;   // 1: larger is better, -1: smaller, 0: neither
+    bool decodes; // takes greedy decoding
+} hs_measure_info;
+extern const hs_measure_info hs_measures[HS_N_MEASURE];
+
+typedef struct hs_task_opts {
+    const hs_model *model;
+    const hs_prompts *prompts;
+    hs_spans spans;              // of --span
+    const hs_run_source *runs;   // NULL: edits cannot refer to recorded runs
+    int64_t decode;              // tokens to decode at most; 0: nothing is decoded
+    int64_t memory;              // bytes for keys and values at once, 0: the default
+    const hs_progress *progress; // NULL allowed
+} hs_task_opts;
+
+typedef struct hs_task hs_task;
+// Reads and checks every item before anything runs. HS_EFORMAT names the prompt: an answer that is
+// no choice's number or text, fewer than two choices, two equal ones, an empty one, ids outside the
+// vocabulary. HS_ERANGE: a prompt with its longest continuation does not fit into the context.
+int hs_task_open(hs_task **out, const hs_task_opts *opts) HS_MUST_USE;
+void hs_task_close(hs_task *);
+int64_t hs_task_count(const hs_task *); // that of the prompts
+const hs_task_item *hs_task_at(const hs_task *, int64_t ord);
+unsigned hs_task_has(const hs_task *); // bits of the measures that some item gives
+
+// What acts: --do specs in order; n 0: the model as it is.
+typedef struct hs_task_variant {
+    const char *const *spec;
+    int n;
+} hs_task_variant;
+
+// Values of one item, value[n_variant][HS_N_MEASURE]; borrowed for the call.
+typedef int (*hs_task_fn)(void *ctx, int64_t ord, const double *value);
+// Evaluates every variant on the prompts ord[0 .. n), ascending, several side by side in ragged
+// batches; hands over items in that order. Specs are checked against all prompts of the task before
+// anything runs. The same bits whatever the batching.
+int hs_task_run(hs_task *, const hs_task_variant *variant, int n_variant, const int64_t *ord,
+                int64_t n, hs_task_fn fn, void *ctx) HS_MUST_USE;
+
+// A measure of several items together: the mean, and F1 of all answers. value[i * ld] and, for F1,
+// the item's `HS_MEASURE_F1` number (3: yes and said so, 2: yes, 1: no and yes was said, 0: no).
+// Items that have none (NaN) are left out; NaN when all are.
+double hs_measure_total(enum hs_measure, const double *value, int64_t ld, int64_t n);
+
+#endif
