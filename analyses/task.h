@@ -6,6 +6,7 @@
 // own, so that no edit depends on the answer that is tried.
 #ifndef HS_ANALYSES_TASK_H
 #define HS_ANALYSES_TASK_H
+#define HS_ANALYSES_TASK_H
 
 #include "analyses/editing.h"
 
