@@ -1,41 +1,41 @@
-// Tasks: prompts whose answers can be right or wrong, and how right a model is under edits. What
+// Quizzes: prompts whose answers can be right or wrong, and how right a model is under edits. What
 // `eval` tells of answers and what `calibrate` selects by and proves.
 //
 // A prompt is run once a variant; then each continuation (a choice, the answer) goes on from its
 // keys and values. To edits, the rows of continuations are decoded rows: a prompt's n_token is its
 // own, so that no edit depends on the answer that is tried.
-#ifndef HS_ANALYSES_TASK_H
-#define HS_ANALYSES_TASK_H
-#define HS_ANALYSES_TASK_H
+#ifndef HS_ANALYSES_QUIZ_H
+#define HS_ANALYSES_QUIZ_H
+#define HS_ANALYSES_QUIZ_H
 
 #include "analyses/editing.h"
 
 // What a prompt's JSON line asks. "choices": [texts or lists of ids] with "answer": the number of
 // the right one, or its text. Without choices "answer": a text or a list of ids, or "answers": all
 // texts that are right, of which the first stands for them where one is scored.
-enum hs_task_kind {
-    HS_TASK_TEXT,   // no answer: the loss of its own tokens
-    HS_TASK_CHOICE, // several continuations, one of which is right
-    HS_TASK_YES_NO, // a choice between "yes" and "no", whatever the case and the space before
-    HS_TASK_OPEN,   // one continuation
+enum hs_quiz_kind {
+    HS_QUIZ_TEXT,   // no answer: the loss of its own tokens
+    HS_QUIZ_CHOICE, // several continuations, one of which is right
+    HS_QUIZ_YES_NO, // a choice between "yes" and "no", whatever the case and the space before
+    HS_QUIZ_OPEN,   // one continuation
 };
 
 // Tokens that may follow a prompt.
-typedef struct hs_task_choice {
+typedef struct hs_quiz_choice {
     const int32_t *at; // [n]
     int64_t n;
     int64_t n_byte;   // of its text, leading spaces not counted; of ids alone n
     const char *text; // NULL: given as ids
-} hs_task_choice;
+} hs_quiz_choice;
 
-typedef struct hs_task_item {
-    enum hs_task_kind kind;
+typedef struct hs_quiz_item {
+    enum hs_quiz_kind kind;
     const hs_prompt *prompt;
     int64_t ord;                  // of the prompt
-    const hs_task_choice *choice; // [n_choice]: choices; all right answers of OPEN; none of TEXT
+    const hs_quiz_choice *choice; // [n_choice]: choices; all right answers of OPEN; none of TEXT
     int n_choice;
     int right; // number of the right choice; 0 of OPEN, -1 of TEXT
-} hs_task_item;
+} hs_quiz_item;
 
 // One number an item, NaN where an item has none. Loss of tokens is in nats.
 enum hs_measure {
@@ -59,7 +59,7 @@ typedef struct hs_measure_info {
 } hs_measure_info;
 extern const hs_measure_info hs_measures[HS_N_MEASURE];
 
-typedef struct hs_task_opts {
+typedef struct hs_quiz_opts {
     const hs_model *model;
     const hs_prompts *prompts;
     hs_spans spans;              // of --span
@@ -67,31 +67,31 @@ typedef struct hs_task_opts {
     int64_t decode;              // tokens to decode at most; 0: nothing is decoded
     int64_t memory;              // bytes for keys and values at once, 0: the default
     const hs_progress *progress; // NULL allowed
-} hs_task_opts;
+} hs_quiz_opts;
 
-typedef struct hs_task hs_task;
+typedef struct hs_quiz hs_quiz;
 // Reads and checks every item before anything runs. HS_EFORMAT names the prompt: an answer that is
 // no choice's number or text, fewer than two choices, two equal ones, an empty one, ids outside the
 // vocabulary. HS_ERANGE: a prompt with its longest continuation does not fit into the context.
-int hs_task_open(hs_task **out, const hs_task_opts *opts) HS_MUST_USE;
-void hs_task_close(hs_task *);
-int64_t hs_task_count(const hs_task *); // that of the prompts
-const hs_task_item *hs_task_at(const hs_task *, int64_t ord);
-unsigned hs_task_has(const hs_task *); // bits of the measures that some item gives
+int hs_quiz_open(hs_quiz **out, const hs_quiz_opts *opts) HS_MUST_USE;
+void hs_quiz_close(hs_quiz *);
+int64_t hs_quiz_count(const hs_quiz *); // that of the prompts
+const hs_quiz_item *hs_quiz_at(const hs_quiz *, int64_t ord);
+unsigned hs_quiz_has(const hs_quiz *); // bits of the measures that some item gives
 
 // What acts: --do specs in order; n 0: the model as it is.
-typedef struct hs_task_variant {
+typedef struct hs_quiz_variant {
     const char *const *spec;
     int n;
-} hs_task_variant;
+} hs_quiz_variant;
 
 // Values of one item, value[n_variant][HS_N_MEASURE]; borrowed for the call.
-typedef int (*hs_task_fn)(void *ctx, int64_t ord, const double *value);
+typedef int (*hs_quiz_fn)(void *ctx, int64_t ord, const double *value);
 // Evaluates every variant on the prompts ord[0 .. n), ascending, several side by side in ragged
-// batches; hands over items in that order. Specs are checked against all prompts of the task before
+// batches; hands over items in that order. Specs are checked against all prompts before
 // anything runs. The same bits whatever the batching.
-int hs_task_run(hs_task *, const hs_task_variant *variant, int n_variant, const int64_t *ord,
-                int64_t n, hs_task_fn fn, void *ctx) HS_MUST_USE;
+int hs_quiz_run(hs_quiz *, const hs_quiz_variant *variant, int n_variant, const int64_t *ord,
+                int64_t n, hs_quiz_fn fn, void *ctx) HS_MUST_USE;
 
 // A measure of several items together: the mean, and F1 of all answers. value[i * ld] and, for F1,
 // the item's `HS_MEASURE_F1` number (3: yes and said so, 2: yes, 1: no and yes was said, 0: no).
