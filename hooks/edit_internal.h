@@ -4,7 +4,7 @@
 
 #include "hooks/intervention.h"
 
-enum { PLACES = 1 + HS_EDIT_PLACES }; // pos=, then those of the kind
+enum { PLACES = 2 + HS_EDIT_PLACES }; // pos=, those of the kind, the target
 
 struct hs_edit {
     const hs_intervention *kind;
@@ -20,17 +20,16 @@ struct hs_edit {
     hs_ref_need need;          //
     void *state;               // the kind's
     bool opened;               // state is there
-    const char *place[PLACES]; // texts of its places; n_place of them
+    const char *place[PLACES]; // texts of its places; NULL: there is none of that number
     bool place_rows[PLACES];
-    int n_place;
 };
 
 // An edit's places in one prompt. Zero-initialise; resolved again it keeps its memory.
 typedef struct hs_edit_where {
     bool about; // prompts= means this prompt; places are resolved only then
     hs_places place[PLACES];
-    int n_place;
-    const bool *rows; // [n_place], the edit's
+    const bool *rows; // [PLACES], the edit's: which of them narrow rows
+    int64_t from;     // no row before it
 } hs_edit_where;
 int hs_edit_where_resolve(hs_edit_where *out, const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
 void hs_edit_where_free(hs_edit_where *);

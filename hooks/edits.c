@@ -222,6 +222,10 @@ bool hs_edit_in_place(const hs_edit_at *at, int i, int64_t pos) {
     return hs_places_has(&at->aimed->where.place[1 + i], pos);
 }
 
+const hs_places *hs_edit_places(const hs_edit_at *at, int i) {
+    return &at->aimed->where.place[1 + i];
+}
+
 bool hs_edit_head(const hs_edit_at *at, int layer, int head) {
     return hs_heads_has(&at->edit->heads, layer, head);
 }

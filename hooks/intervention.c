@@ -69,18 +69,17 @@ static int read_args(hs_edit *e, const char *text) {
     return rc ? rc : hs_args_parse(&e->args, e->params, text[n] ? text + n + 1 : "");
 }
 
-static int add_place(hs_edit *e, const char *param, bool rows) {
-    const char *text = hs_args_text(&e->args, param);
-    assert(e->n_place < PLACES);
-    e->place[e->n_place] = text;
-    e->place_rows[e->n_place++] = rows;
-    return hs_prefix(hs_places_check(text), "%s", param);
+static int add_place(hs_edit *e, int i, const char *param, bool rows) {
+    assert(i <= HS_EDIT_PLACES);
+    e->place[i] = hs_args_text(&e->args, param);
+    e->place_rows[i] = rows;
+    return hs_prefix(hs_places_check(e->place[i]), "%s", param);
 }
 
 static int read_places(hs_edit *e) {
-    int rc = add_place(e, "pos", true);
+    int i = 0, rc = add_place(e, i++, "pos", true);
     for (const hs_edit_place *p = e->kind->places; !rc && p && p->param; p++)
-        rc = add_place(e, p->param, p->rows);
+        rc = add_place(e, i++, p->param, p->rows);
     return rc;
 }
 
@@ -94,6 +93,12 @@ static int target_units(hs_edit *e) {
 static int target_word(const hs_edit *e) {
     if (hs_choices_have(e->kind->choices, e->target.data)) return HS_OK;
     return hs_fail(HS_EARG, "'%s' is none of %s", e->target.data, e->kind->choices);
+}
+
+static int target_places(hs_edit *e) {
+    e->place[1 + HS_EDIT_TARGET] = e->target.data;
+    if (strcmp(e->target.data, "all")) return hs_places_check(e->target.data);
+    return hs_fail(HS_EARG, "name the positions that it is about, as in %s", e->kind->example);
 }
 
 static int read_heads(hs_edit *e) {
@@ -168,7 +173,9 @@ static int read_target(hs_edit *e) {
     if (e->kind->target == HS_TARGET_UNITS) return target_units(e);
     int rc = read_heads(e);
     if (rc) return rc;
-    return e->kind->target == HS_TARGET_POINTS ? target_points(e) : target_word(e);
+    return e->kind->target == HS_TARGET_POINTS   ? target_points(e)
+           : e->kind->target == HS_TARGET_PLACES ? target_places(e)
+                                                 : target_word(e);
 }
 
 // What is given but would do nothing here was meant for another word, or another mode.
@@ -292,15 +299,26 @@ static bool is_about(const hs_edit *e, const hs_edit_prompt *p) {
     }
 }
 
+// What a kind is asked about a prompt before it runs.
+static hs_edit_at before_run(const hs_edit *e, const hs_edit_prompt *p, const struct hs_aimed *a) {
+    return (hs_edit_at){.edit = e, .n_token = p->n_token, .aimed = a};
+}
+
 int hs_edit_where_resolve(hs_edit_where *out, const hs_edit *e, const hs_edit_prompt *p) {
     int rc = HS_OK;
     out->about = is_about(e, p);
-    out->n_place = e->n_place;
     out->rows = e->place_rows;
-    for (int i = 0; i < e->n_place && out->about && !rc; i++) {
+    out->from = 0;
+    for (int i = 0; i < PLACES && out->about && !rc; i++) {
+        if (!e->place[i]) continue;
         rc = hs_places_resolve(&out->place[i], e->place[i], p->n_token, p->own, p->given);
         // Positions that prompts may lack: this one does.
         if (!rc && hs_places_none(&out->place[i])) out->about = false;
+    }
+    if (!rc && out->about && e->kind->first) {
+        const struct hs_aimed aimed = {.where = *out};
+        const hs_edit_at at = before_run(e, p, &aimed);
+        out->from = e->kind->first(e->state, &at);
     }
     return rc;
 }
@@ -310,7 +328,8 @@ void hs_edit_where_free(hs_edit_where *w) {
 }
 
 bool hs_edit_where_row(const hs_edit_where *w, int64_t pos) {
-    for (int i = 0; i < w->n_place; i++)
+    if (pos < w->from) return false;
+    for (int i = 0; i < PLACES; i++)
         if (w->rows[i] && !hs_places_has(&w->place[i], pos)) return false;
     return true;
 }
@@ -324,12 +343,14 @@ static int64_t first_row(const hs_edit_where *w, int64_t n_token) {
 int hs_edit_check(const hs_edit *e, const hs_edit_prompt *p) {
     hs_edit_where w = {0};
     int rc = hs_edit_where_resolve(&w, e, p);
+    if (!rc && w.about && w.from >= p->n_token)
+        rc = hs_fail(HS_ERANGE, "the span reaches the end of the prompt, and no row comes after");
     if (!rc && w.about && first_row(&w, p->n_token) == p->n_token)
         rc = hs_fail(HS_ERANGE, "no position is in all of the ranges that it gives");
     if (!rc && w.about && e->kind->check) {
         const struct hs_aimed aimed = {.where = w};
-        rc = e->kind->check(e->state,
-                            &(hs_edit_at){.edit = e, .n_token = p->n_token, .aimed = &aimed});
+        const hs_edit_at at = before_run(e, p, &aimed);
+        rc = e->kind->check(e->state, &at);
     }
     hs_edit_where_free(&w);
     return hs_prefix(rc, "--do %s, prompt %lld", e->spec, (long long)p->ord);

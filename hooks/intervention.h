@@ -54,6 +54,7 @@ enum hs_target {
     HS_TARGET_UNITS,  // "ablate:L5H1+L6G0"
     HS_TARGET_POINTS, // "patch:blocks.{3,4}.attn.hook_z"; heads= narrows points that have heads
     HS_TARGET_WORD,   // "mask:sink_recent"; heads= says where, default all
+    HS_TARGET_PLACES, // "boost:doc1+doc2", positions as in pos= but not "all"; heads= as above
 };
 
 // What an edit is opened with; all of it lives as long as the edit, and so do the `points` that
@@ -63,7 +64,7 @@ typedef struct hs_edit_setup {
     const hs_units *units;  // UNITS
     const uint64_t *target; // POINTS: [n_layer + 1]
     const char *word;       // WORD
-    const hs_heads *heads;  // POINTS, WORD: heads=; UNITS: the heads among the units, groups spread
+    const hs_heads *heads;  // heads=; UNITS: the heads among the units, groups spread
     const hs_args *args;    // of the descriptor's params
 } hs_edit_setup;
 
@@ -80,9 +81,10 @@ typedef struct hs_edit_at {
 // before a run, and resolved for each.
 typedef struct hs_edit_place {
     const char *param;
-    bool rows;               // narrows the rows that the edit is about, as pos= does
-} hs_edit_place;             // a table ends with param NULL
-enum { HS_EDIT_PLACES = 3 }; // at most
+    bool rows;   // narrows the rows that the edit is about, as pos= does
+} hs_edit_place; // a table ends with param NULL
+// At most so many; a PLACES target is numbered after them.
+enum { HS_EDIT_PLACES = 3, HS_EDIT_TARGET = HS_EDIT_PLACES };
 
 // A parameter that does nothing but for some words of the target, or some values of another
 // parameter: given with the rest, it is refused.
@@ -118,6 +120,9 @@ typedef struct hs_intervention {
     // Before a run: HS_ERANGE when the edit cannot have effect on this prompt, some row of which it
     // is about. `at` has no reference and no scratch. NULL: it always can.
     int (*check)(void *state, const hs_edit_at *at);
+    // The first row of this prompt that it can be about, which pos= and places narrow further:
+    // where a span ends. `at` as for check. NULL: 0.
+    int64_t (*first)(void *state, const hs_edit_at *at);
 } hs_intervention;
 extern const hs_param hs_edit_params[];                 // pos, prompts: of every kind
 extern const hs_param hs_edit_heads_param[];            // heads: of those whose target is not units
@@ -177,10 +182,13 @@ int hs_edits_aim(hs_edits *, const hs_edit_seq *seq, int n_seq) HS_MUST_USE;
 
 // ---- for the files iv_*.c -----------------------------------------------------------------------
 
-// Whether the edit is about row `pos` of the sequence (pos=, places that narrow rows).
+// Whether the edit is about row `pos` of the sequence (first, pos=, places that narrow rows).
 bool hs_edit_row(const hs_edit_at *at, int64_t pos);
 // Whether `pos` is among the positions of the kind's place i.
 bool hs_edit_in_place(const hs_edit_at *at, int i, int64_t pos);
+// The ranges of the kind's place i, or of its target (HS_EDIT_TARGET): in the order given, each
+// inside the prompt; none when the spec says "all".
+const hs_places *hs_edit_places(const hs_edit_at *at, int i);
 // Whether head h of the layer is among the edit's.
 bool hs_edit_head(const hs_edit_at *at, int layer, int head);
 // Scratch of a worker for this edit, at least n floats (none is set), contents kept between a

@@ -118,3 +118,10 @@ bool hs_places_has(const hs_places *p, int64_t pos) {
     for (int i = 0; i < p->n && !has; i++) has = p->at[i].from <= pos && pos < p->at[i].to;
     return has;
 }
+
+int64_t hs_places_end(const hs_places *p) {
+    int64_t end = p->all ? INT64_MAX : 0;
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i].to > end) end = p->at[i].to;
+    return end;
+}

@@ -41,6 +41,8 @@ int hs_places_resolve(hs_places *out, const char *text, int64_t n_token, hs_span
                       hs_spans given) HS_MUST_USE;
 void hs_places_free(hs_places *);
 bool hs_places_has(const hs_places *, int64_t pos);
+// One more than the last of them; INT64_MAX of "all".
+int64_t hs_places_end(const hs_places *);
 static inline bool hs_places_none(const hs_places *p) {
     return !p->all && !p->n;
 }

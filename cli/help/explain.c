@@ -113,6 +113,10 @@ static void targets(hs_doc *d, const hs_intervention *v) {
                        "hook points, by name, short name or glob: headscope help hooks", NULL,
                        NULL);
     if (v->target == HS_TARGET_WORD) hs_doc_para(d, v->choices);
+    if (v->target == HS_TARGET_PLACES)
+        hs_doc_explain(d, "doc, 5:20, -1",
+                       "positions: a name (--span, or the prompt's own), a range, a position", NULL,
+                       NULL);
 }
 
 void hs_page_intervention(hs_doc *d, int i) {

@@ -59,6 +59,8 @@ norm:softmax1
 norm:clipped,gamma=-0.1
 norm:sink,s=1
 norm:softpick
+boost:late
+boost:0+late,alpha=-0.5,rows=all,heads=L0H*
 END
 real() {
     score --do "$1" --span late=2:5 &&
@@ -77,6 +79,7 @@ temper:L*,t=1
 mask:sink_recent,s=0,w=99
 mask:topk,k=99
 mask:keys,keys=0:
+boost:2:5,alpha=0,rows=all
 norm:softmax
 norm:clipped,gamma=0,zeta=1
 END

@@ -95,6 +95,8 @@ static const char *const identities[] = {
     "steer:resid_post,vec=%s,scale=0,mode=project",
     "freeze:attn_out",
     "patch:z,heads=L0H1,from=prompt:0,pos=3:9",
+    "boost:5:12,alpha=0",
+    "boost:5:12+20,alpha=2,prompts=7",
 };
 
 static void check_identity(const hs_model *m, const cap *plain, const hs_ref *ref, const char *spec,
@@ -144,6 +146,8 @@ static const char *const changes[] = {
     "norm:sink,s=1,heads=L0H0",
     "norm:clipped,heads=L0H0",
     "norm:softpick,heads=L0H0",
+    "boost:5:12,heads=L1H2",
+    "boost:5:12+20,alpha=-0.3,rows=last",
     "steer:resid_pre,vec=%s",
     "steer:resid_pre:1,vec=%s,mode=project,pos=-1",
 };
@@ -265,6 +269,8 @@ static const struct summed {
     {"norm:relu", ONE_OR_NONE},
     {"norm:sink,s=0.5", SINK},
     {"norm:softpick", AT_MOST_ONE},
+    {"boost:5:12,alpha=1.5", ONE},
+    {"boost:0+7:9,rows=all,alpha=-0.9", ONE},
 };
 
 static void check_sum(const cap *c, const struct summed *s, int l, int64_t h, int64_t q) {
