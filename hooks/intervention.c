@@ -361,7 +361,7 @@ int64_t hs_edit_first(const hs_edit *e, const hs_edit_prompt *p) {
     // What cannot be resolved is as good as edited from the start.
     const int64_t first = hs_edit_where_resolve(&w, e, p) ? 0 : first_row(&w, p->n_token);
     hs_edit_where_free(&w);
-    return first;
+    return e->kind->whole && first < p->n_token ? 0 : first;
 }
 
 int64_t hs_edit_end(const hs_edit *e, const hs_edit_prompt *p) {

@@ -123,6 +123,8 @@ typedef struct hs_intervention {
     // The first row of this prompt that it can be about, which pos= and places narrow further:
     // where a span ends. `at` as for check. NULL: 0.
     int64_t (*first)(void *state, const hs_edit_at *at);
+    // It must see all rows of its prompts (column sums, keys before a span), whatever rows it edits.
+    bool whole;
 } hs_intervention;
 extern const hs_param hs_edit_params[];                 // pos, prompts: of every kind
 extern const hs_param hs_edit_heads_param[];            // heads: of those whose target is not units
@@ -155,7 +157,8 @@ int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
 // Checks all prompts of a run, and that every number and id of prompts= is one of theirs
 // (HS_ENOTFOUND).
 int hs_edit_check_all(const hs_edit *, const hs_edit_prompt *prompt, int64_t n) HS_MUST_USE;
-// The first row of a checked prompt that the edit is about: what lies before is as without it.
+// The first row of a checked prompt that a run under the edit begins with: what lies before is as
+// without it. The first row that the edit is about; 0 for kinds that must see the whole prompt;
 // n_token when the edit is not about this prompt.
 int64_t hs_edit_first(const hs_edit *, const hs_edit_prompt *);
 // One more than the last of them; 0 when there is none.

@@ -240,6 +240,33 @@ static void the_first_row_that_is_edited(void **state) {
     first_is("scale:L0H0,prompts=story,pos=5", &short_one, 3);
 }
 
+// A kind that must see the whole prompt is given it from its start on, whatever rows it edits, and
+// edits no others for that.
+static void kinds_that_see_the_whole_prompt(void **state) {
+    (void)state;
+    static const struct {
+        const char *spec;
+        int first, end;
+    } cases[] = {{"scale:L0H0", 0, 7},
+                 {"scale:L0H0,pos=3:5", 0, 5},
+                 {"scale:L0H0,pos=-1", 0, 7},
+                 {"scale:L0H0,prompts=sto", 7, 0},
+                 {"scale:L0H0,pos=nobody?", 7, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hs_edit *e = open_edit(cases[i].spec);
+        hs_intervention kind = *hs_edit_kind(e);
+        kind.whole = true;
+        e->kind = &kind;
+        assert_int_equal(hs_edit_first(e, &story), cases[i].first);
+        assert_int_equal(hs_edit_end(e, &story), cases[i].end);
+        hs_edit_where where = {0};
+        assert_int_equal(hs_edit_where_resolve(&where, e, &story), HS_OK);
+        if (i == 1) assert_true(!hs_edit_where_row(&where, 2) && hs_edit_where_row(&where, 3));
+        hs_edit_where_free(&where);
+        hs_edit_close(e);
+    }
+}
+
 static void unfit(const char *spec, const hs_edit_prompt *p, int rc, const char *says) {
     hs_edit *e = open_edit(spec);
     assert_int_equal(hs_edit_check(e, p), rc);
@@ -528,6 +555,7 @@ int main(void) {
         cmocka_unit_test(what_edits_ask_for),
         cmocka_unit_test(examples_can_be_read),
         cmocka_unit_test(the_first_row_that_is_edited),
+        cmocka_unit_test(kinds_that_see_the_whole_prompt),
         cmocka_unit_test(positions_that_a_prompt_lacks),
         cmocka_unit_test(all_prompts_together),
         cmocka_unit_test(each_sequence_has_its_own_edits),
