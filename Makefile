@@ -94,11 +94,12 @@ test-deps:
 GEN := $(BUILD)/gen
 # $(call names,FOLDER,PREFIX): the C names of FOLDER/PREFIX*.c, sorted.
 names = $(sort $(patsubst $(1)/$(2)%.c,%,$(wildcard $(1)/$(2)*.c)))
-REGISTRIES := archs interventions observers experiments datasets commands figures
+REGISTRIES := archs interventions observers experiments calibrations datasets commands figures
 LIST_archs         := $(call names,model/arch,)
 LIST_interventions := $(call names,hooks,iv_)
 LIST_observers     := $(call names,analyses/observers,)
 LIST_experiments   := $(call names,analyses/experiments,)
+LIST_calibrations  := $(call names,analyses/calibrations,)
 LIST_datasets      := $(call names,analyses/datasets,)
 LIST_commands      := $(call names,cli,cmd_)
 LIST_figures       := $(call names,cli/figures,figure_)

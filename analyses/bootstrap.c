@@ -1,4 +1,4 @@
-// The percentile bootstrap (Efron 1979) of a mean.
+// The percentile bootstrap (Efron 1979), of a mean and of any statistic of items.
 #include <math.h>
 #include <stdlib.h>
 
@@ -19,22 +19,43 @@ static double quantile(const double *sorted, int64_t n, double q) {
     return sorted[i] + (at - (double)i) * (sorted[i + 1] - sorted[i]);
 }
 
+int hs_bootstrap_of(hs_statistic fn, void *ctx, int64_t n, int64_t rounds, uint64_t seed,
+                    double level, double *low, double *high) {
+    double *found = NULL;
+    int64_t *item = NULL, n_found = 0;
+    *low = *high = (double)NAN;
+    if (n < 2 || rounds < 1) return HS_OK;
+    int rc = hs_alloc(&found, (size_t)rounds, sizeof *found);
+    if (!rc) rc = hs_alloc(&item, (size_t)n, sizeof *item);
+    hs_prng random = hs_prng_seed(seed);
+    for (int64_t r = 0; r < rounds && !rc; r++) {
+        for (int64_t i = 0; i < n; i++) item[i] = (int64_t)hs_prng_below(&random, (uint64_t)n);
+        const double x = fn(ctx, item, n);
+        if (!isnan(x)) found[n_found++] = x;
+    }
+    if (!rc && 2 * n_found >= rounds) {
+        qsort(found, (size_t)n_found, sizeof *found, ascending);
+        *low = quantile(found, n_found, (1 - level) / 2);
+        *high = quantile(found, n_found, (1 + level) / 2);
+    }
+    free(found);
+    free(item);
+    return rc;
+}
+
+struct values {
+    const double *at;
+};
+
+static double mean(void *ctx, const int64_t *item, int64_t n) {
+    const struct values *values = ctx;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += values->at[item[i]];
+    return sum / (double)n;
+}
+
 int hs_bootstrap(const double *value, int64_t n, int64_t rounds, uint64_t seed, double level,
                  double *low, double *high) {
-    double *mean;
-    *low = *high = NAN;
-    if (n < 2 || rounds < 1) return HS_OK;
-    int rc = hs_alloc(&mean, (size_t)rounds, sizeof *mean);
-    if (rc) return rc;
-    hs_prng random = hs_prng_seed(seed);
-    for (int64_t r = 0; r < rounds; r++) {
-        double sum = 0;
-        for (int64_t i = 0; i < n; i++) sum += value[hs_prng_below(&random, (uint64_t)n)];
-        mean[r] = sum / (double)n;
-    }
-    qsort(mean, (size_t)rounds, sizeof *mean, ascending);
-    *low = quantile(mean, rounds, (1 - level) / 2);
-    *high = quantile(mean, rounds, (1 + level) / 2);
-    free(mean);
-    return HS_OK;
+    struct values values = {value};
+    return hs_bootstrap_of(mean, &values, n, rounds, seed, level, low, high);
 }

@@ -113,5 +113,11 @@ enum { HS_BOOTSTRAP_ROUNDS = 2000 };
 #define HS_BOOTSTRAP_LEVEL 0.95
 int hs_bootstrap(const double *value, int64_t n, int64_t rounds, uint64_t seed, double level,
                  double *low, double *high) HS_MUST_USE;
+// The same of any number that n items together have: item[0 .. n) are those of one resample, an item
+// as often as it was drawn. Resamples that have no such number (NaN) are left out; when more than
+// half of them have none, the ends are NaN.
+typedef double (*hs_statistic)(void *ctx, const int64_t *item, int64_t n);
+int hs_bootstrap_of(hs_statistic fn, void *ctx, int64_t n, int64_t rounds, uint64_t seed,
+                    double level, double *low, double *high) HS_MUST_USE;
 
 #endif

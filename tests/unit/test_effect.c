@@ -362,6 +362,36 @@ static void intervals_hold_the_mean(void **state) {
     near(high, 1);
 }
 
+// The share of a quotient of sums, which no mean of items gives; none when the lower sum is 0.
+static double quotient(void *ctx, const int64_t *item, int64_t n) {
+    const double *v = ctx; // [items][2]
+    double up = 0, down = 0;
+    for (int64_t i = 0; i < n; i++) {
+        up += v[2 * item[i]];
+        down += v[2 * item[i] + 1];
+    }
+    return up / down;
+}
+
+static void any_statistic_of_items(void **state) {
+    (void)state;
+    double v[80], low, high;
+    for (int i = 0; i < 40; i++) {
+        v[2 * i] = i % 2;
+        v[2 * i + 1] = 1 + i % 2; // 20 of 60
+    }
+    assert_int_equal(hs_bootstrap_of(quotient, v, 40, 2000, 3, .95, &low, &high), HS_OK);
+    assert_true(low > .2 && low < 1. / 3 && high > 1. / 3 && high < .42);
+    // Resamples that have none are left out, until they are the most.
+    double rare[] = {1, 4, 0, 0, 0, 0};
+    assert_int_equal(hs_bootstrap_of(quotient, rare, 3, 2000, 3, .95, &low, &high), HS_OK);
+    near(low, .25);
+    near(high, .25);
+    double never[8] = {0};
+    assert_int_equal(hs_bootstrap_of(quotient, never, 4, 50, 3, .95, &low, &high), HS_OK);
+    assert_true(isnan(low) && isnan(high));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_read),
@@ -372,6 +402,7 @@ int main(void) {
         cmocka_unit_test(sets_of_answers),
         cmocka_unit_test(missing_things_are_told),
         cmocka_unit_test(intervals_hold_the_mean),
+        cmocka_unit_test(any_statistic_of_items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
