@@ -177,3 +177,16 @@ const char *hs_answer_lacks(const hs_answer *a, enum hs_effect effect) {
     const bool wrong = e->sets ? hs_answer_wrong(a).n > 0 : a->wrong >= 0;
     return e->answer && !right ? "answer" : e->wrong && !wrong ? "wrong" : NULL;
 }
+
+int hs_answer_check(const hs_answer *a, const hs_prompt *prompt, unsigned effects,
+                    const char *option) {
+    for (int e = 0; e < HS_N_EFFECT; e++) {
+        const char *lacks = hs_answer_lacks(a, (enum hs_effect)e);
+        if (!(effects >> e & 1) || !lacks) continue;
+        return hs_fail(HS_EARG,
+                       "prompt '%s' says no \"%s\", which %s%s needs: give prompts as JSON lines "
+                       "with it, or another metric",
+                       prompt->id, lacks, option, hs_effects[e].name);
+    }
+    return HS_OK;
+}

@@ -71,22 +71,10 @@ static int64_t n_scored(const hs_prompt *p) {
     return p->n_token > 0 ? p->n_token - 1 : 0;
 }
 
-static int check_answer(const hs_meter *m, const struct prompt *p) {
-    for (int i = 0; i < HS_N_EFFECT; i++) {
-        const char *lacks = hs_answer_lacks(&p->answer, (enum hs_effect)i);
-        if (!(m->effects >> i & 1) || !lacks) continue;
-        return hs_fail(HS_EARG,
-                       "prompt '%s' says no \"%s\", which %s needs: give prompts as JSON lines "
-                       "with it, or another metric",
-                       p->prompt->id, lacks, hs_effects[i].name);
-    }
-    return HS_OK;
-}
-
 static int open_prompt(const hs_meter *m, struct prompt *p, const hs_meter_prompt *in) {
     const size_t n = (size_t)n_scored(in->prompt);
     *p = (struct prompt){.prompt = in->prompt, .answer = in->answer};
-    int rc = check_answer(m, p);
+    int rc = hs_answer_check(&p->answer, p->prompt, m->effects, "");
     if (!rc && m->scores) rc = hs_alloc(&p->nll, n, sizeof *p->nll);
     if (!rc && m->scores) rc = hs_alloc(&p->lse, n, sizeof *p->lse);
     if (!rc && m->against) rc = hs_alloc(&p->logits, n, (size_t)m->n_vocab * sizeof *p->logits);

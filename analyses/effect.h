@@ -66,6 +66,10 @@ extern const hs_effect_info hs_effects[HS_N_EFFECT];
 int hs_effects_parse(unsigned *out, const char *names) HS_MUST_USE;
 // What an effect needs and the answer does not say: "answer", "wrong"; NULL: nothing.
 const char *hs_answer_lacks(const hs_answer *, enum hs_effect effect);
+// HS_EARG names the prompt, the first of the effects (bits) that needs more, after the option that
+// asked for it ("--metric ", or ""), and what it needs.
+int hs_answer_check(const hs_answer *, const hs_prompt *prompt, unsigned effects,
+                    const char *option) HS_MUST_USE;
 
 // Effects on an answer, of the row of logits at its END, into their places of out[HS_N_EFFECT]: those for
 // which hs_answer_lacks nothing.

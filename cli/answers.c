@@ -3,18 +3,6 @@
 
 #include <stdlib.h>
 
-static int check(const hs_prompt *p, const hs_answer *a, unsigned effects) {
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        const char *lacks = hs_answer_lacks(a, (enum hs_effect)e);
-        if (!(effects >> e & 1) || !lacks) continue;
-        return hs_fail(HS_EARG,
-                       "prompt '%s' says no \"%s\", which --metric %s needs: give prompts as JSON "
-                       "lines with it, or another metric",
-                       p->id, lacks, hs_effects[e].name);
-    }
-    return HS_OK;
-}
-
 int hs_answers_open(hs_answers *out, const hs_session *s, unsigned effects) {
     const int64_t n = hs_prompts_count(s->prompts), n_vocab = hs_model_config(s->model)->n_vocab;
     bool needed = false, sets = false;
@@ -30,7 +18,7 @@ int hs_answers_open(hs_answers *out, const hs_session *s, unsigned effects) {
         out->at[i] = (hs_answer){.answer = -1, .wrong = -1, .end = p->n_token - 1};
         if (!needed) continue;
         rc = hs_answer_of(&out->at[i], p, hs_model_tok(s->model), n_vocab, out->lists);
-        if (!rc) rc = check(p, &out->at[i], effects);
+        if (!rc) rc = hs_answer_check(&out->at[i], p, effects, "--metric ");
     }
     return rc;
 }
