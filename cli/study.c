@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "model/core/mem.h"
 
@@ -90,16 +91,46 @@ int hs_study_close(hs_study *s, int rc) {
                    s->done, s->n, s->id, hs_db_path(*s->o.db));
 }
 
+// The prompt that is done as the k-th.
+static int64_t ord_of(const hs_study *s, int64_t k) {
+    return s->o.shard ? hs_shard_ord(s->o.shard, k) : k;
+}
+
 int64_t hs_study_next(const hs_study *s) {
-    if (s->complete || s->done >= s->n) return -1;
-    return s->o.shard ? hs_shard_ord(s->o.shard, s->done) : s->done;
+    return s->complete || s->done >= s->n ? -1 : ord_of(s, s->done);
 }
 
 int hs_study_left(const hs_study *s, int64_t **ord, int64_t *n) {
     *n = s->complete ? 0 : s->n - s->done;
     int rc = hs_alloc(ord, (size_t)*n, sizeof **ord);
-    for (int64_t k = 0; k < *n && !rc; k++)
-        (*ord)[k] = s->o.shard ? hs_shard_ord(s->o.shard, s->done + k) : s->done + k;
+    for (int64_t k = 0; k < *n && !rc; k++) (*ord)[k] = ord_of(s, s->done + k);
+    return rc;
+}
+
+typedef struct held {
+    hs_held_fn fn;
+    void *ctx;
+    int64_t ord;
+} held;
+
+static int on_held(void *ctx, const hs_query *row) {
+    const held *h = ctx;
+    return h->fn(h->ctx, h->ord, row);
+}
+
+// Read by a second connection: the first one is the writer's.
+int hs_study_held(const hs_study *s, const char *query, hs_held_fn fn, void *ctx) {
+    char prompt[24];
+    hs_db *db;
+    const hs_query_opts o = {.run = s->id, .prompt = prompt};
+    if (!s->done || s->complete) return HS_OK;
+    int rc = hs_db_open(&db, hs_db_path(*s->o.db), HS_DB_READ);
+    for (int64_t k = 0; k < s->done && !rc; k++) {
+        held h = {fn, ctx, ord_of(s, k)};
+        snprintf(prompt, sizeof prompt, "%" PRId64, h.ord);
+        rc = hs_query_each(db, query, &o, on_held, &h);
+    }
+    hs_db_close(db);
     return rc;
 }
 

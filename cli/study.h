@@ -5,6 +5,7 @@
 
 #include "cli/plan.h"
 #include "cli/shard.h"
+#include "db/query.h"
 
 // Options of the commands that record such a run.
 typedef struct hs_study_options {
@@ -49,6 +50,10 @@ int hs_study_close(hs_study *, int result) HS_MUST_USE;
 int64_t hs_study_next(const hs_study *);
 // All prompts that are left: ord[0 .. *n), ascending, owned by the caller.
 int hs_study_left(const hs_study *, int64_t **ord, int64_t *n) HS_MUST_USE;
+// What the database holds already of a run that goes on: calls fn for the rows of a named query, of
+// each prompt that is done. Nothing for a run that is new, or complete.
+typedef int (*hs_held_fn)(void *ctx, int64_t ord, const hs_query *row);
+int hs_study_held(const hs_study *, const char *query, hs_held_fn fn, void *ctx) HS_MUST_USE;
 // Begins prompt ord and gives its emitter; after what there is to emit, the end by its result, which
 // is returned: nothing stays of a prompt that failed.
 int hs_study_begin(hs_study *, int64_t ord, hs_emit *emit) HS_MUST_USE;

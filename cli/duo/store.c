@@ -81,33 +81,12 @@ static int open_study(store *s) {
 
 // ---- what the run holds already -----------------------------------------------------------------
 
-typedef struct held {
-    const hs_duo_work *w;
-    int64_t ord;
-} held;
-
-static int on_held(void *ctx, const hs_query *q) {
-    const held *h = ctx;
-    const hs_dims *d = &h->w->dims;
+static int on_held(void *ctx, int64_t ord, const hs_query *q) {
+    const hs_duo_work *w = ctx;
     const int64_t layer = hs_query_int(q, "layer"), kv = hs_query_int(q, "kv_head");
-    if (layer < 0 || layer >= d->n_layer || kv < 0 || kv >= d->n_kv_head) return HS_OK;
-    h->w->probe[h->ord * h->w->n_kv + layer * d->n_kv_head + kv] = hs_query_num(q, "probe");
+    if (layer < 0 || layer >= w->dims.n_layer || kv < 0 || kv >= w->dims.n_kv_head) return HS_OK;
+    w->probe[ord * w->n_kv + layer * w->dims.n_kv_head + kv] = hs_query_num(q, "probe");
     return HS_OK;
-}
-
-static int read_back(const store *s) {
-    hs_source source = {.run = s->w->run};
-    char prompt[24];
-    held h = {s->w, 0};
-    if (!s->study.done || s->study.complete) return HS_OK;
-    source.prompt = prompt;
-    int rc = hs_db_open(&source.db, hs_cli_db_path(&s->w->opt->db), HS_DB_READ);
-    for (; h.ord < s->study.done && !rc; h.ord++) {
-        snprintf(prompt, sizeof prompt, "%lld", (long long)h.ord);
-        rc = hs_source_each(&source, "duo", NULL, 0, on_held, &h);
-    }
-    hs_db_close(source.db);
-    return rc;
 }
 
 static int run_prompts(store *s, const int64_t *ord, int64_t n) {
@@ -127,7 +106,7 @@ int hs_duo_store(hs_duo_work *w) {
     if (rc) return rc;
     rc = open_study(&s);
     w->run = s.study.id;
-    if (!rc) rc = read_back(&s);
+    if (!rc) rc = hs_study_held(&s.study, "duo", on_held, w);
     if (!rc) rc = hs_study_left(&s.study, &ord, &n);
     if (!rc && n) rc = run_prompts(&s, ord, n);
     free(ord);

@@ -31,11 +31,10 @@ static void what_json(hs_buf *out, const hs_retrieve_work *w) {
 
 // ---- what the run holds already ---------------------------------------------------------------
 
-static int on_score(void *ctx, const hs_query *q) {
+static int on_score(void *ctx, int64_t ord, const hs_query *q) {
     const hs_retrieve_work *w = ctx;
-    const int64_t ord = hs_query_int(q, "prompt"), layer = hs_query_int(q, "layer"),
-                  head = hs_query_int(q, "head");
-    if (ord < 0 || ord >= w->n_test || layer < 0 || layer >= w->dims.n_layer || head < 0 ||
+    const int64_t layer = hs_query_int(q, "layer"), head = hs_query_int(q, "head");
+    if (ord >= w->n_test || layer < 0 || layer >= w->dims.n_layer || head < 0 ||
         head >= w->dims.n_head)
         return HS_OK;
     w->score[ord * w->n_head + layer * w->dims.n_head + head] = hs_query_num(q, "retrieval");
@@ -44,13 +43,8 @@ static int on_score(void *ctx, const hs_query *q) {
 
 static int read_back(const store *s) {
     hs_retrieve_work *w = s->w;
-    hs_source held = {.run = w->run};
-    if (!s->study.done || s->study.done >= w->n_needle || s->study.complete || !w->n_k)
-        return HS_OK;
-    int rc = hs_db_open(&held.db, hs_cli_db_path(&w->opt->db), HS_DB_READ);
-    if (!rc) rc = hs_source_each(&held, "retrieve_scores", NULL, 0, on_score, w);
-    hs_db_close(held.db);
-    return rc;
+    if (s->study.done >= w->n_needle || !w->n_k) return HS_OK;
+    return hs_study_held(&s->study, "retrieve_scores", on_score, w);
 }
 
 // ---- one test ---------------------------------------------------------------------------------
