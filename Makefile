@@ -112,7 +112,8 @@ $(REGISTRIES:%=$(GEN)/%.inc): $(GEN)/%.inc: FORCE
 
 # Texts as C strings: HS_QUERY(name, "text") a named query, HS_SCRIPT(shell, "text") a completion
 # script.
-# In one, a line "-- part: NAME" stands for a SELECT that several have: db/queries/parts/NAME.sql.
+# In one, a line "-- part: NAME" stands for a SELECT that several have: db/queries/parts/NAME.sql,
+# which may have parts of its own.
 QUERIES := $(sort $(wildcard db/queries/*.sql))
 PARTS := $(sort $(wildcard db/queries/parts/*.sql))
 SCRIPTS := $(foreach s,bash zsh fish,cli/help/completion.$(s))
@@ -126,7 +127,7 @@ $(GEN)/completion.inc: $(SCRIPTS)
 $(GEN)/queries.inc $(GEN)/completion.inc: FORCE
 	@mkdir -p $(@D); for t in $(TEXTS); do n=$${t##*/}; n=$${n%.sql}; \
 	printf '$(MACRO)(%s,\n' "$${n#completion.}"; \
-	sed $(JOIN) -e '' $$t | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/'; echo ')'; done > $@.new; \
+	sed $(JOIN) -e '' $$t | sed $(JOIN) -e '' | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/'; echo ')'; done > $@.new; \
 	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 VERSION := 0.1.0

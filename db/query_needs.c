@@ -117,32 +117,32 @@ static int check_metric(const asked *a) {
     return has_metric(a, a->run, a->prompt, &found);
 }
 
+static int on_row(void *ctx, const hs_query *row) {
+    bool *found = ctx;
+    (void)row;
+    *found = true;
+    return HS_OK;
+}
+
 // The metrics that the parameter metrics lists, as the query part ranked reads them: each in some run
 // of the same model under the same interventions. Its default names none that must be there.
 static int check_metrics(const asked *a) {
-    char metric[128];
+    char metric[128], param[144];
+    const char *const params[] = {param};
+    const hs_query_opts o = {.run = a->run, .param = params, .n_param = 1};
     const char *at = hs_query_given(a->o, "metrics");
     bool found = true;
     int rc = HS_OK;
     if (!at || strcmp(at, "usual") == 0) return HS_OK;
     for (bool more = true; more && !rc && found; at++) {
-        int64_t one;
         const size_t n = strcspn(at, ",");
         const char *name = at + strspn(at, " ");
         name += strspn(name, "+-");
         snprintf(metric, sizeof metric, "%.*s", name < at + n ? (int)(at + n - name) : 0, name);
         metric[strcspn(metric, " ")] = 0;
-        hs_v v[] = {hs_v_text(metric), hs_v_int(a->run)};
-        rc = hs_sql_int(
-            a->db,
-            "WITH runs AS (SELECT r.id, m.fingerprint, (SELECT group_concat(spec, char(10)) FROM "
-            "(SELECT spec FROM intervention WHERE run_id = r.id ORDER BY ord)) AS edits "
-            "FROM run AS r JOIN model AS m ON m.id = r.model_id) "
-            "SELECT 1 FROM runs AS mine JOIN runs AS r ON r.fingerprint = mine.fingerprint AND "
-            "r.edits IS mine.edits CROSS JOIN prompt AS p ON p.run_id = r.id CROSS JOIN "
-            "head_metric AS h ON h.prompt_id = p.id AND h.metric = ?1 AND h.value IS NOT NULL "
-            "WHERE mine.id = ?2 LIMIT 1",
-            v, 2, &one, &found);
+        snprintf(param, sizeof param, "metric=%s", metric);
+        found = false;
+        rc = hs_query_each(a->db, "same_runs", &o, on_row, &found);
         at += n;
         more = *at == ',';
     }

@@ -6,16 +6,10 @@ WITH look AS (
 -- part: look
 ),
 rows_of AS (
-  SELECT c.* FROM look AS l
-  CROSS JOIN duo_curve AS c ON c.prompt_id = l.prompt_id AND c.analysis_run_id = l.analysis_run_id
-  WHERE l.analysis = 'duo'
-),
-plain AS (
-  SELECT count(recall) AS tests, coalesce(sum(recall > 0.5), 0) AS passed FROM rows_of
-  WHERE share = 0 AND ranking = 'lowest'
+-- part: duo_rows
 )
-SELECT r.share, r.streaming, r.ranking, CASE r.ranking WHEN 'random' THEN r.draw END AS draw,
-  avg(r.nll) AS nll, CASE WHEN p.passed > 0 THEN avg(r.recall) END AS recall, p.tests, p.passed
-FROM plain AS p CROSS JOIN rows_of AS r
-GROUP BY r.share, r.ranking, r.draw
-ORDER BY r.share, instr('lowest highest lowest_gate highest_gate random', r.ranking), r.draw
+SELECT share, streaming, ranking, CASE ranking WHEN 'random' THEN draw END AS draw,
+  avg(nll) AS nll, CASE WHEN passed > 0 THEN avg(recall) END AS recall, tests, passed
+FROM rows_of
+GROUP BY share, ranking, draw
+ORDER BY share, instr('lowest highest lowest_gate highest_gate random', ranking), draw

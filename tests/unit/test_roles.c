@@ -97,6 +97,26 @@ static void ends(hs_query *q) {
     hs_query_close(q);
 }
 
+// ---- runs of the same model under the same interventions ----------------------------------------
+
+static void test_same_runs(void **state) {
+    static const struct {
+        int64_t run;
+        const char *metric;
+        int64_t want[4]; // up to 0
+    } cases[] = {{1, "metric=any", {3, 2, 1}}, {3, "metric=any", {3, 2, 1}}, {4, "metric=any", {4}},
+                 {5, "metric=any", {5}},       {1, "metric=m_a", {3, 1}},    {1, "metric=m_b", {2}},
+                 {1, "metric=m_e", {0}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hs_query *q = ask(state, "same_runs", cases[i].run, cases[i].metric, NULL, NULL);
+        for (int k = 0; cases[i].want[k]; k++) {
+            assert_true(dbfix_next(q));
+            near(q, "run", (double)cases[i].want[k]);
+        }
+        ends(q);
+    }
+}
+
 // ---- roles --------------------------------------------------------------------------------------
 
 typedef struct role {
@@ -247,9 +267,10 @@ static void test_overlap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sets),    cmocka_unit_test(test_directions),
-        cmocka_unit_test(test_order),   cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_missing), cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_same_runs),  cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_directions), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_runs),       cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_overlap),
     };
     return cmocka_run_group_tests(tests, set_up, dbfix_tear_down);
 }

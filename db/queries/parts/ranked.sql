@@ -10,17 +10,14 @@ WITH asked AS (
     || 'duplicate,sink_alpha0,retrieval,retrieval_tf,duo_probe,copy_score,path_effect,patch_effect,'
     || 'delta_nll'
     ELSE :metrics END), ',', '","') || ']') AS a
-), runs AS MATERIALIZED (
-  SELECT r.id, o.fingerprint, (SELECT group_concat(spec, char(10)) FROM (
-    SELECT spec FROM intervention WHERE run_id = r.id ORDER BY ord)) AS edits
-  FROM run AS r JOIN model AS o ON o.id = r.model_id
+), same AS MATERIALIZED (
+-- part: same_runs
 ), source AS MATERIALIZED (
   SELECT asked.*, CASE substr(name, 1, 1) WHEN '+' THEN 'largest' WHEN '-' THEN 'smallest' ELSE
       (SELECT CASE diverging WHEN 1 THEN 'farthest from 0' ELSE 'largest' END
        FROM metric WHERE metric.name = asked.metric AND kind = 'metric') END AS way,
-    (SELECT r.id
-     FROM runs AS mine JOIN runs AS r ON r.fingerprint = mine.fingerprint AND r.edits IS mine.edits
-     WHERE mine.id = :run AND EXISTS (
+    (SELECT r.id FROM same AS r
+     WHERE EXISTS (
        SELECT 1 FROM prompt AS p CROSS JOIN head_metric AS h ON h.prompt_id = p.id
          AND h.metric = asked.metric AND h.value IS NOT NULL
        WHERE p.run_id = r.id)
