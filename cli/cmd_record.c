@@ -200,6 +200,7 @@ static int open_recorder(work *w, bool *complete) {
     info.n_edit = w->edits.n;
     info.baseline = w->baseline;
     if (!rc) rc = hs_db_open(&w->db, hs_cli_db_path(&w->opt->db), HS_DB_CREATE);
+    if (!rc) rc = hs_rec_check_observers(w->db, &w->plan.observe);
     if (!rc) rc = hs_rec_open(&w->rec, w->db, &info, w->opt->resume, &w->done, complete);
     for (int64_t i = 0; i < w->done; i++)
         w->tokens += hs_prompts_at(w->session.prompts, i)->n_token;

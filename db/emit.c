@@ -77,6 +77,15 @@ int hs_rec_check(hs_db *db, const hs_analysis *a) {
     return rc;
 }
 
+int hs_rec_check_observers(hs_db *db, const hs_observe_list *list) {
+    int rc = HS_OK;
+    for (int i = 0; i < list->n && !rc; i++) {
+        const hs_analysis analysis = hs_analysis_of(list->item[i].observer);
+        rc = hs_rec_check(db, &analysis);
+    }
+    return rc;
+}
+
 static int put_names(const hs_emit_to *to, const hs_metric *m, const char *kind) {
     int rc = HS_OK;
     for (; m && m->name && !rc; m++) {

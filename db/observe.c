@@ -236,6 +236,7 @@ int hs_db_observe(hs_db *db, int64_t run, const hs_observe_list *list, const hs_
     int64_t *prompt = NULL, n = 0;
     int rc = hs_db_dims(db, run, &w.subject.dims);
     if (!rc && model) rc = check_model(db, run, model);
+    if (!rc) rc = hs_rec_check_observers(db, list);
     if (!rc) rc = list_prompts(db, run, &prompt, &n);
     if (!rc) rc = hs_db_wal(db);
     if (!rc) rc = hs_apply_open(&w.apply, db);

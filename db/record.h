@@ -44,6 +44,8 @@ int64_t hs_rec_run(const hs_rec *);
 // Whether an analysis can be recorded there: HS_EFORMAT when the database has its tables with other
 // columns, from another version.
 int hs_rec_check(hs_db *db, const hs_analysis *analysis) HS_MUST_USE;
+// The same of the observers of a list.
+int hs_rec_check_observers(hs_db *db, const hs_observe_list *list) HS_MUST_USE;
 
 // What to keep of the prompts that follow: maps of these heads (NULL = none), rows of these points
 // ([n_layer + 1] masks, NULL = none; HS_LOGITS included; HS_PATTERN and HS_SCORES keep the layer's

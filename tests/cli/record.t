@@ -331,4 +331,13 @@ t "no folder to export to" exits 1 export 1 -o "$tmp/no/x.npz"
 t "no database" exits 1 runs --db "$tmp/none.db"
 cut_db() { head -c 5000 "$HEADSCOPE_DB" >"$tmp/cut.db" && exits 3 runs --db "$tmp/cut.db"; }
 t "a database cut short" cut_db
+older() {
+    exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe stripes -o "$tmp/old.db" &&
+        python3 -c "import sqlite3; sqlite3.connect('$tmp/old.db').execute('CREATE TABLE hidden_sinks_found (was REAL) STRICT')" &&
+        cp "$tmp/old.db" "$tmp/before.db" &&
+        exits 3 record "$m" -f "$tmp/p.jsonl" --observe hidden_sinks -o "$tmp/old.db" && says 'old.db: its table hidden_sinks_found has other columns.*another file' &&
+        exits 3 observe 1 stripes hidden_sinks --db "$tmp/old.db" && says 'its table hidden_sinks_found has other columns' &&
+        cmp "$tmp/old.db" "$tmp/before.db" && exits 0 observe 1 stripes --db "$tmp/old.db"
+}
+t "an observer's table of another version" older
 finish
