@@ -68,7 +68,8 @@ static bool is_about(const hs_editing *e, int i, int64_t ord) {
 static enum place place_of(const hs_ref_need *need) {
     if (need->from == HS_REF_NONE) return NOWHERE;
     if (need->from == HS_REF_RUN) return IN_RUN;
-    if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT) return IN_ROWS;
+    if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT || need->from == HS_REF_WITHOUT)
+        return IN_ROWS;
     if (strcmp(need->name, "prompt") != 0) return IN_SET;
     return need->by_position ? IN_ROWS : IN_MEAN;
 }
@@ -364,13 +365,26 @@ static int for_each_need(hs_editing *e, const hs_editing_seq *seq, int n_seq, ea
 
 static int source_of(hs_editing *e, int i, int64_t ord, hs_source **out) {
     const char *run = e->wants[i].place == IN_RUN ? need_of(e, i)->name : NULL;
-    return hs_sources_want(&e->sources, run, taken_from(e, i, ord), out);
+    return hs_sources_want(&e->sources, run, taken_from(e, i, ord), NULL, out);
+}
+
+// The run that edit i compares with: the prompt without a place.
+static int other_of(hs_editing *e, int i, int64_t ord, hs_source **out) {
+    const hs_edit_prompt p = prompt_of(e, ord);
+    bool *gone;
+    int rc = hs_alloc(&gone, (size_t)p.n_token, sizeof *gone);
+    if (!rc) rc = hs_edit_gone(e->edit[i], &p, gone);
+    if (!rc) rc = hs_sources_want(&e->sources, NULL, ord, gone, out);
+    free(gone);
+    return rc;
 }
 
 static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     hs_source *s;
     (void)ref;
-    return e->wants[i].place == IN_SET ? HS_OK : source_of(e, i, ord, &s);
+    if (e->wants[i].place == IN_SET) return HS_OK;
+    int rc = source_of(e, i, ord, &s);
+    return rc || need_of(e, i)->from != HS_REF_WITHOUT ? rc : other_of(e, i, ord, &s);
 }
 
 static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
@@ -385,6 +399,9 @@ static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
         *ref = place == IN_RUN    ? s->recorded
                : place == IN_MEAN ? hs_mean_ref(s->mean)
                                   : hs_held_ref(s->held);
+    if (rc || need_of(e, i)->from != HS_REF_WITHOUT) return rc;
+    rc = other_of(e, i, ord, &s);
+    if (!rc) ref->other = &s->left;
     return rc;
 }
 

@@ -70,8 +70,8 @@ struct hs_held {
     hs_dims dims;
     uint64_t *points; // [n_layer + 1]
     hs_heads heads;
-    int64_t n_row, bytes;
-    float **data; // [n_layer + 1][HS_N_POINT], each [n_row, width]
+    int64_t row0, n_row, bytes;
+    float **data; // [n_layer + 1][HS_N_POINT], each [n_row - row0, width]
     // [2][n_layer][n_head] where maps begin after map0 in the file, -1: not held; scores, pattern
     int64_t *map_at, map0;
     struct file *file; // NULL: none
@@ -143,7 +143,7 @@ static int make_rows(hs_held *h) {
         const enum hs_point point = (enum hs_point)(i % HS_N_POINT);
         if (!(h->points[i / HS_N_POINT] & HS_BIT(point) & ~map_bits)) continue;
         if (point == HS_ROW_STATS) return hs_fail(HS_EARG, "row summaries cannot be held");
-        const int64_t n = h->n_row * row_width(&h->dims, point);
+        const int64_t n = (h->n_row - h->row0) * row_width(&h->dims, point);
         rc = hs_alloc(&h->data[i], (size_t)n, sizeof *h->data[i]);
         h->bytes += n * (int64_t)sizeof *h->data[i];
     }
@@ -151,12 +151,13 @@ static int make_rows(hs_held *h) {
 }
 
 int hs_held_open(hs_held **out, const hs_dims *dims, const uint64_t *points, const hs_heads *heads,
-                 int64_t n_row, const hs_held *beside) {
+                 int64_t row0, int64_t n_row, const hs_held *beside) {
     hs_held *h;
     *out = NULL;
     int rc = hs_alloc(&h, 1, sizeof *h);
     if (rc) return rc;
     h->dims = *dims;
+    h->row0 = row0;
     h->n_row = n_row;
     rc = copy_points(&h->points, dims, points);
     if (!rc) rc = hs_heads_parse(&h->heads, dims, "all");
@@ -189,9 +190,10 @@ static void hold_rows(hs_held *h, const hs_site *site, const hs_view *view) {
     const int64_t width = row_width(&h->dims, site->point);
     float *to = h->data[slot(&h->dims, site->point, site->layer)];
     if (!to) return;
-    to += site->row0 * width;
-    for (int64_t r = 0; r < site->n_row; r++)
-        for (int64_t k = 0; k < width; k++) *to++ = number(view, r, k);
+    for (int64_t r = 0; r < site->n_row; r++) {
+        const int64_t row = site->row0 + r - h->row0;
+        for (int64_t k = 0; row >= 0 && k < width; k++) to[row * width + k] = number(view, r, k);
+    }
 }
 
 static int hold_tile(hs_held *h, const hs_tile *t) {
@@ -218,9 +220,9 @@ static int held_rows(void *ctx, enum hs_point point, int layer, int64_t row0, in
     const hs_held *h = ctx;
     const int64_t width = row_width(&h->dims, point);
     const float *from = h->data[slot(&h->dims, point, layer)];
-    if (!from || row0 < 0 || n < 0 || row0 > h->n_row - n)
-        return not_held(point, layer, row0 + n - 1);
-    memcpy(out, from + row0 * width, (size_t)(n * width) * sizeof *out);
+    if (!from || row0 < h->row0 || n < 0 || row0 > h->n_row - n)
+        return not_held(point, layer, row0 < h->row0 ? row0 : row0 + n - 1);
+    memcpy(out, from + (row0 - h->row0) * width, (size_t)(n * width) * sizeof *out);
     return HS_OK;
 }
 

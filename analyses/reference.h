@@ -10,10 +10,11 @@
 // (default /var/tmp), so that memory grows with the prompt's length and not with its square.
 typedef struct hs_held hs_held;
 // points: [n_layer + 1] sets; heads: whose maps, NULL: of all. Both are copied. beside: another one
-// with the same points and heads, whose file they share, NULL: none. Row summaries cannot be held
-// (HS_EARG). HS_EIO when the file cannot be made.
+// with the same points and heads, whose file they share, NULL: none. Tensors keep rows row0 ..
+// n_row - 1, maps all before n_row. Row summaries cannot be held (HS_EARG). HS_EIO when the file
+// cannot be made.
 int hs_held_open(hs_held **out, const hs_dims *dims, const uint64_t *points, const hs_heads *heads,
-                 int64_t n_row, const hs_held *beside) HS_MUST_USE;
+                 int64_t row0, int64_t n_row, const hs_held *beside) HS_MUST_USE;
 void hs_held_close(hs_held *);
 int64_t hs_held_bytes(const hs_held *); // of memory and file
 hs_ref hs_held_ref(hs_held *);          // valid until it is closed; so below

@@ -21,6 +21,7 @@ int hs_sources_open(hs_sources *s, const hs_editing_opts *opts, const hs_dims *d
 static void drop(hs_sources *s, int64_t i) {
     hs_source *source = s->at[i];
     hs_held_close(source->held);
+    hs_cut_close(source->cut);
     hs_mean_close(source->mean);
     if (source->recorded.ctx) s->opts->runs->close(s->opts->runs->ctx, &source->recorded);
     free(source);
@@ -40,6 +41,7 @@ void hs_sources_close(hs_sources *s) {
 
 void hs_sources_rows(hs_sources *s, const hs_ref_need *need) {
     s->any_held = true;
+    s->all_rows |= !need->last;
     for (int l = 0; l <= s->dims.n_layer; l++) s->held[l] |= need->points[l];
     for (int i = 0; i < s->dims.n_layer * s->dims.n_head; i++)
         s->maps.on[i] |= need->heads ? need->heads->on[i] : 1;
@@ -54,11 +56,17 @@ void hs_sources_begin(hs_sources *s) {
     s->use++;
 }
 
-int hs_sources_want(hs_sources *s, const char *run, int64_t ord, hs_source **out) {
+static bool is_of(const hs_source *at, const char *run, int64_t ord, const bool *gone) {
+    if (at->ord != ord || !at->run != !run || (run && strcmp(at->run, run) != 0)) return false;
+    return at->cut ? gone && hs_cut_is(at->cut, gone) : !gone;
+}
+
+int hs_sources_want(hs_sources *s, const char *run, int64_t ord, const bool *gone,
+                    hs_source **out) {
     hs_source *at;
     for (int64_t i = 0; i < s->n; i++) {
         at = s->at[i];
-        if (at->ord != ord || !at->run != !run || (run && strcmp(at->run, run) != 0)) continue;
+        if (!is_of(at, run, ord, gone)) continue;
         at->use = s->use;
         *out = at;
         return HS_OK;
@@ -67,6 +75,11 @@ int hs_sources_want(hs_sources *s, const char *run, int64_t ord, hs_source **out
     if (!rc) rc = hs_alloc(&at, 1, sizeof *at);
     if (rc) return rc;
     *at = (hs_source){.run = run, .ord = ord, .use = s->use};
+    if (gone) rc = hs_cut_open(&at->cut, hs_prompts_at(s->opts->prompts, ord), gone);
+    if (rc) {
+        free(at);
+        return rc;
+    }
     s->at[s->n++] = *out = at;
     return HS_OK;
 }
@@ -84,12 +97,20 @@ static void drop_unneeded(hs_sources *s) {
     }
 }
 
+// The prompt that a source runs.
+static const hs_prompt *prompt_of(const hs_sources *s, const hs_source *at) {
+    return at->cut ? hs_cut_prompt(at->cut) : hs_prompts_at(s->opts->prompts, at->ord);
+}
+
 // `beside`: one that is filled at the same time, whose file it shares.
 static int open_source(const hs_sources *s, hs_source *at, hs_held *beside) {
-    const hs_prompt *p = hs_prompts_at(s->opts->prompts, at->ord);
+    const hs_prompt *p = prompt_of(s, at);
     int rc = HS_OK;
     if (at->run) return s->opts->runs->open(s->opts->runs->ctx, at->run, p, at->ord, &at->recorded);
-    if (s->any_held) rc = hs_held_open(&at->held, &s->dims, s->held, &s->maps, p->n_token, beside);
+    if (s->any_held)
+        rc = hs_held_open(&at->held, &s->dims, s->held, &s->maps, s->all_rows ? 0 : p->n_token - 1,
+                          p->n_token, beside);
+    if (!rc && at->held && at->cut) at->left = hs_cut_ref(at->cut, at->held);
     if (!rc && s->any_mean) rc = hs_mean_open(&at->mean, &s->dims, s->mean, 0);
     return rc;
 }
@@ -109,7 +130,7 @@ int hs_sources_fill(hs_sources *s) {
         if (is_filled(at)) continue;
         rc = open_source(s, at, beside);
         if (at->run) continue;
-        seq[n++] = (hs_unedited){hs_prompts_at(s->opts->prompts, at->ord), at->held, at->mean};
+        seq[n++] = (hs_unedited){prompt_of(s, at), at->held, at->mean};
         beside = at->held;
     }
     if (!rc && n) rc = hs_unedited_run(s->opts->model, seq, n, s->opts->progress);

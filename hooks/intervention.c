@@ -340,6 +340,31 @@ static int64_t first_row(const hs_edit_where *w, int64_t n_token) {
     return pos;
 }
 
+static bool is_gone(const hs_edit *e, const hs_edit_where *w, int64_t pos) {
+    return hs_places_has(&w->place[1 + e->need.place], pos);
+}
+
+// The run without a place has a row left, and the last one where that is compared.
+static int check_left(const hs_edit *e, const hs_edit_where *w, int64_t n_token) {
+    int64_t pos = 0;
+    if (e->need.from != HS_REF_WITHOUT) return HS_OK;
+    while (pos < n_token && is_gone(e, w, pos)) pos++;
+    if (pos == n_token)
+        return hs_fail(HS_ERANGE, "the span is the whole prompt: nothing is left to compare with");
+    return e->need.last && is_gone(e, w, n_token - 1)
+               ? hs_fail(HS_ERANGE, "the span holds the prompt's last position, whose row is "
+                                    "compared with and without it")
+               : HS_OK;
+}
+
+int hs_edit_gone(const hs_edit *e, const hs_edit_prompt *p, bool *gone) {
+    hs_edit_where w = {0};
+    int rc = hs_edit_where_resolve(&w, e, p);
+    for (int64_t i = 0; i < p->n_token; i++) gone[i] = !rc && w.about && is_gone(e, &w, i);
+    hs_edit_where_free(&w);
+    return hs_prefix(rc, "--do %s, prompt %lld", e->spec, (long long)p->ord);
+}
+
 int hs_edit_check(const hs_edit *e, const hs_edit_prompt *p) {
     hs_edit_where w = {0};
     int rc = hs_edit_where_resolve(&w, e, p);
@@ -347,6 +372,7 @@ int hs_edit_check(const hs_edit *e, const hs_edit_prompt *p) {
         rc = hs_fail(HS_ERANGE, "the span reaches the end of the prompt, and no row comes after");
     if (!rc && w.about && first_row(&w, p->n_token) == p->n_token)
         rc = hs_fail(HS_ERANGE, "no position is in all of the ranges that it gives");
+    if (!rc && w.about) rc = check_left(e, &w, p->n_token);
     if (!rc && w.about && e->kind->check) {
         const struct hs_aimed aimed = {.where = w};
         const hs_edit_at at = before_run(e, p, &aimed);

@@ -17,12 +17,13 @@
 
 enum hs_ref_from {
     HS_REF_NONE,
-    HS_REF_SELF,   // the same prompt, unedited
-    HS_REF_PROMPT, // another prompt of this run; name: its id or number, "random", or "pair", the
-                   // other half of a pair
-    HS_REF_RUN,    // a recorded run; name: its number, or FILE.db:RUN
-    HS_REF_MEAN,   // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
-                   // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
+    HS_REF_SELF,    // the same prompt, unedited
+    HS_REF_WITHOUT, // that, and as `other` the prompt without the positions of a place
+    HS_REF_PROMPT,  // another prompt of this run; name: its id or number, "random", or "pair", the
+                    // other half of a pair
+    HS_REF_RUN,     // a recorded run; name: its number, or FILE.db:RUN
+    HS_REF_MEAN,    // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
+                    // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
 };
 
 // What an edit asks for. Names and masks are borrowed from the edit.
@@ -34,6 +35,8 @@ typedef struct hs_ref_need {
     bool by_position;       // MEAN: a mean a position; else one over all positions
     uint64_t seed;          // of "random"
     bool all_rows;          // PROMPT: it must have every row that is edited; else the first will do
+    int place;              // WITHOUT: the number of the kind's place that is left out
+    bool last;              // SELF, WITHOUT: of tensors, the prompt's last row alone is asked for
 } hs_ref_need;
 
 // What it is given. Calls may come from several threads at once.
@@ -46,6 +49,10 @@ typedef struct hs_ref {
     // The same of a head's map: row r, n_key numbers, at out + r * ld.
     int (*map)(void *ctx, enum hs_point point, int layer, int head, int64_t row0, int64_t n,
                int64_t n_key, float *out, int64_t ld);
+    // WITHOUT: the prompt without the place, re-packed, so that what follows moves up to positions
+    // nearer the start. Rows and keys are asked for by positions of the whole prompt: rows that were
+    // left out are HS_ENOTFOUND, such keys are masked (-inf, 0). NULL otherwise.
+    const struct hs_ref *other;
 } hs_ref;
 
 // ---- the kinds ----------------------------------------------------------------------------------
@@ -154,6 +161,9 @@ typedef struct hs_edit_prompt {
     hs_spans own, given; // names that pos= may use: the prompt's, those of --span
 } hs_edit_prompt;
 int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
+// HS_REF_WITHOUT: which positions of the prompt the other run lacks, gone[n_token]; none where the
+// edit is not about the prompt. Errors as above.
+int hs_edit_gone(const hs_edit *, const hs_edit_prompt *, bool *gone) HS_MUST_USE;
 // Checks all prompts of a run, and that every number and id of prompts= is one of theirs
 // (HS_ENOTFOUND).
 int hs_edit_check_all(const hs_edit *, const hs_edit_prompt *prompt, int64_t n) HS_MUST_USE;

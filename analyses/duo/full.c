@@ -140,7 +140,7 @@ int hs_duo_full_open(hs_duo_full *f, const hs_duo_opts *o, int64_t ord) {
     if (!rc) rc = hs_alloc(&points, (size_t)dims.n_layer + 1, sizeof *points);
     for (int l = 0; l < dims.n_layer && !rc; l++) points[l] = HS_BIT(HS_Z);
     if (!rc) points[dims.n_layer - 1] |= HS_BIT(HS_RESID_POST);
-    if (!rc) rc = hs_held_open(&f->held, &dims, points, NULL, p->n_token, NULL);
+    if (!rc) rc = hs_held_open(&f->held, &dims, points, NULL, 0, p->n_token, NULL);
     if (!rc) rc = hs_unedited_run(o->model, &(hs_unedited){p, f->held, NULL}, 1, NULL);
     if (!rc) rc = take_hidden(f, o->model, f->held, p->n_token);
     free(points);

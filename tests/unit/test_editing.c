@@ -48,7 +48,7 @@ static hs_held *hold(const hs_model *m, const uint64_t *points, const hs_heads *
     hs_held *held;
     law_tokens(ids, LAW_N_CTX, seed);
     const hs_prompt prompt = {.id = "p", .tokens = ids, .n_token = n};
-    must(hs_held_open(&held, &dims, points, heads, n, NULL));
+    must(hs_held_open(&held, &dims, points, heads, 0, n, NULL));
     must(hs_unedited_run(m, &(hs_unedited){.prompt = &prompt, .held = held}, 1, NULL));
     return held;
 }
@@ -126,7 +126,7 @@ static void test_held_maps(void **state) {
     refused(ref.rows(ref.ctx, HS_Z, 0, 0, 1, row), HS_ENOTFOUND, "hook_z");
     hs_held_close(held);
     must(setenv("TMPDIR", "/nowhere/at/all", 1));
-    refused(hs_held_open(&held, &dims, points, &heads, 9, NULL), HS_EIO, "TMPDIR");
+    refused(hs_held_open(&held, &dims, points, &heads, 0, 9, NULL), HS_EIO, "TMPDIR");
     assert_null(held);
     must(unsetenv("TMPDIR"));
     hs_heads_free(&heads);
