@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/channels.h"
 #include "analyses/reference.h"
 #include "analyses/sources.h"
 #include "model/core/mem.h"
@@ -23,7 +24,7 @@ struct set_mean {
 
 // Where the values that an edit refers to are kept.
 enum { DRAWN = -1, PAIR = -2 };
-enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN };
+enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN, IN_MODEL };
 struct wants {
     enum place place;
     int set;      // IN_SET
@@ -38,6 +39,8 @@ struct hs_editing {
     int n;
     struct set_mean *sets;
     int n_set;
+    bool any_channels; // wanted
+    hs_channels channels;
     hs_sources sources;
     hs_edits *edits;
     hs_edit_seq *seq; // of the last aim
@@ -67,6 +70,7 @@ static bool is_about(const hs_editing *e, int i, int64_t ord) {
 // The mean of one prompt at a position is that row.
 static enum place place_of(const hs_ref_need *need) {
     if (need->from == HS_REF_NONE) return NOWHERE;
+    if (need->from == HS_REF_CHANNELS) return IN_MODEL;
     if (need->from == HS_REF_RUN) return IN_RUN;
     if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT || need->from == HS_REF_WITHOUT)
         return IN_ROWS;
@@ -281,6 +285,9 @@ static int take_need(hs_editing *e, int i) {
         return join_set(e, i);
     case IN_RUN:
         return check_run(e, i);
+    case IN_MODEL:
+        e->any_channels = true;
+        break;
     case IN_MEAN:
         hs_sources_mean(&e->sources, need);
         break;
@@ -298,6 +305,8 @@ static int open_edits(hs_editing *e, const char *const *specs, int n) {
     if (!rc) rc = check_edits(e);
     for (int i = 0; i < n && !rc; i++) rc = hs_prefix(take_need(e, i), "--do %s", specs[i]);
     for (int s = 0; s < e->n_set && !rc; s++) rc = fill_set(e, &e->sets[s]);
+    if (!rc && e->any_channels)
+        rc = hs_channels_find(&e->channels, e->opts.model, e->opts.prompts, e->opts.progress);
     return rc;
 }
 
@@ -325,6 +334,7 @@ void hs_editing_close(hs_editing *e) {
     if (!e) return;
     hs_edits_close(e->edits);
     hs_sources_close(&e->sources);
+    hs_channels_free(&e->channels);
     for (int s = 0; s < e->n_set; s++) {
         hs_mean_close(e->sets[s].mean);
         free(e->sets[s].points);
@@ -382,7 +392,7 @@ static int other_of(hs_editing *e, int i, int64_t ord, hs_source **out) {
 static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     hs_source *s;
     (void)ref;
-    if (e->wants[i].place == IN_SET) return HS_OK;
+    if (e->wants[i].place == IN_SET || e->wants[i].place == IN_MODEL) return HS_OK;
     int rc = source_of(e, i, ord, &s);
     return rc || need_of(e, i)->from != HS_REF_WITHOUT ? rc : other_of(e, i, ord, &s);
 }
@@ -390,6 +400,10 @@ static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
 static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     const enum place place = e->wants[i].place;
     hs_source *s;
+    if (place == IN_MODEL) {
+        *ref = (hs_ref){.channel = e->channels.at, .n_channel = e->channels.n};
+        return HS_OK;
+    }
     if (place == IN_SET) {
         *ref = hs_mean_ref(e->sets[e->wants[i].set].mean);
         return HS_OK;

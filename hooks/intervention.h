@@ -17,13 +17,14 @@
 
 enum hs_ref_from {
     HS_REF_NONE,
-    HS_REF_SELF,    // the same prompt, unedited
-    HS_REF_WITHOUT, // that, and as `other` the prompt without the positions of a place
-    HS_REF_PROMPT,  // another prompt of this run; name: its id or number, "random", or "pair", the
-                    // other half of a pair
-    HS_REF_RUN,     // a recorded run; name: its number, or FILE.db:RUN
-    HS_REF_MEAN,    // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
-                    // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
+    HS_REF_SELF,     // the same prompt, unedited
+    HS_REF_WITHOUT,  // that, and as `other` the prompt without the positions of a place
+    HS_REF_PROMPT,   // another prompt of this run; name: its id or number, "random", or "pair", the
+                     // other half of a pair
+    HS_REF_RUN,      // a recorded run; name: its number, or FILE.db:RUN
+    HS_REF_MEAN,     // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
+                     // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
+    HS_REF_CHANNELS, // the model's sink channels, found on prompts of this run; no values
 };
 
 // What an edit asks for. Names and masks are borrowed from the edit.
@@ -53,6 +54,8 @@ typedef struct hs_ref {
     // nearer the start. Rows and keys are asked for by positions of the whole prompt: rows that were
     // left out are HS_ENOTFOUND, such keys are masked (-inf, 0). NULL otherwise.
     const struct hs_ref *other;
+    const int64_t *channel; // CHANNELS: [n_channel] ascending, at least one
+    int64_t n_channel;
 } hs_ref;
 
 // ---- the kinds ----------------------------------------------------------------------------------

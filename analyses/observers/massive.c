@@ -1,17 +1,16 @@
 // Massive activations (Sun et al. 2024): the largest |x| of the residual stream after each block,
-// where it is, and the median of |x| over T x D. The median is exact: a layer's |x| are kept until
-// its last row came, then two counting passes over the halves of their bit patterns (which sort as
-// the numbers do) find the middle. Memory: T x D floats for each layer whose rows are still coming;
+// where it is, and the median of |x| over T x D. The median is exact (median.h): a layer's |x| are
+// kept until its last row came. Memory: T x D floats for each layer whose rows are still coming;
 // that is one layer in a recording, and all layers only when rows are decoded one by one.
 // NaN entries are left out of the maxima and sort above everything in the median.
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "analyses/median.h"
 #include "analyses/observer.h"
 #include "model/core/mem.h"
 
-enum { N_TOP = 3, HALF = 1 << 16 };
+enum { N_TOP = 3 };
 static const uint32_t key_inf = 0x7f800000;
 
 struct top {
@@ -33,7 +32,7 @@ struct state {
     int64_t d_model, n_row;
     double thr, ratio;
     struct layer *layer;
-    uint64_t *count; // [HALF]
+    uint64_t *count; // [HS_MEDIAN_COUNTS]
 };
 
 static void massive_close(void *state) {
@@ -56,39 +55,13 @@ static int massive_open(void **state, const hs_subject *subject, const hs_args *
     st->thr = hs_args_num(args, "thr");
     st->ratio = hs_args_num(args, "ratio");
     rc = hs_alloc(&st->layer, (size_t)st->n_layer, sizeof *st->layer);
-    if (!rc) rc = hs_alloc(&st->count, HALF, sizeof *st->count);
+    if (!rc) rc = hs_alloc(&st->count, HS_MEDIAN_COUNTS, sizeof *st->count);
     return rc;
-}
-
-// ---- the median ---------------------------------------------------------------------------------
-
-// The key of rank `rank` (from 0) among n: its upper half, then its lower half among those.
-static uint32_t select_key(const uint32_t *key, int64_t n, int64_t rank, uint64_t *count) {
-    uint64_t left = (uint64_t)rank;
-    uint32_t upper = 0, lower = 0;
-    memset(count, 0, HALF * sizeof *count);
-    for (int64_t i = 0; i < n; i++) count[key[i] >> 16]++;
-    while (left >= count[upper]) left -= count[upper++];
-    memset(count, 0, HALF * sizeof *count);
-    for (int64_t i = 0; i < n; i++)
-        if (key[i] >> 16 == upper) count[key[i] & (HALF - 1)]++;
-    while (left >= count[lower]) left -= count[lower++];
-    return upper << 16 | lower;
-}
-
-static double value_of(uint32_t key) {
-    float f;
-    memcpy(&f, &key, sizeof f);
-    return (double)f;
 }
 
 static void end_layer(struct state *st, struct layer *y) {
     const int64_t n = y->n_row * st->d_model;
-    if (n > 0) {
-        const uint32_t low = select_key(y->key, n, (n - 1) / 2, st->count);
-        const uint32_t high = n % 2 ? low : select_key(y->key, n, n / 2, st->count);
-        y->median = (value_of(low) + value_of(high)) / 2;
-    }
+    if (n > 0) y->median = hs_median_size(y->key, n, st->count);
     free(y->key);
     y->key = NULL;
 }
@@ -112,8 +85,7 @@ static int massive_rows(void *state, const hs_site *site, const hs_view *view) {
         const float *row = (const float *)view->data + r * view->stride[0];
         uint32_t *key = y->key + (site->row0 + r) * st->d_model;
         for (int64_t c = 0; c < st->d_model; c++) {
-            memcpy(&key[c], &row[c], sizeof *key);
-            key[c] &= 0x7fffffff;
+            key[c] = hs_size_key(row[c]);
             const uint32_t least = y->n_top < N_TOP ? 0 : y->top[N_TOP - 1].key;
             if ((key[c] > least || y->n_top < N_TOP) && key[c] <= key_inf)
                 insert_top(y, (struct top){key[c], row[c], site->row0 + r, c});

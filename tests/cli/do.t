@@ -60,6 +60,7 @@ norm:clipped,gamma=-0.1
 norm:sink,s=1
 norm:softpick
 boost:late
+var:L0,span=late,dims=0+3+5,tau=1,rho=0,prefilter=0
 boost:0+late,alpha=-0.5,rows=all,heads=L0H*
 END
 real() {
@@ -80,6 +81,7 @@ mask:sink_recent,s=0,w=99
 mask:topk,k=99
 mask:keys,keys=0:
 boost:2:5,alpha=0,rows=all
+var:L*,span=2:5,dims=0+3,tau=1,p=0
 norm:softmax
 norm:clipped,gamma=0,zeta=1
 END

@@ -96,6 +96,9 @@ static const char *const identities[] = {
     "freeze:attn_out",
     "patch:z,heads=L0H1,from=prompt:0,pos=3:9",
     "boost:5:12,alpha=0",
+    "var:L*,span=5:12,dims=0+3,tau=1,p=0",
+    "var:L*,span=5:12,dims=0+3,tau_share=1,rho=0",
+    "var:L*,span=5:12,dims=0+3,tau=0,rho=0.1,prefilter=0", // nothing but sinks
     "boost:5:12+20,alpha=2,prompts=7",
 };
 
@@ -147,6 +150,8 @@ static const char *const changes[] = {
     "norm:clipped,heads=L0H0",
     "norm:softpick,heads=L0H0",
     "boost:5:12,heads=L1H2",
+    "var:L0-1,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0",
+    "var:L*,span=5:8+20:30,dims=2,tau=0.5,rho=0.1,prefilter=0.1,p=1,last=yes",
     "boost:5:12+20,alpha=-0.3,rows=last",
     "steer:resid_pre,vec=%s",
     "steer:resid_pre:1,vec=%s,mode=project,pos=-1",
@@ -270,6 +275,7 @@ static const struct summed {
     {"norm:sink,s=0.5", SINK},
     {"norm:softpick", AT_MOST_ONE},
     {"boost:5:12,alpha=1.5", ONE},
+    {"var:L*,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0,p=1,last=yes", ONE},
     {"boost:0+7:9,rows=all,alpha=-0.9", ONE},
 };
 

@@ -418,7 +418,7 @@ static void means_and_other_prompts_take_the_place(void **state) {
     (void)state;
     struct world w;
     build(&w, (const char *const[]){"ablate:L1H0,mode=mean", "ablate:L1H3,mode=resample", NULL});
-    const hs_ref refs[] = {{NULL, INT64_MAX, ref_rows, NULL}, {NULL, 3, ref_rows, NULL}};
+    const hs_ref refs[] = {{.n_row = INT64_MAX, .rows = ref_rows}, {.n_row = 3, .rows = ref_rows}};
     const hs_edit_seq seq = {w.edit, refs, 2, story};
     assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
     // Row 3 of a source of three rows is its first.
@@ -432,7 +432,8 @@ static void edits_act_in_order(void **state) {
     struct world w;
     build(&w, (const char *const[]){"ablate:L0H0,mode=mean", "scale:L0H0,by=3", NULL});
     hs_edit *const back[] = {w.edit[1], w.edit[0]};
-    const hs_ref refs[] = {{NULL, INT64_MAX, ref_rows, NULL}, {NULL, INT64_MAX, ref_rows, NULL}};
+    const hs_ref refs[] = {{.n_row = INT64_MAX, .rows = ref_rows},
+                           {.n_row = INT64_MAX, .rows = ref_rows}};
     const hs_edit_seq seqs[] = {{w.edit, refs, 2, story}, {back, refs, 2, story}};
     assert_int_equal(hs_edits_aim(w.edits, seqs, 2), HS_OK);
     assert_true(rows_of(&w, 0, 0)[0] == 6); // row 2's mean is 2, times 3
@@ -444,7 +445,7 @@ static void what_a_reference_lacks_is_said_with_the_spec(void **state) {
     (void)state;
     struct world w;
     build(&w, (const char *const[]){"ablate:L1H0,mode=mean", NULL});
-    const hs_ref ref = {NULL, INT64_MAX, ref_rows, NULL}, none = {NULL, 0, ref_rows, NULL};
+    const hs_ref ref = {.n_row = INT64_MAX, .rows = ref_rows}, none = {.rows = ref_rows};
     hs_edit_seq seq = {w.edit, &ref, 1, story};
     assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
     float row[8] = {0};

@@ -48,7 +48,7 @@ typedef bool (*is_fn)(int64_t row, int64_t k);
 
 static void check_copy(const char *spec, enum hs_point point, int layer, is_fn is) {
     int64_t n_held = 10, shape[4];
-    const hs_ref ref = {&n_held, n_held, fake_rows, fake_map};
+    const hs_ref ref = {.ctx = &n_held, .n_row = n_held, .rows = fake_rows, .map = fake_map};
     const int ndim = hs_point_shape(&dims, point, T - 2, shape);
     const int64_t width = width_of(point);
     float x[(T - 2) * MOST], before[(T - 2) * MOST];
@@ -103,7 +103,7 @@ static void copies_of_rows(void **state) {
 static void copies_of_maps(void **state) {
     (void)state;
     int64_t n_held = 10;
-    const hs_ref ref = {&n_held, n_held, fake_rows, fake_map};
+    const hs_ref ref = {.ctx = &n_held, .n_row = n_held, .rows = fake_rows, .map = fake_map};
     static const char *const specs[] = {"patch:attn_scores:1,from=prompt:0,heads=L1H2,pos=3:",
                                         "freeze:pattern,heads=L1H2,pos=3:"};
     for (int p = 0; p < 2; p++)
