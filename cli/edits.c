@@ -13,6 +13,9 @@ const hs_opt hs_opts_do[] = {
     {"do", 0, HS_OPT_LIST, offsetof(hs_do_options, spec), "INTERVENTION[:TARGET,k=v,...]", NULL,
      "edit the run, in the order given; @RUN: as that run was edited; may be repeated: see list "
      "interventions"},
+    {"embeds", 0, HS_OPT_LIST, offsetof(hs_do_options, embeds), "FILE.npy@START", NULL,
+     "takes the rows of FILE, [n, d_model], as input embeddings from position START on, or of the "
+     "span START; may be repeated"},
     {0},
 };
 
@@ -46,6 +49,26 @@ static int add_run(hs_do *d, const char *run) {
     return hs_prefix(rc, "--do @%s", run);
 }
 
+// "FILE.npy@START" is an edit like others. A file's name may have an '@', too.
+static int add_embeds(hs_do *d, const char *text) {
+    const char *at = strrchr(text, '@');
+    hs_buf spec = {0};
+    char *kept;
+    if (!at || at == text || !at[1])
+        return hs_fail(HS_EARG, "--embeds %s: it takes FILE.npy@START, as in image.npy@5", text);
+    if (strchr(text, ','))
+        return hs_fail(HS_EARG,
+                       "--embeds %s: a comma cannot be told from those between an edit's "
+                       "parameters: give the file a name without",
+                       text);
+    hs_buf_printf(&spec, "embeds:%s,file=%.*s", at + 1, (int)(at - text), text);
+    int rc = hs_buf_rc(&spec);
+    if (!rc) rc = keep(d, spec.data, spec.len, &kept);
+    if (!rc) rc = add_spec(d, kept);
+    hs_buf_free(&spec);
+    return rc;
+}
+
 // "NAME=A:B", which was checked with the prompts.
 static int add_span(hs_do *d, const char *text) {
     const size_t n = strcspn(text, "=");
@@ -68,6 +91,7 @@ int hs_do_open(hs_do *d, const hs_do_options *options, const hs_opt_list *span,
     int rc = hs_runs_open(&d->runs, db_path);
     if (!rc) d->source = hs_runs_source(d->runs, &dims);
     for (int i = 0; i < span->n && !rc; i++) rc = add_span(d, span->at[i]);
+    for (int i = 0; i < options->embeds.n && !rc; i++) rc = add_embeds(d, options->embeds.at[i]);
     for (int i = 0; i < options->spec.n && !rc; i++) {
         const char *spec = options->spec.at[i];
         rc = *spec == '@' ? add_run(d, spec + 1) : add_spec(d, spec);
@@ -78,7 +102,10 @@ int hs_do_open(hs_do *d, const hs_do_options *options, const hs_opt_list *span,
                                   .spans = {d->span, d->n_span},
                                   .runs = &d->source,
                                   .progress = &session->bar.progress};
-    return hs_editing_open(&d->editing, &opts, d->spec, d->n);
+    rc = hs_editing_open(&d->editing, &opts, d->spec, d->n);
+    while (!rc && d->n_input < d->n && hs_edit_kind(hs_editing_at(d->editing, d->n_input))->input)
+        d->n_input++;
+    return rc;
 }
 
 void hs_do_close(hs_do *d) {
@@ -108,6 +135,7 @@ static void json_files(hs_jw *w, const hs_buf *params) {
     hs_json *json = NULL;
     if (hs_json_parse(&json, hs_buf_text(params), params->len)) w->out->rc = HS_ENOMEM;
     json_file(w, json, "vec", "vec_hash");
+    json_file(w, json, "file", "file_hash");
     json_file(w, json, "reference", "reference_hash");
     hs_json_free(json);
 }

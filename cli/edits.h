@@ -1,4 +1,5 @@
-// --do: the interventions of a run, for the commands that take them.
+// --do: the interventions of a run, and --embeds, the one that comes before all others, for the
+// commands that take them.
 #ifndef HS_CLI_EDITS_H
 #define HS_CLI_EDITS_H
 
@@ -8,7 +9,7 @@
 #include "model/core/json.h"
 
 typedef struct hs_do_options {
-    hs_opt_list spec;
+    hs_opt_list spec, embeds;
 } hs_do_options;
 extern const hs_opt hs_opts_do[];
 
@@ -21,6 +22,7 @@ typedef struct hs_do {
     int n_span;
     const char **spec; // [n], those of "@RUN" in its place
     int n;
+    int n_input; // of which the first are part of the prompt: what is compared with has them, too
     char **text; // [n_text] copies that the others point into
     int n_text;
     hs_editing *editing;

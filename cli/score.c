@@ -142,13 +142,13 @@ static int run_batch(work *w, hs_context *context, hs_seq *seq, hs_editing_seq *
         const int64_t ord = w->first + i / w->copies;
         const hs_prompt *p = w->s->prompt[ord];
         seq[i] = (hs_seq){.tokens = p->tokens, .n = p->n_token};
-        aim[i] = (hs_editing_seq){.ord = ord, .n = i % 2 ? w->edits->n : 0};
+        aim[i] = (hs_editing_seq){.ord = ord, .n = i % w->copies ? w->edits->n : w->edits->n_input};
         w->rows += p->n_token;
     }
     hs_batch batch = {.seq = seq,
                       .n_seq = n * w->copies,
                       .logits = w->copies == 1 ? HS_LOGITS_ALL : HS_LOGITS_NONE};
-    int rc = w->copies == 1 ? HS_OK : hs_editing_aim(w->edits->editing, aim, batch.n_seq);
+    int rc = !w->edits->n ? HS_OK : hs_editing_aim(w->edits->editing, aim, batch.n_seq);
     if (!rc) rc = hs_context_eval(context, &batch);
     if (!rc && w->copies == 2) rc = run_heads(w, context, &batch);
     if (!rc && w->answers) rc = run_ends(w, context, &batch);
@@ -231,7 +231,7 @@ int hs_scores_open(hs_scores *s, hs_session *session, const hs_do *edits,
               .session = session,
               .edits = edits,
               .answers = answers,
-              .copies = edits->n ? 2 : 1,
+              .copies = edits->n > edits->n_input ? 2 : 1,
               .n_vocab = hs_model_config(session->model)->n_vocab};
     int rc = hs_alloc(&s->prompt, (size_t)s->n_prompt, sizeof *s->prompt);
     for (int64_t i = 0; i < s->n_prompt && !rc; i++) {
@@ -239,8 +239,8 @@ int hs_scores_open(hs_scores *s, hs_session *session, const hs_do *edits,
         w.total += s->prompt[i]->n_token * w.copies;
     }
     if (!rc) rc = open_numbers(s, &s->nll);
-    if (!rc && edits->n) rc = open_numbers(s, &s->base_nll);
-    if (!rc && edits->n) rc = open_numbers(s, &s->kl);
+    if (!rc && w.copies == 2) rc = open_numbers(s, &s->base_nll);
+    if (!rc && w.copies == 2) rc = open_numbers(s, &s->kl);
     if (!rc && answers)
         rc = hs_alloc(&s->at_end, (size_t)s->n_prompt, 2 * HS_N_EFFECT * sizeof *s->at_end);
     return rc ? rc : run(&w);

@@ -127,6 +127,9 @@ typedef struct hs_intervention {
 
     // HS_BIT of points that the kind only looks at: there it comes after every edit that writes.
     uint64_t looks;
+    // What it writes is part of the prompt: among the first edits of a run it acts on what edited
+    // runs are compared with, too.
+    bool input;
     // Before a run: HS_ERANGE when the edit cannot have effect on this prompt, some row of which it
     // is about. `at` has no reference and no scratch. NULL: it always can.
     int (*check)(void *state, const hs_edit_at *at);

@@ -293,7 +293,15 @@ const hs_topic hs_topics[] = {
      "pos= :: positions 3 and -1, ranges 3:10, and names, of --span or a prompt's own, joined by "
      "+\n"
      "prompts= :: numbers or ids of prompts, joined by +\n"
-     "heads= :: heads, where the target names none\n",
+     "heads= :: heads, where the target names none\n"
+     "# input embeddings\n"
+     "--embeds FILE.npy@START puts the rows of a file, as wide as the model, in place of the "
+     "embeddings of the tokens from position START on, before all edits. So what is meant for "
+     "image tokens works with the language half of a vision-language model: its prompt has one "
+     "token for each image patch, and the features, projected to the width of the model, were "
+     "saved by numpy.\n"
+     "  headscope generate llava.gguf -p \"$PROMPT\" --embeds image.npy@image --span "
+     "image=5:581\n",
      interventions},
     {"metrics", "numbers a head: definitions and units",
      "A metric is one number for each head and prompt. headscope heads averages it over the "

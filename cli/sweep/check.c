@@ -59,8 +59,8 @@ static int check_op(const hs_sweep_work *w, hs_sweep_op *op) {
     int rc = hs_sweep_spec(&spec, &opts, &w->units.at[0]);
     const char *text = hs_buf_text(&spec);
     if (!rc)
-        rc = hs_do_open(&edits, &(hs_do_options){{&text, 1}}, &w->opt->prompt.span, &w->session,
-                        hs_buf_text(&w->path));
+        rc = hs_do_open(&edits, &(hs_do_options){.spec = {&text, 1}}, &w->opt->prompt.span,
+                        &w->session, hs_buf_text(&w->path));
     if (!rc) rc = check_reach(w, &edits);
     hs_jw_begin(&json, '{');
     if (!rc) hs_do_json(&json, &edits);

@@ -18,6 +18,7 @@ def npy(name, rows, shape):
         f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + struct.pack(f"<{len(data)}f", *data))
 npy("vec", [[(k % 5 - 2) / 4 for k in range(32)]], (32,))
 npy("narrow", [[1.0] * 31], (31,))
+npy("rows@3", [[(k % 7 - 3) / 2 + r for k in range(32)] for r in range(3)], (3, 32))
 END
 score() { exits 0 eval "$m" -f "$tmp/p.jsonl" --json "$@"; }
 score && cp "$out" "$tmp/base.json"
@@ -91,11 +92,47 @@ same() {
 }
 while read -r spec; do t "--do ${spec#"$tmp"} is no edit" same "$spec"; done <"$tmp/same"
 
+# What is given as input belongs to the prompt, and is no edit to compare with.
+cat >"$tmp/inputs" <<END
+embeds:2,file=$tmp/rows@3.npy
+embeds:late,file=$tmp/rows@3.npy,prompts=a+1
+END
+input() { score --do "$1" --span late=2:5 && json "d['nll'] != json.load(open('$tmp/base.json'))['nll'] and 'kl' not in d"; }
+while read -r spec; do t "--do ${spec#"$tmp"} is input" input "$spec"; done <"$tmp/inputs"
+
 every_kind() {
-    exits 0 list interventions --json && json "all(any(s.startswith(k['name'] + ':') for f in ('edits', 'same')
+    exits 0 list interventions --json && json "all(any(s.startswith(k['name'] + ':') for f in ('edits', 'same', 'inputs')
                                                        for s in open('$tmp/' + f)) for k in d['interventions'])"
 }
 t "these are all kinds" every_kind
+
+embedded() {
+    score --embeds "$tmp/rows@3.npy@2" && cp "$out" "$tmp/embedded" && score --do "embeds:2,file=$tmp/rows@3.npy" && cmp -s "$out" "$tmp/embedded" &&
+        score --embeds "$tmp/rows@3.npy@image" --span image=2:5 && cmp -s "$out" "$tmp/embedded" &&
+        score --do scale:L0H2,by=1 --embeds "$tmp/rows@3.npy@2" && json "(b := json.load(open('$tmp/embedded'))) and
+            d['kl'] == 0 and d['nll'] == d['baseline_nll'] == b['nll']" &&
+        score --do ablate:L0H1 --embeds "$tmp/rows@3.npy@2" && json "(b := json.load(open('$tmp/embedded'))) and
+            d['kl'] > 0 and d['nll'] != d['baseline_nll'] == b['nll']"
+}
+t "--embeds is input, before the edits that --do names" embedded
+twice() {
+    score --embeds "$tmp/rows@3.npy@0" --embeds "$tmp/rows@3.npy@5" && cp "$out" "$tmp/two" &&
+        score --embeds "$tmp/rows@3.npy@5" --embeds "$tmp/rows@3.npy@0" && cmp -s "$out" "$tmp/two" &&
+        ! cmp -s "$out" "$tmp/embedded"
+}
+t "--embeds again" twice
+kept() {
+    exits 0 record "$m" -f "$tmp/p.jsonl" --embeds "$tmp/rows@3.npy@2" --do ablate:L0H1 -o "$tmp/embeds.db" -q &&
+        exits 0 show 1 --db "$tmp/embeds.db" --json &&
+        json 'd["options_json"]["do"][0]["file_hash"] and [i["kind"] for i in d["interventions"]] == ["embeds", "ablate"]'
+}
+t "a run keeps it" kept
+no_embeds() { exits 2 eval "$m" -f "$tmp/p.jsonl" --embeds "$2" && says "$1"; }
+t "embeddings without a place" no_embeds 'takes FILE.npy@START' "$tmp/vec.npy"
+t "embeddings at no place" no_embeds 'takes FILE.npy@START' "$tmp/vec.npy@"
+t "embeddings with a comma" no_embeds 'a comma' "$tmp/a,b.npy@1"
+t "embeddings beyond a prompt" no_embeds 'prompt 2: 3 embeddings from position 6 on, and the prompt has 8' "$tmp/rows@3.npy@6"
+t "embeddings of another model" no_embeds 'narrow.npy: its rows are 31 wide' "$tmp/narrow.npy@1"
 
 in_order() {
     score --do scale:L1H0,by=2 --do ablate:L1H0,mode=mean && cp "$out" "$tmp/last" && score --do ablate:L1H0,mode=mean &&

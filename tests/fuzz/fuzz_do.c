@@ -3,7 +3,7 @@
 // numbers of every point that it may write: it keeps to the rows, heads and keys that it is about.
 // covers: hooks/intervention.c hooks/edits.c hooks/units.c hooks/places.c hooks/iv_ablate.c
 // covers: hooks/iv_freeze.c hooks/iv_knock.c hooks/iv_mask.c hooks/iv_norm.c hooks/iv_patch.c
-// covers: hooks/iv_scale.c hooks/iv_steer.c hooks/iv_temper.c
+// covers: hooks/iv_embeds.c hooks/iv_scale.c hooks/iv_steer.c hooks/iv_temper.c
 #include "hooks/intervention.h"
 #include "model/core/json.h"
 #include "tests/fuzz/shared.h"
