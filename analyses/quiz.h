@@ -6,13 +6,14 @@
 // own, so that no edit depends on the answer that is tried.
 #ifndef HS_ANALYSES_QUIZ_H
 #define HS_ANALYSES_QUIZ_H
-#define HS_ANALYSES_QUIZ_H
 
 #include "analyses/editing.h"
 
 // What a prompt's JSON line asks. "choices": [texts or lists of ids] with "answer": the number of
-// the right one, or its text. Without choices "answer": a text or a list of ids, or "answers": all
-// texts that are right, of which the first stands for them where one is scored.
+// the right one, from 0, or its text, spaces around it set aside. Without choices "answer": a text
+// or a list of ids, or "answers": all that are right, of which the first stands for them where one
+// is scored. Texts are tokenised alone, as they stand: a space before the first word is theirs. An
+// answer that is one token's number is what metrics of effects are about, and asks nothing here.
 enum hs_quiz_kind {
     HS_QUIZ_TEXT,   // no answer: the loss of its own tokens
     HS_QUIZ_CHOICE, // several continuations, one of which is right
@@ -47,15 +48,17 @@ enum hs_measure {
     HS_MEASURE_F1,            // YES_NO: of the class yes (POPE); totals are over items together
     HS_MEASURE_EXACT_MATCH,   // OPEN: 1 when what is decoded begins with a right answer
     HS_MEASURE_RECALL,        // OPEN: share of the answer's words in what is decoded (needles)
-    HS_MEASURE_REPETITION,    // decoded text: share of 4-grams of tokens that stood there before
-    HS_MEASURE_ENTROPY,       // decoded text: mean entropy of the next token, nats
+    HS_MEASURE_REPETITION,    // free text: share of 4-grams of tokens that stood there before
+    HS_MEASURE_ENTROPY,       // free text: mean entropy of the next token, nats
+    HS_MEASURE_COLLAPSE,      // free text: share of its tokens whose entropy is below 0.1 nats
     HS_N_MEASURE,
 };
 typedef struct hs_measure_info {
     const char *name; // "nll", "choice_nll", "accuracy", ...
     const char *unit, *about;
     int better;   // 1: larger is better, -1: smaller, 0: neither
-    bool decodes; // takes greedy decoding
+    bool decodes; // takes greedy decoding: of answers up to a token that ends a text or holds a
+                  // newline, of free text up to one that ends a text
 } hs_measure_info;
 extern const hs_measure_info hs_measures[HS_N_MEASURE];
 
@@ -64,7 +67,8 @@ typedef struct hs_quiz_opts {
     const hs_prompts *prompts;
     hs_spans spans;              // of --span
     const hs_run_source *runs;   // NULL: edits cannot refer to recorded runs
-    int64_t decode;              // tokens to decode at most; 0: nothing is decoded
+    int64_t decode;              // tokens of an answer at most; 0: none is decoded
+    int64_t generate;            // tokens of free text after every prompt; 0: none
     int64_t memory;              // bytes for keys and values at once, 0: the default
     const hs_progress *progress; // NULL allowed
 } hs_quiz_opts;

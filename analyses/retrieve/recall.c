@@ -79,7 +79,7 @@ static bool is_article(const char *s, size_t n) {
 }
 
 // Punctuation falls out of words, which spaces and other bytes that are not seen separate.
-static int squeeze(const char *s, size_t n, hs_buf *out) {
+int hs_mark_words(const char *s, size_t n, hs_buf *out) {
     size_t word = 0; // where the last one begins
     for (size_t i = 0; i <= n && !hs_buf_rc(out); i++) {
         const char c = i < n ? s[i] : ' ';
@@ -100,8 +100,8 @@ int hs_mark_text(const char *answer, size_t n_answer, const char *said, size_t n
     int rc = compare(answer, n_answer, said, n_said, &o);
     out->recall = recall_of(&o);
     if (!rc && o.answer) {
-        rc = squeeze(answer, n_answer, &a);
-        if (!rc) rc = squeeze(said, n_said, &b);
+        rc = hs_mark_words(answer, n_answer, &a);
+        if (!rc) rc = hs_mark_words(said, n_said, &b);
         if (!rc) rc = compare(hs_buf_text(&a), a.len, hs_buf_text(&b), b.len, &o);
         if (!rc) out->f1 = f1_of(&o);
     }

@@ -16,6 +16,8 @@ typedef struct hs_marks {
 // first kind; F1 of an answer without those of the second is 1 where nothing is said, else 0.
 int hs_mark_text(const char *answer, size_t n_answer, const char *said, size_t n_said,
                  hs_marks *out) HS_MUST_USE;
+// A text as the words of F1, each followed by a space; appended.
+int hs_mark_words(const char *text, size_t n, hs_buf *out) HS_MUST_USE;
 // The same of tokens: of their texts, special tokens left out; without a tokenizer, or when the
 // answer has no words, each token is a word.
 int hs_mark(const hs_tok *tok, const int32_t *answer, int64_t n_answer, const int32_t *said,
