@@ -63,6 +63,8 @@ norm:softpick
 boost:late
 var:L0,span=late,dims=0+3+5,tau=1,rho=0,prefilter=0
 boost:0+late,alpha=-0.5,rows=all,heads=L0H*
+vhr:L*,span=late
+vhr:L0H*,span=0+late,keep=1,pos=1:,alpha=0.5
 END
 real() {
     score --do "$1" --span late=2:5 &&
@@ -83,6 +85,7 @@ mask:topk,k=99
 mask:keys,keys=0:
 boost:2:5,alpha=0,rows=all
 var:L*,span=2:5,dims=0+3,tau=1,p=0
+vhr:L*,span=2:4,alpha=1
 norm:softmax
 norm:clipped,gamma=0,zeta=1
 END
