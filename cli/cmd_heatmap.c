@@ -37,6 +37,9 @@ static const hs_opt figure_options[] = {
     {"overlap", 0, HS_OPT_TEXT, AT(overlap), "METRICS", NULL,
      "which heads metrics share among their first, over all runs of the model: two or more, as the "
      "query overlap takes them, or usual"},
+    {"diff", 0, HS_OPT_FLAG, AT(diff), NULL, NULL,
+     "how each head changed from one run to another, heatmap --diff 1 2: entropy, sink and span "
+     "mass, or with --grid other metrics that diff takes, joined by commas"},
     {"patch", 0, HS_OPT_FLAG, AT(patch), NULL, NULL,
      "of a run of patch: what was recovered, by layers or heads and positions; with --layer"},
     {"circuit", 0, HS_OPT_FLAG, AT(circuit), NULL, NULL,
@@ -170,14 +173,36 @@ static int check(const struct options *opt, const hs_figure **figure, hs_fig_sty
     return parse_range(opt->range, style);
 }
 
+static int check_runs(const hs_call *call, const hs_figure *figure) {
+    if (figure->two && call->n_arg != 2)
+        return hs_fail(HS_EARG,
+                       "which two runs? headscope heatmap --%s 1 2: headscope runs lists them",
+                       figure->option);
+    if (!figure->two && call->n_arg == 2)
+        return hs_fail(HS_EARG, "--%s is of one run, and two were given", figure->option);
+    return HS_OK;
+}
+
+// The second run, of the same database.
+static int open_after(const hs_call *call, hs_job *j) {
+    static const hs_run_options none = {0};
+    j->after = (hs_source){.db = j->r.db};
+    int rc = hs_cli_run(call, 1, &none, j->after.db, &j->after.run);
+    if (!rc && j->after.run == j->r.run)
+        rc = hs_fail(HS_EARG, "run %lld is one run: give two", (long long)j->r.run);
+    return rc ? rc : hs_tell_unfinished(call, j->after.db, j->after.run);
+}
+
 static int draw(const hs_call *call, const void *options) {
     const struct options *opt = options;
     const hs_figure *figure;
     hs_job job = {.opt = &opt->figure};
     hs_fig *fig = NULL;
     int rc = check(opt, &figure, &job.style);
+    if (!rc) rc = check_runs(call, figure);
     if (!rc) rc = hs_arena_open(&job.arena);
     if (!rc) rc = hs_source_open(&job.r, call, 0, &opt->db, &opt->run);
+    if (!rc && figure->two) rc = open_after(call, &job);
     if (!rc) rc = hs_db_dims(job.r.db, job.r.run, &job.dims);
     if (!rc) rc = hs_fonts_load();
     if (!rc) rc = hs_job_say(&job, "figure", figure->name);
@@ -212,7 +237,7 @@ const hs_cmd hs_cmd_heatmap = {
     .name = "heatmap",
     .group = "reading",
     .title = "draws maps, grids, text strips, curves and bars",
-    .synopsis = "[RUN] (--head L5H1 | --grid METRIC | ...) -o FILE.png [options]",
+    .synopsis = "[RUN [RUN]] (--head L5H1 | --grid METRIC | ...) -o FILE.png [options]",
     .about = "One figure a call, as PNG, SVG or PDF by the file's ending. Maps and strips need a "
              "recording with --maps; they and curves over positions show prompt 0 unless --prompt "
              "says otherwise. Grids, bars and curves over layers show the mean over the prompts, "
@@ -231,6 +256,7 @@ const hs_cmd hs_cmd_heatmap = {
             {"heatmap --overlap induction,previous,retrieval -o sets.png",
              "do these heads overlap?"},
             {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
+            {"heatmap --diff 1 2 -o diff.png", "how an edit changed every head"},
             {"heatmap --patch -o patch.png", "where patching brings the clean answer back"},
             {"heatmap --lens -o lens.png", "what each layer would say"},
             {"heatmap --masking -o masking.png", "what masking retrieval heads does to recall"},
@@ -244,6 +270,6 @@ const hs_cmd hs_cmd_heatmap = {
                                {"", hs_opts_prompt_of, offsetof(struct options, run)},
                                {0}},
     .options_size = sizeof(struct options),
-    .max_arg = 1,
+    .max_arg = 2,
     .run = run,
 };

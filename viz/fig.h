@@ -90,6 +90,13 @@ typedef struct hs_fig_grid {
     bool unnumbered;         // columns have labels alone
 } hs_fig_grid;
 
+// Several such grids side by side, each with its title above it, its own range and colour bar.
+typedef struct hs_fig_grids {
+    const char *title, *subtitle;
+    const hs_fig_grid *grid; // [n]
+    int64_t n;               // 1 to 6
+} hs_fig_grids;
+
 // The text itself, every token on a ground coloured by its value, set like prose; lines end where
 // the text's lines do, and invisible characters show. Label: bytes of every token (not NULL as a
 // whole); a character that several tokens share is set once, over all of their grounds. NaN: no
@@ -164,6 +171,7 @@ typedef struct hs_fig_graph {
 int hs_fig_open_map(hs_fig **out, const hs_fig_map *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_panels(hs_fig **out, const hs_fig_panels *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_grids(hs_fig **out, const hs_fig_grids *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_strip(hs_fig **out, const hs_fig_strip *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_curve(hs_fig **out, const hs_fig_curve *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_bars(hs_fig **out, const hs_fig_bars *, const hs_fig_style *) HS_MUST_USE;

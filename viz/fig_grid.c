@@ -59,15 +59,15 @@ static hs_text *print_cells(hs_page *p, const hs_fig_grid *f, int digits, double
     return text;
 }
 
-// Cells wide enough for their numbers, or small ones when the page has no room for that; whether
-// the numbers are printed.
-static bool fit(const hs_page *p, hs_cells *c, bool measured, double widest) {
+// Cells wide enough for their numbers, or small ones when `span` points across have no room for that;
+// whether the numbers are printed.
+static bool fit(const hs_page *p, hs_cells *c, double span, bool measured, double widest) {
     double columns = (double)c->n_col, rows = (double)c->n_row;
     double w = fmax(widest + 6, fmin(44, 300 / columns));
     double h = fmax(HS_VALUE_PT + 6, fmin(0.7 * w, 300 / rows));
-    bool printed = measured && w * columns <= HS_MAX_SPAN && h * rows <= HS_MAX_SPAN;
+    bool printed = measured && w * columns <= span && h * rows <= HS_MAX_SPAN;
     if (!printed) {
-        w = fmin(fmax(12, 300 / columns), HS_MAX_SPAN / columns);
+        w = fmin(fmax(12, 300 / columns), span / columns);
         h = fmin(fmin(fmax(11, 300 / rows), w), HS_MAX_SPAN / rows);
     }
     c->w = (int)fmax(1, floor(w * p->px));
@@ -100,29 +100,20 @@ static hs_range own_range(const hs_fig_grid *f, const hs_reach *data) {
     return r;
 }
 
-static void put_notes(hs_page *p, const hs_reach *data) {
-    if (data->missing) hs_page_key(p, HS_MARK_HATCH, HS_INK_HATCH, "undefined for this head");
-    if (data->lo > data->hi) return;
-    char a[HS_NUMBER], b[HS_NUMBER];
-    int digits = hs_decimals(fmax(fmax(fabs(data->lo), fabs(data->hi)), 1e-300) / 100);
-    hs_page_note(p, "Data from %s to %s.", hs_number(a, data->lo, digits),
-                 hs_number(b, data->hi, digits));
-}
-
-static int lay(hs_page *p, const hs_fig_grid *f) {
+hs_rect hs_grid_body(hs_page *p, const hs_fig_grid *f, double span, hs_reach *data) {
     int64_t n = f->n_layer * f->n_head;
     hs_cells c = {.n_row = f->n_layer, .n_col = f->n_head};
-    hs_reach data = HS_REACH_EMPTY;
-    for (int64_t i = 0; i < n; i++) hs_reach_add(&data, f->value[i]);
-    hs_scale scale = hs_page_scale(p, own_range(f, &data), &data);
+    *data = HS_REACH_EMPTY;
+    for (int64_t i = 0; i < n; i++) hs_reach_add(data, f->value[i]);
+    hs_scale scale = hs_page_scale(p, own_range(f, data), data);
 
     uint32_t *ink = hs_page_get(p, n, sizeof *ink);
     for (int64_t i = 0; i < n && !p->rc; i++)
         ink[i] = isnan(f->value[i]) ? HS_INK_HATCHED : hs_scale_at(&scale, f->value[i]);
     c.ink = ink;
     double widest = 0;
-    const hs_text *text = print_cells(p, f, decimals(&data), &widest);
-    bool printed = fit(p, &c, text != NULL, widest);
+    const hs_text *text = print_cells(p, f, decimals(data), &widest);
+    bool printed = fit(p, &c, span, text != NULL, widest);
     hs_page_cells(p, &c);
     if (!c.gap) hs_page_frame(p, c.rect, HS_INK_FRAME);
     if (printed) put_values(p, &c, text);
@@ -133,17 +124,36 @@ static int lay(hs_page *p, const hs_fig_grid *f) {
                   c.rect);
     hs_colour_bar(p, &scale, f->bar_label, c.rect);
     if (f->cell && !printed) hs_page_note(p, "The cells have no room for their tokens.");
-    put_notes(p, &data);
+    return c.rect;
+}
+
+void hs_grid_tell(hs_page *p, const char *name, const hs_reach *data) {
+    char a[HS_NUMBER], b[HS_NUMBER];
+    if (data->lo > data->hi) return;
+    int digits = hs_decimals(fmax(fmax(fabs(data->lo), fabs(data->hi)), 1e-300) / 100);
+    hs_page_note(p, "%s from %s to %s.", hs_page_line(p, name), hs_number(a, data->lo, digits),
+                 hs_number(b, data->hi, digits));
+}
+
+static int lay(hs_page *p, const hs_fig_grid *f) {
+    hs_reach data;
+    hs_grid_body(p, f, HS_MAX_SPAN, &data);
+    if (data.missing) hs_page_key(p, HS_MARK_HATCH, HS_INK_HATCH, HS_UNDEFINED);
+    hs_grid_tell(p, "Data", &data);
     return hs_page_finish(p, f->title, f->subtitle);
 }
 
-int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *f, const hs_fig_style *style) {
-    *out = NULL;
+int hs_grid_check(const hs_fig_grid *f) {
     if (f->n_layer <= 0 || f->n_head <= 0 || f->n_layer > MOST || f->n_head > MOST)
         return hs_fail(HS_EARG, "a grid of %lld layers x %lld heads: both must be 1 to %d",
                        (long long)f->n_layer, (long long)f->n_head, MOST);
-    if (!f->value) return hs_fail(HS_EARG, "a grid without values");
+    return f->value ? HS_OK : hs_fail(HS_EARG, "a grid without values");
+}
+
+int hs_fig_open_grid(hs_fig **out, const hs_fig_grid *f, const hs_fig_style *style) {
     hs_page *p;
-    int rc = hs_page_open(&p, style);
+    *out = NULL;
+    int rc = hs_grid_check(f);
+    if (!rc) rc = hs_page_open(&p, style);
     return rc ? rc : hs_fig_take(out, p, lay(p, f));
 }

@@ -12,10 +12,14 @@ static const double TITLE_LEAST = 330; // a title may use this width above a nar
 static const double SWATCH = 9;
 enum { MOST_LINES = 8 }; // of the title, the subtitle, a note
 
+void hs_page_part(hs_page *p) {
+    p->part = p->n_mark;
+}
+
 // Whole pixels, so that exact rectangles stay exact. The points of a line move too.
-static void move(hs_page *p, int dx, int dy) {
+void hs_page_put(hs_page *p, int dx, int dy) {
     double x = dx / p->px, y = dy / p->px;
-    for (int64_t i = 0; i < p->n_mark; i++) {
+    for (int64_t i = p->part; i < p->n_mark; i++) {
         hs_mark *s = &p->mark[i];
         switch (s->kind) {
         case HS_MARK_LABEL:
@@ -44,6 +48,7 @@ static void move(hs_page *p, int dx, int dy) {
             s->rect.y += dy;
         }
     }
+    p->part = 0;
 }
 
 static hs_text block(const char *markup, double pt, double width) {
@@ -141,7 +146,7 @@ int hs_page_finish(hs_page *p, const char *title, const char *subtitle) {
     double top = heading(p, big, small, width);
     int64_t n_all = p->n_mark;
     p->n_mark = n_body;
-    move(p, (int)ceil((HS_MARGIN - body.x) * p->px), (int)ceil((top - body.y) * p->px));
+    hs_page_put(p, (int)ceil((HS_MARGIN - body.x) * p->px), (int)ceil((top - body.y) * p->px));
     p->n_mark = n_all;
     body = hs_page_bounds(p);
     if (p->n_key || p->n_note) footing(p, body.y + body.h + 2.5 * HS_GAP, width);

@@ -54,6 +54,13 @@ typedef struct hs_range {
 } hs_range;
 hs_scale hs_page_scale(hs_page *, hs_range fallback, const hs_reach *data);
 
+// A layer x head grid with its axes and its bar, the cells no wider than `span` points together; what
+// it holds, to be told. Returns where the cells are. A grid must have been checked: HS_EARG.
+int hs_grid_check(const hs_fig_grid *) HS_MUST_USE;
+hs_rect hs_grid_body(hs_page *, const hs_fig_grid *, double span, hs_reach *data);
+void hs_grid_tell(hs_page *, const char *name, const hs_reach *data); // a note: "NAME from 0 to 1."
+#define HS_UNDEFINED "undefined for this head"
+
 // The values of pooled cells become colours where they lie; HS_INK_NONE for NaN.
 const uint32_t *hs_pixel_inks(const hs_scale *, hs_pixel *, int64_t n);
 

@@ -178,7 +178,7 @@ static hs_box cover(const hs_page *p, const hs_mark *s) {
 
 hs_box hs_page_bounds(const hs_page *p) {
     double x0 = INFINITY, y0 = INFINITY, x1 = -INFINITY, y1 = -INFINITY;
-    for (int64_t i = 0; i < p->n_mark; i++) {
+    for (int64_t i = p->part; i < p->n_mark; i++) {
         hs_box b = cover(p, &p->mark[i]);
         if (!(b.w > 0)) continue; // nothing to see
         x0 = fmin(x0, b.x);
@@ -209,6 +209,8 @@ void hs_page_note(hs_page *p, const char *fmt, ...) {
     va_start(ap, fmt);
     const char *text = print(p, fmt, ap);
     va_end(ap);
+    for (int i = 0; i < p->n_note; i++)
+        if (strcmp(p->note[i], text) == 0) return;
     if (room(p, p->n_note, HS_MOST_NOTES)) p->note[p->n_note++] = text;
 }
 

@@ -98,7 +98,7 @@ typedef struct hs_key {
     const char *text;
 } hs_key;
 
-enum { HS_MOST_KEYS = 64, HS_MOST_NOTES = 8, HS_MOST_FACTS = 16 };
+enum { HS_MOST_KEYS = 64, HS_MOST_NOTES = 8, HS_MOST_FACTS = 64 };
 
 struct hs_page {
     hs_arena *arena; // owns what is below
@@ -109,6 +109,7 @@ struct hs_page {
     int width, height; // pixels, once finished
     hs_mark *mark;
     int64_t n_mark, cap_mark;
+    int64_t part; // the first mark of the part under way
     hs_key key[HS_MOST_KEYS];
     const char *note[HS_MOST_NOTES]; // markup
     const char *fact[HS_MOST_FACTS]; // key, value, key, value: for the file's metadata
@@ -157,8 +158,12 @@ void hs_page_label(hs_page *, const hs_text *, double x, double y, bool turned, 
 // A text whose ink starts at (x, top); returns where its lines end.
 double hs_page_block(hs_page *, const hs_text *, double x, double top, uint32_t ink);
 
-// What everything drawn so far covers, in points; ticks and frames included.
+// What everything drawn so far covers, in points; ticks and frames included. Of a part, its own.
 hs_box hs_page_bounds(const hs_page *);
+// Begins a part of the body, drawn around an origin of its own with what stands around it, and puts
+// it to its place among what was drawn before, by whole pixels.
+void hs_page_part(hs_page *);
+void hs_page_put(hs_page *, int dx, int dy);
 // Pixels of some points, rounded, at least 1.
 int hs_page_pixels(const hs_page *, double points);
 // Black or white, whichever is read better on a ground of 0xRRGGBB.
@@ -168,8 +173,8 @@ static inline double hs_centred(double middle, double pt) {
     return middle + 0.36 * pt;
 }
 
-// One more note or legend entry, below the figure; a pair for the file's metadata. HS_EARG when
-// there are too many.
+// One more note or legend entry, below the figure (each once); a pair for the file's metadata.
+// HS_EARG when there are too many.
 void hs_page_note(hs_page *, const char *fmt, ...) HS_PRINTF(2, 3);
 void hs_page_key(hs_page *, enum hs_mark_kind, uint32_t ink, const char *text);
 void hs_page_fact(hs_page *, const char *key, const char *fmt, ...) HS_PRINTF(3, 4);

@@ -12,7 +12,7 @@
 // The command's options that say what is drawn; NULL, false, 0: not given.
 typedef struct hs_figure_options {
     const char *head, *layer, *grid, *over_layers, *over_positions, *bar, *overlap;
-    bool all, circuit, patch, strip, prune, masking, streaming, lens;
+    bool all, circuit, patch, strip, prune, masking, streaming, lens, diff;
     const char *from, *to, *rows, *cols, *title;
     int pool;  // enum hs_pool_by
     int value; // of lenses: prob, rank, kl
@@ -26,7 +26,7 @@ enum { HS_FIGURE_META = 12 };
 typedef struct hs_job {
     const hs_figure_options *opt;
     hs_fig_style style;
-    hs_source r;
+    hs_source r, after; // after: the second run, of figures of two
     hs_dims dims;
     hs_arena *arena;
     hs_labels labels; // once hs_job_prompt has read them
@@ -44,6 +44,7 @@ typedef struct hs_figure {
     const char *option;       // the long option that chooses it
     const char *takes;        // the other ones it understands: " head layer from "
     const char *example;      // as a user would write it, after the program's name
+    bool two;                 // sets two runs side by side
     int (*draw)(hs_job *, hs_fig **out);
 } hs_figure;
 extern const hs_figure *const hs_figures[]; // ended by NULL
@@ -65,6 +66,8 @@ int hs_job_prompt(hs_job *) HS_MUST_USE;
 int hs_job_labels(hs_job *, int64_t n, const char *const **out) HS_MUST_USE;
 // The bytes of the tokens; their ids where the run has no text. HS_EFORMAT when some are missing.
 int hs_job_bytes(hs_job *, int64_t n, const char *const **out) HS_MUST_USE;
+// Which run comes after, and what was done in both, for the caption; and into the metadata.
+int hs_job_two(hs_job *, const char **out) HS_MUST_USE;
 // The heads of --head (a selection), else of --layer, else all.
 int hs_job_heads(hs_job *, hs_heads *out) HS_MUST_USE;
 enum hs_pool_by hs_job_pool(const hs_job *);

@@ -7,6 +7,7 @@ printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 5, 6, 7, 8]}' \
     '{"id": "b", "tokens": [9, 8, 7, 9, 8, 7, 9, 8, 7], "period": 3}' >"$tmp/p.jsonl"
 t "record" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks,stripes,massive,drains -q
 t "record without maps" exits 0 record "$m" -f "$tmp/p.jsonl" -q
+t "record an edit" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks --do 'temper:L*,t=2' -q
 
 # The texts of a picture as a Python dictionary d, and an expression about them.
 cat >"$tmp/texts.py" <<'END'
@@ -38,10 +39,14 @@ is_a() {
 twice() {
     file=$1
     shift
-    exits 0 heatmap 1 "$@" --dpi 60 -o "$tmp/$file" && mv "$tmp/$file" "$tmp/first-$file" &&
-        exits 0 heatmap 1 "$@" --dpi 60 -o "$tmp/$file" && cmp "$tmp/$file" "$tmp/first-$file" && is_a "$tmp/$file"
+    exits 0 heatmap $runs "$@" --dpi 60 -o "$tmp/$file" && mv "$tmp/$file" "$tmp/first-$file" &&
+        exits 0 heatmap $runs "$@" --dpi 60 -o "$tmp/$file" && cmp "$tmp/$file" "$tmp/first-$file" && is_a "$tmp/$file"
 }
 for end in png svg pdf; do
+    runs='1 3'
+    t "diff as $end" twice diff.$end --diff
+    t "diff of a metric as $end" twice one.$end --diff --grid previous
+    runs=1
     t "map as $end" twice map.$end --head L0H1
     t "several heads as $end" twice some.$end --head 'L0H*,L1H0'
     t "layer as $end" twice layer.$end --layer 1
@@ -63,6 +68,17 @@ t "a strip the other way tells" tells "$tmp/to.png" 'd["to"] == "2" and d["heads
 t "curves tell" tells "$tmp/positions.png" 'd["statistic"] == "entropy" and d["heads"] == "L0H0,L1H1"'
 t "bars tell" tells "$tmp/bar.png" 'd["metric"] == "induction" and "Top 3 heads" in d["Title"] and "standard error over" in d["Description"]'
 t "overlap tells" tells "$tmp/overlap.png" 'd["metrics"] == "induction,previous,-previous" and "first 2 of two metrics" in d["Title"] and "at random share 0.50" in d["Description"] and d["vmin"] == "-1"'
+t "diff tells" tells "$tmp/diff.png" 'd["figure"] == "diff" and d["metric"] == "entropy_nats, sink_alpha0" and d["run"] == "1" and d["run_after"] == "3" and d["edits_after"] == "--do temper:L*,t=2" and "edits" not in d and d["Description"].endswith("; after: run 3, --do temper:L*,t=2") and float(d["sink_alpha0.vmin"]) == -float(d["sink_alpha0.vmax"])'
+t "diff of a metric tells" tells "$tmp/one.png" 'd["metric"] == "previous" and d["centre"] == "0"'
+# The largest change is the one that diff tells.
+reach() {
+    exits 0 diff "$1" "$2" --metric entropy_nats --top 0 --json && json "open('$tmp/reach', 'w').write(str(max(abs(h['value']) for h in d['heads'])))" &&
+        exits 0 heatmap "$1" "$2" --diff --grid entropy_nats -o "$tmp/b.png" && tells "$tmp/b.png" "abs(float(d['vmax']) - float(open('$tmp/reach').read())) < 1e-6 and float(d['vmax']) > 0.01"
+}
+t "diff draws what diff tells" reach 1 3
+t "diff of one prompt" exits 0 heatmap 1 3 --diff --prompt b --grid rows.lse,maps,previous,entropy_nats -o "$tmp/b.png"
+other_way() { exits 0 heatmap 3 1 --diff -o "$tmp/b.png" && tells "$tmp/b.png" 'd["run_after"] == "1" and d["edits"] == "--do temper:L*,t=2" and "before: --do temper:L*,t=2; after: run 1" in d["Description"]'; }
+t "diff the other way round" other_way
 of_prompt() { exits 0 heatmap 1 --bar induction --prompt b -o "$tmp/b.png" && tells "$tmp/b.png" 'd["prompt"] == "b" and "error" not in d["Description"]'; }
 t "bars of one prompt" of_prompt
 own_title() { exits 0 heatmap 1 --head L0H0 --title 'Mine <b>' -o "$tmp/b.png" && tells "$tmp/b.png" 'd["Title"] == "Mine <b>" and "run 1" in d["Description"]'; }
@@ -135,6 +151,15 @@ t "overlap of one prompt" refused 2 'not about one prompt' --overlap induction,p
 t "a bad range" refused 2 '--range' --head L0H0 --range 1:1
 t "no colour map" refused 2 'list colormaps' --head L0H0 --cmap jetset
 t "a resolution" refused 2 'dpi' --head L0H0 --dpi 5000
+two() { exits "$1" heatmap $2 --diff --grid "$3" -o "$tmp/none.png" && says "$4" && [ ! -e "$tmp/none.png" ]; }
+t "diff of one run" two 2 1 previous 'which two runs'
+t "diff of the latest run" two 2 '' previous 'which two runs'
+t "diff of the same run" two 2 '1 1' previous 'is one run'
+t "diff with no such run" two 5 '1 9' previous 'no run 9'
+t "diff of no such metric" two 5 '1 3' previos 'previos'
+t "diff of too many metrics" two 2 '1 3' a,b,c,d,e,f,g 'more than 6'
+alone() { exits 2 heatmap 1 3 --all -o "$tmp/none.png" && says 'is of one run'; }
+t "another figure of two runs" alone
 unstored() { exits 5 heatmap 2 "$@" -o "$tmp/none.png" && says "--maps $want_maps"; }
 want_maps=L0H1
 t "a map that was not stored" unstored --head L0H1
