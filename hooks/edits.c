@@ -164,7 +164,7 @@ static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
     hs_edit_at at;
     for (int round = 0; site->seq < e->n_seq && round < 2; round++)
         for (int i = 0; i < e->seq[site->seq].n && !rc; i++)
-            if (aim_at(e, site->seq, i, set, site->point, 0, &at) &&
+            if (aim_at(e, site->seq, i, set, site->point, 0, &at) && at.edit->kind->rows &&
                 has_turn(at.edit, site->point, round))
                 rc = hs_prefix(at.edit->kind->rows(at.edit->state, &at, site, view), "--do %s",
                                at.edit->spec);
@@ -184,6 +184,19 @@ static int on_tile(void *ctx, const hs_tile *tile, int worker) {
     return rc;
 }
 
+static int on_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id) {
+    const hs_edits *e = ctx;
+    int rc = HS_OK;
+    hs_edit_at at;
+    for (int i = 0; seq < e->n_seq && i < e->seq[seq].n && !rc; i++) {
+        const hs_edit *edit = e->seq[seq].edit[i];
+        if (edit->kind->positions && aim_at(e, seq, i, e->dims.n_layer, HS_EMBED, 0, &at))
+            rc = hs_prefix(edit->kind->positions(edit->state, &at, row0, n, id), "--do %s",
+                           edit->spec);
+    }
+    return rc;
+}
+
 // ---- the hook -----------------------------------------------------------------------------------
 
 static const uint64_t maps = HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN);
@@ -192,8 +205,10 @@ int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
     const int64_t n_head = e->dims.n_head;
     uint64_t *points = NULL;
     hs_heads heads = {0};
+    bool positions = false;
     int rc = hs_alloc(&points, (size_t)e->dims.n_layer + 1, sizeof *points);
     if (!rc) rc = hs_heads_parse(&heads, &e->dims, "none");
+    for (int i = 0; i < n && !rc; i++) positions |= edit[i]->kind->positions != NULL;
     for (int i = 0; i < n && !rc; i++)
         for (int l = 0; l <= e->dims.n_layer; l++) {
             points[l] |= edit[i]->points[l];
@@ -205,6 +220,7 @@ int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
                           .write = true,
                           .rows = on_rows,
                           .tile = on_tile,
+                          .positions = positions ? on_positions : NULL,
                           .ctx = e};
     if (!rc) rc = hs_hooks_add(hooks, &hook);
     hs_heads_free(&heads);

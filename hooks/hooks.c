@@ -150,6 +150,16 @@ static int fire_layer_done(void *ctx, int layer) {
     return HS_OK;
 }
 
+static int fire_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id) {
+    const hs_hooks *h = ctx;
+    int rc = HS_OK;
+    for (int i = 0; i < h->n && !rc; i++) {
+        const hs_hook *hook = &h->entry[i].hook;
+        if (hook->positions) rc = hook->positions(hook->ctx, seq, row0, n, id);
+    }
+    return rc;
+}
+
 // ---- compiling ----------------------------------------------------------------------------------
 
 static uint8_t want_of(const struct entry *e, int layer) {
@@ -176,10 +186,11 @@ static void merge(hs_hooks *h, const struct entry *e) {
 const hs_tap *hs_hooks_tap(hs_hooks *h) {
     if (!h->n) return NULL;
     if (!h->compiled) {
-        bool layer_done = false;
+        bool layer_done = false, positions = false;
         for (int i = 0; i < h->n; i++) {
             merge(h, &h->entry[i]);
             layer_done |= h->entry[i].hook.layer_done != NULL;
+            positions |= h->entry[i].hook.positions != NULL;
         }
         h->tap = (hs_tap){
             .ctx = h,
@@ -190,6 +201,7 @@ const hs_tap *hs_hooks_tap(hs_hooks *h) {
             .rows = fire_rows,
             .tile = fire_tile,
             .layer_done = layer_done ? fire_layer_done : NULL,
+            .positions = positions ? fire_positions : NULL,
         };
         h->compiled = true;
     }

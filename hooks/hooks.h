@@ -16,7 +16,8 @@ typedef struct hs_hook {
     int (*rows)(void *ctx, const hs_site *site, const hs_view *view);
     int (*tile)(void *ctx, const hs_tile *tile, int worker);
     int (*layer_done)(void *ctx, int layer);
-    void *ctx; // borrowed
+    int (*positions)(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id); // NULL: they stay
+    void *ctx;                                                                  // borrowed
 } hs_hook;
 
 int hs_hooks_open(hs_hooks **out, const hs_dims *dims) HS_MUST_USE;

@@ -125,6 +125,10 @@ typedef struct hs_intervention {
     int (*rows)(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view);
     int (*tile)(void *state, const hs_edit_at *at, const hs_tile *tile);
 
+    // Position ids of rows, as hs_tap has them; edits before it in the list may have changed them.
+    // The kind names HS_EMBED among its points, since rows are others from there on. NULL: they stay.
+    int (*positions)(void *state, const hs_edit_at *at, int64_t row0, int64_t n, int32_t *id);
+
     // HS_BIT of points that the kind only looks at: there it comes after every edit that writes.
     uint64_t looks;
     // What it writes is part of the prompt: among the first edits of a run it acts on what edited

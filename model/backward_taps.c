@@ -23,6 +23,11 @@ static int on_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
     return to->tile ? to->tile(to->ctx, tile, write, worker) : HS_OK;
 }
 
+static int on_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id) {
+    const hs_tap *edits = job_of(ctx)->edits;
+    return edits->positions(edits->ctx, seq, row0, n, id);
+}
+
 static int done(const hs_tap *tap, int layer) {
     return tap && tap->layer_done ? tap->layer_done(tap->ctx, layer) : HS_OK;
 }
@@ -55,7 +60,8 @@ static void fill(hs_back_taps *t, int64_t n_layer) {
                         .own_type = values && values->own_type,
                         .rows = on_rows,
                         .tile = on_tile,
-                        .layer_done = on_shown};
+                        .layer_done = on_shown,
+                        .positions = edits && edits->positions ? on_positions : NULL};
     t->up = t->again;
     t->up.write = t->write_up;
     if (t->job->once) return;

@@ -152,9 +152,9 @@ void hs_context_close(hs_context *x) {
         if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
     if (x->resid_f32 != x->resid) free(x->resid_f32);
     if (x->logits_f32 != x->logits) free(x->logits_f32);
-    void *const blocks[] = {x->buf[0],     x->stats, x->pos,  x->piece, x->attn,
-                            x->head_piece, x->slot,  x->seq,  x->resid, x->cos_sin,
-                            x->logits,     x->wide,  x->shown};
+    void *const blocks[] = {x->buf[0],     x->stats, x->pos,   x->piece, x->attn,
+                            x->head_piece, x->slot,  x->seq,   x->resid, x->cos_sin,
+                            x->logits,     x->wide,  x->shown, x->id};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(x);
 }
@@ -257,6 +257,12 @@ int hs_context_reserve(hs_context *x, const hs_need_room *need) {
         rc = regrow_seen(x, &x->resid, &x->resid_f32, need->rows * c->d_model);
         if (!rc && c->pos == HS_POS_ROPE) rc = regrow(x, &x->cos_sin, need->rows * c->rope_dim);
         if (!rc) x->cap_rows = need->rows;
+    }
+    if (!rc && x->tap && x->tap->positions && need->rows > x->cap_id) {
+        x->cap_id = 0;
+        free(x->id);
+        rc = hs_alloc(&x->id, (size_t)need->rows, sizeof *x->id);
+        if (!rc) x->cap_id = need->rows;
     }
     if (!rc && need->last > x->cap_last) {
         x->cap_last = 0;

@@ -172,13 +172,65 @@ static int layer(hs_pass *r, int64_t l) {
     }
     return !rc && r->tap && r->tap->layer_done ? r->tap->layer_done(r->tap->ctx, (int)l) : rc;
 }
+
+// ---- positions ----------------------------------------------------------------------------------
+
+// Asks for the position ids of a sequence's rows; *end becomes more than each of them.
+static int ask_positions(const hs_pass *r, int seq, int64_t row0, int64_t n, int32_t *id,
+                         int64_t *end) {
+    for (int64_t j = 0; j < n; j++) id[j] = (int32_t)(row0 + j);
+    int rc = r->tap->positions(r->tap->ctx, seq, row0, n, id);
+    for (int64_t j = 0; j < n && !rc; j++) {
+        if (id[j] < 0 || id[j] >= r->c->n_ctx)
+            rc = hs_fail(HS_ERANGE, "position %d for row %lld: the model's context has %lld", id[j],
+                         (long long)(row0 + j), (long long)r->c->n_ctx);
+        else if (id[j] >= *end)
+            *end = id[j] + 1;
+    }
+    return rc;
+}
+
+// More than the ids of all rows before a sequence's own.
+static int ask_earlier(const hs_pass *r, int seq, int64_t *end) {
+    const int64_t n = r->x->seq[seq].pos0;
+    int32_t id[256];
+    int rc = HS_OK;
+    for (int64_t at = 0, step = 256; at < n && !rc; at += step)
+        rc = ask_positions(r, seq, at, n - at < step ? n - at : step, id, end);
+    return rc;
+}
+
+// The position id of row j of a sequence.
+static int64_t position(const hs_pass *r, const hs_run_seq *s, int64_t j) {
+    return r->tap && r->tap->positions ? r->x->id[s->row + j] : s->pos0 + j;
+}
+
+// Ids and rotations of all rows. How long a sequence is matters to scalings that go by it: as long as
+// its largest id says.
+static int place_rows(const hs_pass *r) {
+    const bool asks = r->tap && r->tap->positions, rope = r->c->pos == HS_POS_ROPE;
+    int rc = HS_OK;
+    for (int i = 0; (asks || rope) && i < r->batch->n_seq && !rc; i++) {
+        const hs_run_seq *s = &r->x->seq[i];
+        int64_t end = asks ? 0 : s->pos0 + s->n;
+        if (asks && r->c->rope_scaling == HS_ROPE_DYNAMIC) rc = ask_earlier(r, i, &end);
+        if (asks && !rc) rc = ask_positions(r, i, s->pos0, s->n, r->x->id + s->row, &end);
+        for (int64_t j = 0; rope && j < s->n && !rc; j++)
+            hs_model_rotation(r->m, position(r, s, j), end,
+                              at(r, r->x->cos_sin, (s->row + j) * r->c->rope_dim));
+    }
+    return rc;
+}
+
 // ---- embedding ----------------------------------------------------------------------------------
 
 static int add_positions(const hs_pass *r) {
     void *out = buffer(r, HS_BUF_OUT), *x = residual(r);
     for (int i = 0; i < r->n_piece; i++) {
         const hs_piece *p = &r->piece[i];
-        for (int64_t j = 0; j < p->n; j++) r->x->pos[p->row + j] = (int32_t)(p->pos + j);
+        const hs_run_seq *s = &r->x->seq[p->seq];
+        for (int64_t j = 0; j < p->n; j++)
+            r->x->pos[p->row + j] = (int32_t)position(r, s, p->pos - s->pos0 + j);
     }
     int rc = r->be->embed(r->dev, out, hs_model_table(r->m, HS_W_POS), r->x->pos, r->n);
     if (!rc) rc = hs_pass_fire(r, HS_POS_EMBED, out);
@@ -212,15 +264,6 @@ static int64_t need_wide(const hs_pass *r, int64_t from, int64_t to) {
     return logits > need ? logits : need;
 }
 
-static void make_rotations(const hs_pass *r) {
-    for (int i = 0; r->c->pos == HS_POS_ROPE && i < r->batch->n_seq; i++) {
-        const hs_run_seq *s = &r->x->seq[i];
-        for (int64_t j = 0; j < s->n; j++)
-            hs_model_rotation(r->m, s->pos0 + j, s->pos0 + s->n,
-                              at(r, r->x->cos_sin, (s->row + j) * r->c->rope_dim));
-    }
-}
-
 int hs_context_eval(hs_context *x, const hs_batch *batch) {
     const hs_model *m = x->model;
     const int64_t n_layer = m->cfg.n_layer, from = batch->layer_from;
@@ -240,8 +283,8 @@ int hs_context_eval(hs_context *x, const hs_batch *batch) {
     if (rc) return rc;
     const int n_seq = batch->n_seq, kept = r.logits == HS_LOGITS_LAST ? n_seq : 0;
     rc = hs_context_reserve(x, &(hs_need_room){n_seq, r.n_rows, kept, need_wide(&r, from, to)});
+    if (!rc) rc = place_rows(&r);
     if (rc) return rc;
-    make_rotations(&r);
 
     if (!batch->resid)
         rc = embed(&r);

@@ -132,6 +132,8 @@ struct hs_context {
     void *resid;   // [rows][d_model]
     void *cos_sin; // [rows][rope_dim]
     int64_t cap_rows;
+    int32_t *id; // [rows]: position ids, where the tap gives them
+    int64_t cap_id;
     void *logits; // [n_seq][n_vocab]
     int64_t cap_last;
     void *wide; // a few rows of [n_vocab] or [n_head][d_model]

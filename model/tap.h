@@ -152,6 +152,11 @@ typedef struct hs_tap {
     // After the last row block of a layer (all sequences of the batch), on the driving thread;
     // NULL allowed.
     int (*layer_done)(void *ctx, int layer);
+    // Before the layers: the position ids of rows row0 .. row0 + n - 1 of a sequence, which id[]
+    // holds as they are if they stay, so row0, row0 + 1, ... By them queries and keys are rotated,
+    // or learned positions added; which rows see which goes by the rows. Each from 0 to the context's
+    // length, else HS_ERANGE. NULL: they stay.
+    int (*positions)(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id);
 } hs_tap;
 
 #endif
