@@ -41,9 +41,10 @@ typedef struct hs_calibration {
     // last ones.
     int first_layer, but_last;
     const char *usual; // the set where --on is not given
-    // Sets group[n_layer * n_head], 0 before: the spec that a head is for, -1 for none. NULL: all are
-    // for the first.
-    int (*prepare)(const hs_calibration_job *job, int *group);
+    // Measures what the specs need: group[n_layer * n_head], 0 before, the spec that a head is for, -1
+    // for none; and parameters that are found rather than given, appended as "k=v", each ended by 0.
+    // NULL: nothing is.
+    int (*prepare)(const hs_calibration_job *job, int *group, hs_buf *found);
 } hs_calibration;
 extern const hs_calibration
     *const hs_calibrations[]; // the registry that make writes; ended by NULL
@@ -54,6 +55,7 @@ int hs_calibration_find(const hs_calibration **out, const char *spec) HS_MUST_US
 typedef struct hs_calibrate {
     const hs_calibration *method;
     hs_args args;
+    hs_buf found; // of prepare: "k=v" texts, each ended by 0, in the place of what args say
     int n_strength;
     char *strength[HS_CALIBRATION_STRENGTHS]; // "t=0.8", as it is told and stored
 } hs_calibrate;

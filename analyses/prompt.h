@@ -31,6 +31,8 @@ int hs_prompts_add_text(hs_prompts *, const char *id, const char *text, size_t n
 // tokens are taken as they are. extra: JSON object text or NULL.
 int hs_prompts_add_tokens(hs_prompts *, const char *id, const int32_t *tokens, int64_t n,
                           int bos_len, int64_t period, const char *extra) HS_MUST_USE;
+// A copy of a prompt of another set; id NULL: its own.
+int hs_prompts_add_copy(hs_prompts *, const char *id, const hs_prompt *of) HS_MUST_USE;
 // JSON lines: an object each with "tokens", taken as they are, or "text" or "prompt", tokenised;
 // "id" and "period" honoured, "bos_len" with tokens; all other keys are kept. FILE.txt: the whole
 // file is one prompt. "-" reads JSON lines from stdin. Errors name file and line: HS_EFORMAT for

@@ -141,6 +141,10 @@ int hs_prompts_add_tokens(hs_prompts *p, const char *id, const int32_t *tokens, 
             .tokens = tokens, .n_token = n, .bos_len = bos_len, .period = period, .extra = extra});
 }
 
+int hs_prompts_add_copy(hs_prompts *p, const char *id, const hs_prompt *of) {
+    return put(p, id ? id : of->id, of);
+}
+
 int hs_prompts_put_text(hs_prompts *p, const char *id, const char *text, size_t n, int64_t period,
                         const char *extra) {
     if (!p->tok)

@@ -66,6 +66,9 @@ static bool is_strength(const hs_calibration *m, const char *name, size_t n) {
 }
 
 static const char *value_of(const hs_calibrate *c, const char *name, size_t n) {
+    const char *end = c->found.data + c->found.len;
+    for (const char *at = c->found.data; at && at < end; at += strlen(at) + 1)
+        if (!strncmp(at, name, n) && at[n] == '=') return at + n + 1;
     for (const hs_param *p = c->method->params; p && p->name; p++)
         if (strlen(p->name) == n && !strncmp(p->name, name, n))
             return hs_args_text(&c->args, p->name);
@@ -121,6 +124,7 @@ int hs_calibrate_open(hs_calibrate *c, const char *spec) {
 void hs_calibrate_close(hs_calibrate *c) {
     for (int i = 0; i < HS_CALIBRATION_STRENGTHS; i++) free(c->strength[i]);
     hs_args_free(&c->args);
+    hs_buf_free(&c->found);
     *c = (hs_calibrate){0};
 }
 

@@ -55,11 +55,12 @@ static int measure(const hs_calibration_job *job, const hs_dims *dims, struct en
 }
 
 // Group 0 is sharpened, group 1 flattened; what lies between is well behaved.
-static int prepare(const hs_calibration_job *job, int *group) {
+static int prepare(const hs_calibration_job *job, int *group, hs_buf *found) {
     const hs_dims dims = hs_dims_of(job->model);
     const int n = dims.n_layer * dims.n_head;
     struct entropy e = {.n_head = dims.n_head};
     double most = 0;
+    (void)found;
     int rc = hs_alloc(&e.sum, (size_t)n, sizeof *e.sum);
     if (!rc) rc = measure(job, &dims, &e);
     for (int i = 0; i < n && !rc; i++)

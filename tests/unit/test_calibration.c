@@ -1,14 +1,16 @@
-// Methods of calibration as specs: parameters, strengths, heads in their places.
+// Calibration without a model: methods as specs, candidates and their race, verdicts.
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyses/calibration.h"
+#include "analyses/experiments/calibrate.h"
 
 enum { N_LAYER = 3, N_HEAD = 4 };
 static const hs_dims dims = {.n_layer = N_LAYER, .n_head = N_HEAD, .n_kv_head = 2};
@@ -95,12 +97,145 @@ static void what_is_refused(void **state) {
     refuses("ssa:c=1+2+3+4+5+6+7+8+9+10+11+12+13+14+15+16+17", HS_EARG, "at most 16");
 }
 
+// ---- candidates ---------------------------------------------------------------------------------
+
+// Heads that gain, best first, as sets of 1, 2, 4 and all of them.
+static void sets_are_nested(void **state) {
+    static const char *const heads[] = {"L2H1", "L0H0+L2H1", "L0H0+L1H2-3+L2H1",
+                                        "L0H0+L1H2-3+L2H1-2", "L1H0"};
+    double estimate[3][N_LAYER * N_HEAD] = {{0}};
+    hs_candidates c;
+    hs_calibrate method;
+    (void)state;
+    estimate[0][9] = -5;
+    estimate[0][0] = -4;
+    estimate[0][6] = estimate[0][7] = -2;
+    estimate[0][10] = -1;
+    estimate[0][3] = 7;
+    estimate[1][2] = 1;
+    estimate[2][4] = -1;
+    estimate[2][5] = (double)NAN;
+    assert_int_equal(hs_calibrate_open(&method, "ssa:c=1+2+3"), HS_OK);
+    assert_int_equal(hs_candidates_open(&c, &method, &dims, NULL, estimate[0]), HS_OK);
+    assert_int_equal(c.n, 5);
+    for (int i = 0; i < c.n; i++) {
+        char want[80];
+        snprintf(want, sizeof want, "temper:%s,log=%d", heads[i], i < 4 ? 1 : 3);
+        assert_int_equal(c.at[i].n_spec, 1);
+        assert_string_equal(c.at[i].spec[0], want);
+        assert_int_equal(c.at[i].strength, i < 4 ? 0 : 2);
+        assert_int_equal(c.at[i].n_head, hs_heads_count(&c.at[i].heads));
+    }
+    hs_candidates_close(&c);
+    hs_calibrate_close(&method);
+}
+
+enum { N_CAND = 6, RACE_ITEMS = 16 };
+
+// Candidate c loses (c + 1) / 10 less than the baseline's 2, but for the last, which is worse later.
+static void fill_race(double value[RACE_ITEMS][1 + N_CAND]) {
+    for (int i = 0; i < RACE_ITEMS; i++)
+        for (int c = -1; c < N_CAND; c++) value[i][1 + c] = 2 - (c + 1) / 10.;
+    for (int i = 8; i < RACE_ITEMS; i++) value[i][N_CAND] = 5;
+}
+
+static void races_are_cut_twice(void **state) {
+    double value[RACE_ITEMS][1 + N_CAND];
+    bool alive[N_CAND];
+    (void)state;
+    fill_race(value);
+    assert_int_equal(hs_candidates_cut(RACE_ITEMS, 0), 4);
+    assert_int_equal(hs_candidates_cut(RACE_ITEMS, 4), 8);
+    assert_int_equal(hs_candidates_cut(RACE_ITEMS, 8), 16);
+    assert_int_equal(hs_candidates_cut(7, 0), 7);
+    static const char *const want[] = {"111111", "000111", "000011"};
+    for (int done = 0; done <= RACE_ITEMS; done++) {
+        hs_candidates_alive(N_CAND, value[0], RACE_ITEMS, done, alive);
+        for (int c = 0; c < N_CAND; c++)
+            assert_int_equal(alive[c], want[done < 4 ? 0 : done < 8 ? 1 : 2][c] - '0');
+        // What did not run is never looked at.
+        for (int c = 0; c < N_CAND && done < RACE_ITEMS; c++)
+            if (!alive[c]) value[done][1 + c] = (double)NAN;
+    }
+    assert_int_equal(hs_candidates_best(N_CAND, value[0], RACE_ITEMS), 4);
+    value[3][0] = (double)NAN; // an item without a loss
+    assert_true(fabs(hs_candidates_mean(N_CAND, value[0], RACE_ITEMS, 0) - 2) < 1e-12);
+    for (int i = 0; i < RACE_ITEMS; i++)
+        if (i != 3) value[i][0] = 1.4;
+    assert_int_equal(hs_candidates_best(N_CAND, value[0], RACE_ITEMS), -1);
+}
+
+// ---- proof --------------------------------------------------------------------------------------
+
+enum { N_HELD = 40 };
+
+static void verdict_is(enum hs_measure m, double shift, double noise, enum hs_verdict want,
+                       const char *says) {
+    double before[N_HELD], after[N_HELD];
+    hs_gain g;
+    hs_buf text = {0};
+    for (int i = 0; i < N_HELD; i++) {
+        before[i] = i * .7;
+        after[i] = before[i] + shift + (i % 2 ? noise : -noise);
+    }
+    assert_int_equal(hs_gain_of(&g, m, before, after, 1, N_HELD, 1), HS_OK);
+    assert_int_equal(g.verdict, want);
+    assert_true(fabs(g.calibrated - g.baseline - shift) < 1e-12);
+    assert_true(g.low <= g.calibrated - g.baseline && g.calibrated - g.baseline <= g.high);
+    hs_gain_text(&text, &g);
+    if (!strstr(text.data, says)) fail_msg("%s", text.data);
+    hs_buf_free(&text);
+}
+
+static void verdicts(void **state) {
+    (void)state;
+    verdict_is(HS_MEASURE_CHOICE_NLL, -.1, .2, HS_VERDICT_HELPS, "helps: choice_nll -0.1000 [-0.");
+    verdict_is(HS_MEASURE_CHOICE_NLL, .1, .2, HS_VERDICT_HARMS, "harms: choice_nll +0.1000 [+0.");
+    verdict_is(HS_MEASURE_CHOICE_NLL, -.01, .2, HS_VERDICT_NONE,
+               "no difference that 40 items can show: choice_nll -0.0100 [-0.");
+    verdict_is(HS_MEASURE_ACCURACY, .1, .2, HS_VERDICT_HELPS, "on 40 held-out items");
+    verdict_is(HS_MEASURE_ACCURACY, -.1, .2, HS_VERDICT_HARMS, "harms: accuracy");
+    verdict_is(HS_MEASURE_ENTROPY, .1, .2, HS_VERDICT_NONE, "no difference");
+    verdict_is(HS_MEASURE_NLL, 0, 0, HS_VERDICT_NONE, "[+0.0000, +0.0000]");
+}
+
+// Items that lack a number on either side are no pairs; one pair shows nothing.
+static void few_items(void **state) {
+    const double before[] = {1, (double)NAN, 3}, after[] = {0, 1, (double)NAN};
+    hs_buf text = {0};
+    hs_gain g;
+    (void)state;
+    assert_int_equal(hs_gain_of(&g, HS_MEASURE_NLL, before, after, 1, 3, 1), HS_OK);
+    assert_int_equal(g.n, 1);
+    assert_true(g.baseline == 1 && g.calibrated == 0 && isnan(g.low));
+    assert_int_equal(g.verdict, HS_VERDICT_NONE);
+    hs_gain_text(&text, &g);
+    assert_string_equal(text.data, "no difference that 1 item can show: nll -1.0000");
+    hs_buf_free(&text);
+}
+
+// F1 is of all answers together: from 8 of 16 found without a false one to all found.
+static void f1_of_pairs(void **state) {
+    double before[32], after[32];
+    hs_gain g;
+    (void)state;
+    for (int i = 0; i < 32; i++) {
+        before[i] = i % 2 ? 0 : i % 4 ? 2 : 3;
+        after[i] = i % 2 ? 0 : 3;
+    }
+    assert_int_equal(hs_gain_of(&g, HS_MEASURE_F1, before, after, 1, 32, 1), HS_OK);
+    assert_true(fabs(g.baseline - 2. / 3) < 1e-12 && g.calibrated == 1);
+    assert_int_equal(g.verdict, HS_VERDICT_HELPS);
+    assert_true(g.low > .1 && g.low < 1. / 3 && g.high > 1. / 3 && g.high < .7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(heads_are_ranges),
-        cmocka_unit_test(specs_of_strengths),
-        cmocka_unit_test(strengths_by_name),
-        cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(heads_are_ranges),  cmocka_unit_test(specs_of_strengths),
+        cmocka_unit_test(strengths_by_name), cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(sets_are_nested),   cmocka_unit_test(races_are_cut_twice),
+        cmocka_unit_test(verdicts),          cmocka_unit_test(few_items),
+        cmocka_unit_test(f1_of_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
