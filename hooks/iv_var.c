@@ -16,69 +16,34 @@
 // it where one channel dominates, so tau may be given as a share of that. The authors' code keeps p
 // where the paper moves it, and asks that the share of sinks be at most rho: options p_is and ratio.
 // All comparisons and sums in f64. Kept: a float a layer and position of the prompt.
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hooks/intervention.h"
+#include "hooks/sink.h"
 #include "model/core/mem.h"
 
 enum { SPAN }; // places
 enum { UNSEEN, PLAIN, SINK };
 
 struct var {
-    hs_dims dims;
-    int64_t *channel; // [n_channel]; none: those of the reference
-    int64_t n_channel;
-    double tau, moved, rho, prefilter;
+    int n_layer;
+    hs_sink_rule sink; // without channels: those of the reference
+    double moved, rho, prefilter;
     bool of_sinks; // rho bounds the share of sinks
 };
 
 // ---- opening ------------------------------------------------------------------------------------
 
-static int add_channel(struct var *v, const char *text, char **end) {
-    errno = 0;
-    const long long d = strtoll(text, end, 10);
-    if (*end == text || *text < '0' || *text > '9' || (**end && **end != '+'))
-        return hs_fail(HS_EARG, "dims=%s: channels are numbers joined by +, or auto", text);
-    if (errno || d >= v->dims.d_model)
-        return hs_fail(HS_ERANGE, "dims: there is no channel %.*s, they are 0 to %lld",
-                       (int)(*end - text), text, (long long)v->dims.d_model - 1);
-    int rc = hs_grow(&v->channel, (size_t)v->n_channel + 1, sizeof *v->channel);
-    if (!rc) v->channel[v->n_channel++] = d;
-    return rc;
-}
-
-static int read_channels(struct var *v, const char *text, hs_ref_need *need) {
-    char *end = NULL;
-    int rc = HS_OK;
-    if (!strcmp(text, "auto")) {
-        need->from = HS_REF_CHANNELS;
-        return HS_OK;
-    }
-    for (; !rc && text; text = *end ? end + 1 : NULL) {
-        rc = add_channel(v, text, &end);
-        if (rc) break;
-    }
-    return rc;
-}
-
-static int read_tau(struct var *v, const hs_args *args) {
-    const double most = sqrt((double)v->dims.d_model), share = hs_args_num(args, "tau_share");
-    v->tau = hs_args_num(args, "tau");
-    if (!hs_args_given(args, "tau_share"))
-        return v->tau <= most
-                   ? HS_OK
-                   : hs_fail(HS_ERANGE,
-                             "tau=%g is never reached: at width %lld phi is at most %.4g, give a "
-                             "smaller one or tau_share=0.8",
-                             v->tau, (long long)v->dims.d_model, most);
-    if (hs_args_given(args, "tau"))
-        return hs_fail(HS_EARG, "give tau= or tau_share=, which is tau / sqrt(%lld), not both",
-                       (long long)v->dims.d_model);
-    v->tau = share * most;
-    return HS_OK;
+static int check_tau(const hs_sink_rule *r) {
+    const double most = sqrt((double)r->d_model);
+    if (r->tau <= most) return HS_OK;
+    return hs_fail(
+        HS_ERANGE,
+        "tau=%g is never reached: at width %lld phi is at most %.4g, give a smaller one or "
+        "tau_share=0.8",
+        r->tau, (long long)r->d_model, most);
 }
 
 static bool is(const hs_args *args, const char *param, const char *value) {
@@ -107,7 +72,7 @@ static int open_var(void **state, const hs_edit_setup *setup, uint64_t *points, 
     int rc = hs_alloc(&v, 1, sizeof *v);
     if (rc) return rc;
     *state = v;
-    v->dims = *setup->dims;
+    v->n_layer = setup->dims->n_layer;
     v->moved = is(args, "p_is", "kept") ? 1 - p : p;
     v->rho = hs_args_num(args, "rho");
     v->prefilter = hs_args_num(args, "prefilter");
@@ -115,14 +80,15 @@ static int open_var(void **state, const hs_edit_setup *setup, uint64_t *points, 
     if (is(args, "span", "all"))
         return hs_fail(HS_EARG, "say which span: span=5:20, or span=NAME with --span NAME=A:B");
     rc = set_points(setup, points);
-    if (!rc) rc = read_tau(v, args);
-    return rc ? rc : read_channels(v, hs_args_text(args, "dims"), need);
+    if (!rc) rc = hs_sink_rule_read(&v->sink, args, setup->dims->d_model);
+    if (!rc && !v->sink.n_channel) need->from = HS_REF_CHANNELS;
+    return rc ? rc : check_tau(&v->sink);
 }
 
 static void close_var(void *state) {
     struct var *v = state;
     if (!v) return;
-    free(v->channel);
+    hs_sink_rule_free(&v->sink);
     free(v);
 }
 
@@ -133,13 +99,10 @@ static int64_t first_var(void *state, const hs_edit_at *at) {
 
 // ---- sinks --------------------------------------------------------------------------------------
 
-static bool is_sink(const struct var *v, const hs_edit_at *at, const float *x) {
-    const int64_t n = v->n_channel ? v->n_channel : at->ref->n_channel;
-    const int64_t *channel = v->n_channel ? v->channel : at->ref->channel;
-    double squares = 0, most = 0;
-    for (int64_t c = 0; c < v->dims.d_model; c++) squares += (double)x[c] * (double)x[c];
-    for (int64_t k = 0; k < n; k++) most = fmax(most, fabs((double)x[channel[k]]));
-    return most / sqrt(squares / (double)v->dims.d_model + 1e-6) >= v->tau;
+static bool is_sink(const hs_sink_rule *r, const hs_edit_at *at, const float *x) {
+    const bool own = r->n_channel > 0;
+    return hs_sink_phi(x, r->d_model, own ? r->channel : at->ref->channel,
+                       own ? r->n_channel : at->ref->n_channel) >= r->tau;
 }
 
 static int var_rows(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view) {
@@ -147,17 +110,17 @@ static int var_rows(void *state, const hs_edit_at *at, const hs_site *site, cons
     const int64_t end = site->row0 + site->n_row < at->n_token ? site->row0 + site->n_row
                                                                : at->n_token;
     float *kept;
-    int rc = end > site->row0 ? hs_edit_keep(at, at->n_token * v->dims.n_layer, &kept) : HS_OK;
+    int rc = end > site->row0 ? hs_edit_keep(at, at->n_token * v->n_layer, &kept) : HS_OK;
     for (int64_t pos = site->row0; pos < end && !rc; pos++) {
         const float *x = (const float *)view->data + (pos - site->row0) * view->stride[0];
-        kept[site->layer * at->n_token + pos] = is_sink(v, at, x) ? SINK : PLAIN;
+        kept[site->layer * at->n_token + pos] = is_sink(&v->sink, at, x) ? SINK : PLAIN;
     }
     return rc;
 }
 
 // Of the layer, a number a position of the prompt.
 static int seen(const struct var *v, const hs_edit_at *at, const hs_tile *tile, const float **out) {
-    const float *kept = hs_edit_kept(at, at->n_token * v->dims.n_layer);
+    const float *kept = hs_edit_kept(at, at->n_token * v->n_layer);
     *out = kept ? kept + tile->layer * at->n_token : NULL;
     for (int64_t j = 0; j < at->n_token && j < tile->row0 + tile->n_row; j++)
         if (!kept || (*out)[j] == UNSEEN)

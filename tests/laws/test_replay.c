@@ -15,7 +15,7 @@
 #include "db/replay.h"
 #include "tests/lib/dbrun.h"
 
-#define OBSERVERS "sinks,hidden_sinks,massive,stripes,echo,spread"
+#define OBSERVERS "sinks,hidden_sinks,massive,stripes,echo,spread,importance,sink_tokens"
 
 static void must(int rc) {
     if (rc) fail_msg("rc %d: %s", rc, hs_errmsg());
@@ -191,7 +191,7 @@ static void test_observers(void **state) {
                   .n_token = 130,
                   .n_decode = 3,
                   .maps = "all",
-                  .acts = "resid_post",
+                  .acts = "resid_pre,resid_post",
                   .observe = OBSERVERS,
                   .shape = {50, 13, 3}};
     dbrun_path(path, sizeof path, "law14");

@@ -44,10 +44,14 @@ static int take_row(void *ctx, const char *table, const hs_value *values) {
     hs_buf_printf(&o->text, "%s:", table);
     for (int i = 0; t->columns[i].name; i++) {
         const bool whole = !strcmp(t->columns[i].type, "INTEGER");
+        const bool text = !strcmp(t->columns[i].type, "TEXT");
         assert_true(values[i].type == HS_VAL_NULL ? i >= t->n_key
-                                                  : whole == (values[i].type == HS_VAL_INT));
+                                                  : whole == (values[i].type == HS_VAL_INT) &&
+                                                        text == (values[i].type == HS_VAL_TEXT));
         if (values[i].type == HS_VAL_NULL)
             hs_buf_str(&o->text, " NULL");
+        else if (text)
+            hs_buf_printf(&o->text, " %s", values[i].s);
         else if (whole)
             hs_buf_printf(&o->text, " %lld", (long long)values[i].i);
         else
