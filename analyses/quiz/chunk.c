@@ -121,14 +121,14 @@ int64_t hs_quiz_fit(const hs_quiz_chunk *c) {
 
 // Entropy of the softmax of a row, nats.
 static double entropy_of(const float *x, int64_t n) {
-    const double most = (double)x[hs_argmax(x, n)];
-    double sum = 0, dot = 0;
+    const int32_t best = hs_argmax(x, n);
+    double others = 0, dot = 0; // against the likeliest
     for (int64_t i = 0; i < n; i++) {
-        const double d = (double)x[i] - most, e = exp(d);
-        sum += e;
+        const double d = (double)x[i] - (double)x[best], e = i == best ? 0 : exp(d);
+        others += e;
         if (e > 0) dot += e * d;
     }
-    return log(sum) - dot / sum;
+    return log1p(others) - dot / (1 + others);
 }
 
 static int32_t pick(const work *w, pair *p, const float *logits) {

@@ -65,10 +65,11 @@ static int likeliest(const hs_quiz_item *item, const double *ln_p, bool by_byte)
 }
 
 static double share_loss(const hs_quiz_item *item, const double *ln_p) {
-    const double most = ln_p[likeliest(item, ln_p, false)];
-    double sum = 0;
-    for (int i = 0; i < item->n_choice; i++) sum += exp(ln_p[i] - most);
-    return most + log(sum) - ln_p[item->right];
+    const int best = likeliest(item, ln_p, false);
+    double others = 0; // against the likeliest
+    for (int i = 0; i < item->n_choice; i++)
+        if (i != best) others += exp(ln_p[i] - ln_p[best]);
+    return ln_p[best] - ln_p[item->right] + log1p(others);
 }
 
 static bool begins_with_y(const char *text) {
