@@ -17,7 +17,8 @@ typedef struct hs_prompt {
     int bos_len;
     int64_t period;    // of repeated tokens, 0 = not said
     const char *extra; // other keys of the JSONL line as a JSON object, NULL when none
-    hs_spans spans;    // its own names of positions, from the keys "positions" and "spans"
+    hs_spans spans; // its own names of positions, from the keys "positions" and "spans": numbers,
+                    // or the tokens of a text within its own
 } hs_prompt;
 
 typedef struct hs_prompts hs_prompts; // owns its prompts

@@ -126,7 +126,7 @@ static int put(hs_prompts *p, const char *id, const hs_prompt *in) {
         if (!rc) rc = copy(p, &to->end, in->end, in->n_token, sizeof *in->end);
     }
     if (!rc && in->extra) rc = hs_arena_str(p->arena, &to->extra, in->extra, strlen(in->extra));
-    if (!rc && in->extra) rc = hs_prompt_spans(&to->spans, p->arena, in->extra, in->n_token);
+    if (!rc && in->extra) rc = hs_prompt_spans(&to->spans, p->arena, in);
     if (rc) return rc;
     p->at[p->n++] = to;
     p->slot[slot] = p->n;

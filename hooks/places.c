@@ -45,14 +45,19 @@ int hs_places_check(const char *text) {
 
 static int unknown_span(const char *name, const hs_spans *of) {
     if (!of[0].n && !of[1].n)
-        return hs_fail(HS_ENOTFOUND, "there is no span '%s': give it with --span %s=A:B", name,
-                       name);
+        return hs_fail(HS_ENOTFOUND,
+                       "there is no span '%s' (empty ones, and those that reach outside a prompt, "
+                       "are none): give it with --span %s=A:B",
+                       name, name);
     hs_buf names = {0};
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < of[k].n; i++)
             hs_buf_printf(&names, "%s%s", names.len ? ", " : "", of[k].at[i].name);
-    int rc = hs_fail(HS_ENOTFOUND, "there is no span '%s': the spans are %s", name,
-                     hs_buf_text(&names));
+    int rc = hs_fail(
+        HS_ENOTFOUND,
+        "there is no span '%s' (empty ones, and those that reach outside a prompt, are none): the "
+        "spans are %s",
+        name, hs_buf_text(&names));
     hs_buf_free(&names);
     return rc;
 }

@@ -193,7 +193,11 @@ const hs_topic hs_topics[] = {
      "is; \"id\", \"period\" and \"bos_len\" are honoured, other keys kept. -f FILE.txt is one "
      "prompt. --dataset NAME:k=v,... makes prompts. All may be mixed.\n"
      "{\"positions\": {\"S2\": 10}} and {\"spans\": {\"doc\": [3, 20]}} name positions of that "
-     "prompt, for what takes positions; END is the last one unless it says otherwise.\n"
+     "prompt, for what takes positions; END is the last one unless it says otherwise. Beside "
+     "\"text\" a span may be a text: {\"spans\": {\"doc\": \"the cat sat\"}} is the tokens that "
+     "cover the only place where it stands.\n"
+     "{\"choices\": [\" Paris\", \" Rome\"], \"answer\": 0} and {\"answer\": \" Paris\"} ask what "
+     "headscope eval answers.\n"
      "An option's value is the next word, whatever it begins with (-p \"-1 + 2\"), or follows "
      "'='.\n"
      "Within a run a prompt has a number, from 0, and an id: the file's, or the number.\n",

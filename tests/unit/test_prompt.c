@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "analyses/prompt.h"
+#include "tests/lib/mkmodel.h"
 
 enum { N_VOCAB = 100 };
 
@@ -226,6 +227,75 @@ static void positions_have_names(void **state) {
     hs_prompts_close(p);
 }
 
+// One token a byte, "ab" and "dd" together, and no token for '~'.
+static const char bytes[] =
+    "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3,"
+    "\"d\":4,\"dd\":5},\"merges\":[\"a b\",\"d d\"]},\"pre_tokenizer\":"
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}}";
+
+static hs_prompts *open_text_prompts(hs_tok **tok) {
+    char dir[PATH_MAX];
+    hs_ckpt *ck;
+    hs_prompts *p;
+    mk_dir(dir);
+    mk_file(dir, "tokenizer.json", bytes, strlen(bytes));
+    assert_int_equal(hs_ckpt_open(&ck, dir, false), HS_OK);
+    if (hs_tok_open(tok, ck)) fail_msg("%s", hs_errmsg());
+    hs_ckpt_close(ck);
+    mk_remove(dir);
+    assert_int_equal(hs_prompts_open(&p, *tok, HS_BOS_NO, N_VOCAB), HS_OK);
+    return p;
+}
+
+static void spans_may_be_texts(void **state) {
+    (void)state;
+    static const struct {
+        const char *span;
+        int64_t from, to;
+    } cases[] = {
+        {"ab", 0, 1}, {"b", 0, 1},  {"a", 0, 1},     {"bc", 0, 2},  {"c", 1, 2},
+        {"cd", 1, 3}, {"dd", 2, 3}, {"abcdd", 0, 3}, {"cdd", 1, 3},
+    };
+    static const struct {
+        const char *span, *says;
+    } bad[] = {
+        {"", "spans: \"doc\": it is empty"}, {"x", "does not say this"},
+        {"abcddd", "does not say this"},     {"d", "more than once"},
+        {"ddd", "does not say this"},
+    };
+    hs_tok *tok;
+    char line[200];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hs_prompts *p = open_text_prompts(&tok);
+        snprintf(line, sizeof line, "{\"text\":\"abcdd\",\"spans\":{\"doc\":\"%s\",\"all\":[0,3]}}",
+                 cases[i].span);
+        if (add(p, line)) fail_msg("%s: %s", line, hs_errmsg());
+        assert_int_equal(hs_prompts_at(p, 0)->n_token, 3);
+        has_span(hs_prompts_at(p, 0), "doc", cases[i].from, cases[i].to);
+        has_span(hs_prompts_at(p, 0), "all", 0, 3);
+        hs_prompts_close(p);
+        hs_tok_close(tok);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        hs_prompts *p = open_text_prompts(&tok);
+        snprintf(line, sizeof line,
+                 "{\"text\":\"ab\"}\n{\"text\":\"abcdd\",\"spans\":{\"doc\":\"%s\"}}", bad[i].span);
+        const int rc = add(p, line);
+        if (rc != HS_EFORMAT || !strstr(hs_errmsg(), bad[i].says) || !strstr(hs_errmsg(), "l:2: "))
+            fail_msg("%s gives %d '%s'", line, rc, hs_errmsg());
+        hs_prompts_close(p);
+        hs_tok_close(tok);
+    }
+    // Overlapping places are two; positions and tokens alone have no texts.
+    hs_prompts *p = open_text_prompts(&tok);
+    assert_int_equal(add(p, "{\"text\":\"ddd\",\"spans\":{\"doc\":\"dd\"}}"), HS_EFORMAT);
+    assert_int_equal(add(p, "{\"text\":\"ab\",\"positions\":{\"doc\":\"x\"}}"), HS_OK);
+    assert_int_equal(add(p, "{\"tokens\":[2],\"text\":\"ab\",\"spans\":{\"doc\":\"x\"}}"), HS_OK);
+    assert_int_equal(hs_prompts_at(p, 0)->spans.n + hs_prompts_at(p, 1)->spans.n, 0);
+    hs_prompts_close(p);
+    hs_tok_close(tok);
+}
+
 static void pairs_know_each_other(void **state) {
     (void)state;
     hs_prompts *p = open_prompts();
@@ -310,6 +380,7 @@ int main(void) {
         cmocka_unit_test(json_lines_are_read),
         cmocka_unit_test(long_lines_cross_the_blocks),
         cmocka_unit_test(positions_have_names),
+        cmocka_unit_test(spans_may_be_texts),
         cmocka_unit_test(pairs_know_each_other),
         cmocka_unit_test(halves_must_match),
         cmocka_unit_test(bad_lines_are_refused_by_number),
