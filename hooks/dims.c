@@ -13,6 +13,8 @@ hs_dims hs_dims_of(const hs_model *model) {
         .n_vocab = c->n_vocab,
         .attn_scale = c->attn_scale,
         .scale_by_layer = c->scale_by_layer,
+        .norm = c->norm,
+        .norm_eps = c->norm_eps,
     };
     for (int p = 0; p < HS_N_POINT; p++)
         if (hs_model_has_point(model, (enum hs_point)p, NULL)) d.points |= HS_BIT(p);

@@ -42,6 +42,8 @@ struct hs_aimed {
     int index;              // in its list
     hs_edit_where where;
     struct hs_edit_kept *kept; // NULL: nothing yet
+    float *own;                // [n_own]
+    int64_t n_own;
 };
 
 #endif

@@ -72,7 +72,10 @@ void hs_edits_close(hs_edits *e) {
     if (!e) return;
     drop_kept(e, true);
     free(e->kept);
-    for (int64_t i = 0; i < e->n_made; i++) hs_edit_where_free(&e->aimed[i].where);
+    for (int64_t i = 0; i < e->n_made; i++) {
+        hs_edit_where_free(&e->aimed[i].where);
+        free(e->aimed[i].own);
+    }
     for (int w = 0; w < MOST_WORKERS; w++) {
         for (int i = 0; i < e->worker[w].n; i++) free(e->worker[w].block[i].at);
         free(e->worker[w].block);
@@ -267,6 +270,19 @@ int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) {
         b->n = n;
     }
     *out = b->at;
+    return HS_OK;
+}
+
+int hs_edit_own(const hs_edit_at *at, int64_t n, float **out) {
+    hs_edits *e = at->aimed->edits;
+    struct hs_aimed *aimed = &e->aimed[at->aimed - e->aimed];
+    *out = NULL;
+    if (aimed->n_own < n) {
+        int rc = hs_grow(&aimed->own, (size_t)n, sizeof *aimed->own);
+        if (rc) return rc;
+        aimed->n_own = n;
+    }
+    *out = aimed->own;
     return HS_OK;
 }
 

@@ -217,6 +217,9 @@ bool hs_edit_head(const hs_edit_at *at, int layer, int head);
 // Scratch of a worker for this edit, at least n floats (none is set), contents kept between a
 // tile's scores and its pattern.
 int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
+// Numbers of the edit on this sequence, at least n: unset after each aim, and kept by every evaluation
+// until the next. For rows callbacks only.
+int hs_edit_own(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
 // Numbers that the edit keeps of the sequence: from one call to the next and, as long as each aim
 // has the same edits on the same prompt, from one evaluation to the next. hs_edit_keep: at least n
 // of them, new ones 0, for rows callbacks only. hs_edit_kept: the first n; NULL when there are

@@ -14,6 +14,8 @@ typedef struct hs_dims {
     // What scores are multiplied by, and whether it is divided by layer + 1; 0 as stored with a run.
     double attn_scale;
     bool scale_by_layer;
+    enum hs_norm norm; // HS_NORM_NONE as stored with a run
+    double norm_eps;
 } hs_dims;
 hs_dims hs_dims_of(const hs_model *model);
 

@@ -64,6 +64,9 @@ boost:late
 var:L0,span=late,dims=0+3+5,tau=1,rho=0,prefilter=0
 boost:0+late,alpha=-0.5,rows=all,heads=L0H*
 vhr:L*,span=late
+vista:steer,span=late,lambda=0.5
+vista:steer,span=0,rule=paper,layers=1
+vista:mix,w=1
 vhr:L0H*,span=0+late,keep=1,pos=1:,alpha=0.5
 END
 real() {
@@ -86,6 +89,8 @@ mask:keys,keys=0:
 boost:2:5,alpha=0,rows=all
 var:L*,span=2:5,dims=0+3,tau=1,p=0
 vhr:L*,span=2:4,alpha=1
+vista:steer,span=2:4,lambda=0
+vista:mix,w=1,gamma=0
 norm:softmax
 norm:clipped,gamma=0,zeta=1
 END

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "analyses/editing.h"
-#include "tests/lib/laws.h"
+#include "tests/lib/edited.h"
 
 enum {
     N_PROMPT = 29,
@@ -147,12 +147,152 @@ static void vhr_scales_the_heads_that_move(void **state) {
     }
 }
 
+// ---- vista --------------------------------------------------------------------------------------
+
+static double length_of(const double *x, int d) {
+    double sum = 0;
+    for (int i = 0; i < d; i++) sum += x[i] * x[i];
+    return sqrt(sum);
+}
+
+// The formulas, of one row.
+static void steered(double *y, const float *x, const float *with, const float *without, int d,
+                    const char *rule, double lambda) {
+    double h[512], v[512], dot = 0;
+    for (int i = 0; i < d; i++) h[i] = (double)x[i], v[i] = (double)with[i] - (double)without[i];
+    const double h_length = length_of(h, d), v_length = length_of(v, d);
+    for (int i = 0; i < d; i++) dot += h[i] * v[i] / h_length / v_length;
+    if (!strcmp(rule, "code")) lambda *= 1 + fmax(0, -dot);
+    for (int i = 0; i < d; i++)
+        y[i] = strcmp(rule, "paper") ? h[i] / h_length + lambda * v[i] / v_length
+                                     : h[i] + lambda * v[i];
+    const double length = length_of(y, d);
+    for (int i = 0; i < d; i++) y[i] *= h_length / length;
+}
+
+// One layer is steered, so that what reaches it is that of the plain run.
+static void check_steer(const hs_model *m, const cap *plain, const cap *with, const cap *without,
+                        const char *rule, int layer) {
+    const enum hs_point point = strcmp(rule, "paper") ? HS_MLP_OUT : HS_RESID_POST;
+    const int d = (int)plain->cfg->d_model;
+    char spec[200];
+    double want[512];
+    cap c;
+    snprintf(spec, sizeof spec, "vista:steer,span=doc,lambda=0.4,rule=%s,layers=%d", rule, layer);
+    run_edited(&c, m, spec, 0, 0);
+    for (int r = 0; r < N; r++) {
+        steered(want, law_row(plain, layer, point, r),
+                law_row(with, layer, HS_RESID_POST, N_PROMPT - 1),
+                law_row(without, layer, HS_RESID_POST, N_PROMPT - 1 - (TO - FROM)), d, rule, 0.4);
+        for (int i = 0; i < d; i++) {
+            const double got = (double)law_row(&c, layer, point, r)[i];
+            if (fabs(got - want[i]) > 1e-6 * (1 + fabs(want[i])))
+                fail_msg("%s row %d: %.9g, not %.9g", spec, r, got, want[i]);
+        }
+    }
+    assert_false(same_logits(&c, plain));
+    cap_close(&c);
+}
+
+static void vista_steers(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        cap plain, with, without;
+        run_edited(&plain, m, "scale:L*,by=1", 0, 0);
+        run_plain(&with, m, false);
+        run_plain(&without, m, true);
+        for (int l = 0; l < plain.cfg->n_layer; l++) {
+            check_steer(m, &plain, &with, &without, "paper", l);
+            if (plain.cfg->mlp == HS_MLP_NONE) continue;
+            check_steer(m, &plain, &with, &without, "code", l);
+            check_steer(m, &plain, &with, &without, "simple", l);
+        }
+        cap_close(&plain);
+        cap_close(&with);
+        cap_close(&without);
+        hs_model_close(m);
+    }
+}
+
+// Rows that leave a layer, as the engine's last ones: its logits are then the lens's.
+static int early_rows(void *ctx, enum hs_point point, int layer, int64_t row0, int64_t n,
+                      float *out) {
+    const cap *c = ((const cap *const *)ctx)[0];
+    const int early = *((const int *const *)ctx)[1];
+    const cap_tensor *t = &c->at[0][early][HS_RESID_POST];
+    assert_true(point == HS_RESID_POST && layer == c->cfg->n_layer - 1);
+    memcpy(out, t->data + row0 * t->width, (size_t)(n * t->width) * sizeof *out);
+    return HS_OK;
+}
+
+static void run_lens(cap *c, const hs_model *m, const cap *plain, int layer) {
+    const void *ctx[] = {plain, &layer};
+    const hs_ref ref = {.ctx = ctx, .n_row = N, .rows = early_rows};
+    char spec[100];
+    snprintf(spec, sizeof spec, "freeze:resid_post:%d", (int)plain->cfg->n_layer - 1);
+    edited_run(c, m, &(edited){.spec = {spec}, .ref = &ref, .points = HS_BIT(HS_LOGITS)}, SEED, N);
+}
+
+static void check_mix(const hs_model *m, const cap *plain, int w) {
+    const int last = (int)plain->cfg->n_layer - 1;
+    const int64_t n = (int64_t)N * LAW_N_VOCAB;
+    double *mean = calloc((size_t)n, sizeof *mean);
+    char spec[100];
+    cap c;
+    assert_non_null(mean);
+    for (int l = last - w; l < last; l++) {
+        run_lens(&c, m, plain, l);
+        for (int64_t i = 0; i < n; i++)
+            mean[i] += (double)law_row(&c, last + 1, HS_LOGITS, 0)[i] / w;
+        cap_close(&c);
+    }
+    snprintf(spec, sizeof spec, "vista:mix,w=%d,gamma=0.4", w);
+    run_edited(&c, m, spec, 0, 0);
+    const float *got = law_row(&c, last + 1, HS_LOGITS, 0);
+    const float *was = law_row(plain, last + 1, HS_LOGITS, 0);
+    for (int64_t i = 0; i < n; i++) {
+        const double want = 0.6 * (double)was[i] + 0.4 * mean[i];
+        if (fabs((double)got[i] - want) > 2e-5 * (1 + fabs(want)))
+            fail_msg("%s, row %d: %g, not %g", spec, (int)(i / LAW_N_VOCAB), (double)got[i], want);
+    }
+    assert_false(same_logits(&c, plain));
+    cap_close(&c);
+    free(mean);
+}
+
+static void vista_mixes_what_the_lens_reads(void **state) {
+    (void)state;
+    int norms[3] = {0};
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        cap plain;
+        run_edited(&plain, m, "scale:L*,by=1", 0, 0);
+        norms[plain.cfg->norm]++;
+        for (int w = 1; w < plain.cfg->n_layer && plain.cfg->norm != HS_NORM_NONE; w++)
+            check_mix(m, &plain, w);
+        cap_close(&plain);
+        hs_model_close(m);
+    }
+    assert_true(norms[HS_NORM_RMS] && norms[HS_NORM_LAYER]);
+}
+
 // ---- all of them --------------------------------------------------------------------------------
 
 static const char *const specs[] = {
     "vhr:L*,span=doc",
     "vhr:L*,span=doc,rows=last,keep=1",
+    "vista:steer,span=doc,rule=paper",
+    "vista:steer,span=doc,pos=2:",
+    "vista:mix,w=1",
 };
+
+// Models without MLPs, or without norms, have no place for some.
+static bool has_place(const hs_model *m, const char *spec) {
+    const hs_config *c = hs_model_config(m);
+    if (!strncmp(spec, "vista:mix", 9)) return c->norm != HS_NORM_NONE;
+    return strncmp(spec, "vista", 5) || strstr(spec, "paper") || c->mlp != HS_MLP_NONE;
+}
 
 static void decoding_is_prefill(void **state) {
     (void)state;
@@ -160,6 +300,7 @@ static void decoding_is_prefill(void **state) {
         hs_model *m = law_model(i);
         for (size_t k = 0; k < sizeof specs / sizeof *specs; k++) {
             cap whole, cut;
+            if (!has_place(m, specs[k])) continue;
             run_edited(&whole, m, specs[k], 0, 0);
             const int64_t cuts[][2] = {{1, 0}, {5, 0}, {0, 16}};
             for (int j = 0; j < 3; j++) {
@@ -175,7 +316,9 @@ static void decoding_is_prefill(void **state) {
 
 static const char *const identities[] = {
     "vhr:L*,span=doc,alpha=1",
-    "vhr:L*,span=doc,prompts=b,alpha=1",
+    "vista:steer,span=doc,lambda=0",
+    "vista:steer,span=doc,lambda=0,rule=paper",
+    "vista:mix,w=1,gamma=0",
 };
 
 static void strength_0_is_the_model(void **state) {
@@ -185,6 +328,7 @@ static void strength_0_is_the_model(void **state) {
         cap plain, with;
         run_edited(&plain, m, "scale:L*,by=1", 0, 0);
         for (size_t k = 0; k < sizeof identities / sizeof *identities; k++) {
+            if (!has_place(m, identities[k])) continue;
             run_edited(&with, m, identities[k], 0, 0);
             same(&plain, &with);
             cap_close(&with);
@@ -196,8 +340,8 @@ static void strength_0_is_the_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vhr_scales_the_heads_that_move),
-        cmocka_unit_test(decoding_is_prefill),
+        cmocka_unit_test(vhr_scales_the_heads_that_move),  cmocka_unit_test(vista_steers),
+        cmocka_unit_test(vista_mixes_what_the_lens_reads), cmocka_unit_test(decoding_is_prefill),
         cmocka_unit_test(strength_0_is_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

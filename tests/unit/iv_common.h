@@ -24,6 +24,8 @@ static const hs_dims dims = {
     .n_vocab = 9,
     .points = HS_BIT(HS_N_POINT) - 1,
     .attn_scale = 0.5,
+    .norm = HS_NORM_RMS,
+    .norm_eps = 1e-5,
 };
 
 static inline void must(int rc) {

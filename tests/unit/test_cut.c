@@ -162,6 +162,7 @@ static void test_sources(void **state) {
     const size_t bytes = (size_t)r.left.at[0][1][HS_Z].width * sizeof *a;
     must(hs_sources_open(&s, &opts, &r.dims));
     hs_sources_rows(&s, &(hs_ref_need){.points = points, .last = true});
+    assert_false(s.all_rows);
     hs_sources_begin(&s);
     must(hs_sources_want(&s, NULL, 0, NULL, &whole));
     must(hs_sources_want(&s, NULL, 0, r.gone, &cut));

@@ -69,7 +69,7 @@ static unsigned chosen(const float *with, const float *without, int keep, bool d
 
 static void check_vhr(const char *spec, const branch *with, branch *without, const unsigned *want,
                       float alpha, int first) {
-    hs_ref other = {without, T, branch_rows, NULL, NULL};
+    hs_ref other = {.ctx = without, .n_row = T, .rows = branch_rows};
     hs_ref ref = {.ctx = (void *)(uintptr_t)with, .n_row = T, .rows = branch_rows, .other = &other};
     rig r;
     open_rig(&r, &dims, spec, &ref);
@@ -150,6 +150,66 @@ static void vhr_refused(void **state) {
     refused("vhr:L0M,span=2", HS_EARG, "L0M");
 }
 
+// ---- vista --------------------------------------------------------------------------------------
+
+static void vista_refused(void **state) {
+    (void)state;
+    refused("vista:steer", HS_EARG, "span=NAME");
+    refused("vista:steer,span=doc", HS_ENOTFOUND, "there is no span 'doc'");
+    refused("vista:steer,span=4:4", HS_ERANGE, "holds no position");
+    refused("vista:steer,span=0:", HS_ERANGE, "the whole prompt");
+    refused("vista:steer,span=9:", HS_ERANGE, "last position");
+    refused("vista:steer,span=1,lambda=nan", HS_EARG, "lambda");
+    refused("vista:steer,span=1,lambda=inf", HS_EARG, "lambda");
+    refused("vista:steer,span=1,layers=2", HS_ERANGE, "layers are 0 to 1");
+    refused("vista:steer,span=1,layers=0:1", HS_EARG, "5-20");
+    refused("vista:steer,span=1,gamma=0.1", HS_EARG, "vista:mix");
+    refused("vista:steer,span=1,heads=L0H0", HS_EARG, "heads=");
+    refused("vista:mix,span=1", HS_EARG, "vista:steer");
+    refused("vista:mix,w=2", HS_ERANGE, "only 1 layers");
+    refused("vista:mix,w=1,gamma=nan", HS_EARG, "gamma");
+    hs_dims bare = dims;
+    hs_edit *e;
+    bare.points &= ~HS_BIT(HS_MLP_OUT);
+    bare.norm = HS_NORM_NONE;
+    assert_int_equal(hs_edit_open(&e, &bare, "vista:steer,span=1"), HS_EARG);
+    assert_non_null(strstr(hs_errmsg(), "rule=paper"));
+    assert_int_equal(hs_edit_open(&e, &bare, "vista:mix,w=1"), HS_EARG);
+    assert_non_null(strstr(hs_errmsg(), "no final norm"));
+}
+
+// Rows without a direction, and branches that do not differ, keep their bits.
+static void nothing_to_turn(void **state) {
+    (void)state;
+    static const char *const specs[] = {"vista:steer,span=name,lambda=-1,rule=simple",
+                                        "vista:steer,span=name,lambda=-1,rule=paper"};
+    branch with = {{{0}}}, without = {{{0}}};
+    hs_ref other = {.ctx = &without, .n_row = T, .rows = branch_rows};
+    const hs_ref ref = {.ctx = &with, .n_row = T, .rows = branch_rows, .other = &other};
+    random_numbers(with.row[0], D_MODEL, 3); // layer 1 does not differ
+    for (int k = 0; k < 2; k++) {
+        const enum hs_point point = k ? HS_RESID_POST : HS_MLP_OUT;
+        float x[T * D_MODEL], before[T * D_MODEL];
+        rig r;
+        open_rig(&r, &dims, specs[k], &ref);
+        for (int layer = 0; layer < 2; layer++) {
+            random_numbers(x, T * D_MODEL, 4);
+            memset(x + 2 * D_MODEL, 0, D_MODEL * sizeof *x);
+            memcpy(x + 3 * D_MODEL, with.row[0], D_MODEL * sizeof *x); // would vanish
+            memcpy(before, x, sizeof x);
+            show_rows(&r, point, layer, x, 0, T);
+            for (int i = 0; i < T; i++) {
+                const bool kept = layer || i == 2 || (i == 3 && k);
+                const size_t at = (size_t)i * D_MODEL;
+                if (kept) assert_memory_equal(x + at, before + at, D_MODEL * sizeof *x);
+                if (!layer && i > 3) assert_memory_not_equal(x + at, before + at, D_MODEL);
+                for (int c = 0; c < D_MODEL; c++) assert_true(isfinite(x[at + (size_t)c]));
+            }
+        }
+        close_rig(&r);
+    }
+}
+
 static void what_is_left_out(void **state) {
     (void)state;
     const hs_edit_prompt p = {.ord = 1, .id = "p", .n_token = T};
@@ -165,10 +225,9 @@ static void what_is_left_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vhr_formula),
-        cmocka_unit_test(vhr_compares_the_target),
-        cmocka_unit_test(vhr_refused),
-        cmocka_unit_test(what_is_left_out),
+        cmocka_unit_test(vhr_formula),     cmocka_unit_test(vhr_compares_the_target),
+        cmocka_unit_test(vhr_refused),     cmocka_unit_test(vista_refused),
+        cmocka_unit_test(nothing_to_turn), cmocka_unit_test(what_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
