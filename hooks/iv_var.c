@@ -50,19 +50,11 @@ static bool is(const hs_args *args, const char *param, const char *value) {
     return !strcmp(hs_args_text(args, param), value);
 }
 
-// The last layer is left out unless it is asked for.
-static int set_points(const hs_edit_setup *setup, uint64_t *points) {
-    const int n = setup->dims->n_layer - is(setup->args, "last", "no");
-    bool any = false;
-    for (int l = 0; l < n; l++)
+static void set_points(const hs_edit_setup *setup, uint64_t *points) {
+    for (int l = 0; l < setup->dims->n_layer; l++)
         for (int h = 0; h < setup->dims->n_head; h++)
-            if (hs_heads_has(setup->heads, l, h)) {
+            if (hs_heads_has(setup->heads, l, h))
                 points[l] |= HS_BIT(HS_PATTERN) | HS_BIT(HS_RESID_PRE);
-                any = true;
-            }
-    return any ? HS_OK
-               : hs_fail(HS_ERANGE, "only heads of the last layer, which last=no leaves as "
-                                    "they are: choose others, or last=yes");
 }
 
 static int open_var(void **state, const hs_edit_setup *setup, uint64_t *points, hs_ref_need *need) {
@@ -79,8 +71,8 @@ static int open_var(void **state, const hs_edit_setup *setup, uint64_t *points, 
     v->of_sinks = is(args, "ratio", "sinks");
     if (is(args, "span", "all"))
         return hs_fail(HS_EARG, "say which span: span=5:20, or span=NAME with --span NAME=A:B");
-    rc = set_points(setup, points);
-    if (!rc) rc = hs_sink_rule_read(&v->sink, args, setup->dims->d_model);
+    set_points(setup, points);
+    rc = hs_sink_rule_read(&v->sink, args, setup->dims->d_model);
     if (!rc && !v->sink.n_channel) need->from = HS_REF_CHANNELS;
     return rc ? rc : check_tau(&v->sink);
 }
@@ -202,8 +194,6 @@ const hs_intervention hs_iv_var = {
              "others: their share is at least rho; sinks: theirs is at most rho"},
             {"prefilter", HS_PARAM_NUM, "0.2", 0, 1, NULL, "",
              "weight that a row must give to the span"},
-            {"last", HS_PARAM_ENUM, "no", 0, 0, "no|yes", "",
-             "whether the last layer is edited too"},
             {0}},
     .places = (const hs_edit_place[]){[SPAN] = {"span", false}, {0}},
     .open = open_var,

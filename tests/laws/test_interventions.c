@@ -151,7 +151,7 @@ static const char *const changes[] = {
     "norm:softpick,heads=L0H0",
     "boost:5:12,heads=L1H2",
     "var:L0-1,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0",
-    "var:L*,span=5:8+20:30,dims=2,tau=0.5,rho=0.1,prefilter=0.1,p=1,last=yes",
+    "var:L*,span=5:8+20:30,dims=2,tau=0.5,rho=0.1,prefilter=0.1,p=1",
     "boost:5:12+20,alpha=-0.3,rows=last",
     "steer:resid_pre,vec=%s",
     "steer:resid_pre:1,vec=%s,mode=project,pos=-1",
@@ -275,7 +275,7 @@ static const struct summed {
     {"norm:sink,s=0.5", SINK},
     {"norm:softpick", AT_MOST_ONE},
     {"boost:5:12,alpha=1.5", ONE},
-    {"var:L*,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0,p=1,last=yes", ONE},
+    {"var:L*,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0,p=1", ONE},
     {"boost:0+7:9,rows=all,alpha=-0.9", ONE},
 };
 
