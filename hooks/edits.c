@@ -26,7 +26,7 @@ struct hs_edit_kept {
     hs_edit *const *edit;
     int n, index;
     int64_t ord;
-    float *at;
+    double *at;
     int64_t len;
     bool wanted; // by the aim at hand
 };
@@ -99,12 +99,12 @@ static int make_room(hs_edits *e, const hs_edit_seq *seq, int n_seq) {
     return HS_OK;
 }
 
-// What edit i of the sequence kept before; NULL for nothing.
+// What edit i of the sequence kept before and no sequence before it has; NULL for nothing.
 static struct hs_edit_kept *find_kept(const hs_edits *e, const hs_edit_seq *seq, int i) {
     for (int64_t k = 0; k < e->n_kept; k++) {
         struct hs_edit_kept *kept = e->kept[k];
         if (kept->edit != seq->edit || kept->n != seq->n || kept->index != i ||
-            kept->ord != seq->prompt.ord)
+            kept->ord != seq->prompt.ord || kept->wanted)
             continue;
         kept->wanted = true;
         return kept;
@@ -174,6 +174,14 @@ static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
     return rc;
 }
 
+// In a survey, kinds that have one look, and others edit as usual.
+static int meet_tile(const hs_edit_at *at, const hs_tile *tile) {
+    const hs_intervention *kind = at->edit->kind;
+    const bool looks = tile->survey && tile->point == HS_PATTERN && kind->survey;
+    int rc = (looks ? kind->survey : kind->tile)(at->edit->state, at, tile);
+    return hs_prefix(rc, "--do %s", at->edit->spec);
+}
+
 static int on_tile(void *ctx, const hs_tile *tile, int worker) {
     const hs_edits *e = ctx;
     int rc = HS_OK;
@@ -182,8 +190,7 @@ static int on_tile(void *ctx, const hs_tile *tile, int worker) {
         for (int i = 0; i < e->seq[tile->seq].n && !rc; i++)
             if (aim_at(e, tile->seq, i, tile->layer, tile->point, worker, &at) &&
                 has_turn(at.edit, tile->point, round) && hs_edit_head(&at, tile->layer, tile->head))
-                rc = hs_prefix(at.edit->kind->tile(at.edit->state, &at, tile), "--do %s",
-                               at.edit->spec);
+                rc = meet_tile(&at, tile);
     return rc;
 }
 
@@ -200,33 +207,55 @@ static int on_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id
     return rc;
 }
 
+static int64_t on_survey(void *ctx, int layer, int seq) {
+    const hs_edits *e = ctx;
+    hs_edit_at at;
+    for (int i = 0; seq < e->n_seq && i < e->seq[seq].n; i++)
+        if (e->seq[seq].edit[i]->kind->survey && aim_at(e, seq, i, layer, HS_PATTERN, 0, &at))
+            return at.n_token;
+    return 0;
+}
+
 // ---- the hook -----------------------------------------------------------------------------------
 
 static const uint64_t maps = HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN);
 
+// Adds the heads of a layer in which the edit meets some of the points.
+static void add_heads(hs_heads *to, const hs_edit *edit, int layer, uint64_t points) {
+    const int64_t n_head = to->n_head;
+    for (int64_t h = layer * n_head; edit->points[layer] & points && h < (layer + 1) * n_head; h++)
+        to->on[h] |= edit->heads.on[h];
+}
+
 int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
-    const int64_t n_head = e->dims.n_head;
     uint64_t *points = NULL;
-    hs_heads heads = {0};
-    bool positions = false;
+    hs_heads heads = {0}, surveyed = {0};
+    bool positions = false, survey = false;
     int rc = hs_alloc(&points, (size_t)e->dims.n_layer + 1, sizeof *points);
     if (!rc) rc = hs_heads_parse(&heads, &e->dims, "none");
-    for (int i = 0; i < n && !rc; i++) positions |= edit[i]->kind->positions != NULL;
-    for (int i = 0; i < n && !rc; i++)
+    if (!rc) rc = hs_heads_parse(&surveyed, &e->dims, "none");
+    for (int i = 0; i < n && !rc; i++) {
+        const bool surveys = edit[i]->kind->survey != NULL;
+        survey |= surveys;
+        positions |= edit[i]->kind->positions != NULL;
         for (int l = 0; l <= e->dims.n_layer; l++) {
             points[l] |= edit[i]->points[l];
-            for (int64_t h = l * n_head; edit[i]->points[l] & maps && h < (l + 1) * n_head; h++)
-                heads.on[h] |= edit[i]->heads.on[h];
+            add_heads(&heads, edit[i], l, maps);
+            add_heads(&surveyed, edit[i], l, surveys ? HS_BIT(HS_PATTERN) : 0);
         }
+    }
     const hs_hook hook = {.points = points,
                           .heads = &heads,
                           .write = true,
                           .rows = on_rows,
                           .tile = on_tile,
                           .positions = positions ? on_positions : NULL,
+                          .survey = survey ? on_survey : NULL,
+                          .surveyed = &surveyed,
                           .ctx = e};
     if (!rc) rc = hs_hooks_add(hooks, &hook);
     hs_heads_free(&heads);
+    hs_heads_free(&surveyed);
     free(points);
     return rc;
 }
@@ -301,7 +330,7 @@ static int make_kept(struct hs_aimed *aimed) {
     return HS_OK;
 }
 
-int hs_edit_keep(const hs_edit_at *at, int64_t n, float **out) {
+int hs_edit_keep(const hs_edit_at *at, int64_t n, double **out) {
     hs_edits *e = at->aimed->edits;
     struct hs_aimed *aimed = &e->aimed[at->aimed - e->aimed];
     *out = NULL;
@@ -318,7 +347,7 @@ int hs_edit_keep(const hs_edit_at *at, int64_t n, float **out) {
     return HS_OK;
 }
 
-const float *hs_edit_kept(const hs_edit_at *at, int64_t n) {
+double *hs_edit_kept(const hs_edit_at *at, int64_t n) {
     const struct hs_edit_kept *k = at->aimed->kept;
     return k && k->len >= n ? k->at : NULL;
 }

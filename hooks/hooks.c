@@ -13,7 +13,8 @@ static const uint64_t map_bits = HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN);
 struct entry {
     hs_hook hook; // points and heads are our copies
     uint64_t *points;
-    hs_heads heads; // on NULL: all
+    hs_heads heads;    // on NULL: all
+    hs_heads surveyed; // on NULL: none
 };
 
 struct hs_hooks {
@@ -44,12 +45,15 @@ int hs_hooks_open(hs_hooks **out, const hs_dims *dims) {
     return rc;
 }
 
+static void free_entry(struct entry *e) {
+    free(e->points);
+    hs_heads_free(&e->heads);
+    hs_heads_free(&e->surveyed);
+}
+
 void hs_hooks_close(hs_hooks *h) {
     if (!h) return;
-    for (int i = 0; i < h->n; i++) {
-        free(h->entry[i].points);
-        hs_heads_free(&h->entry[i].heads);
-    }
+    for (int i = 0; i < h->n; i++) free_entry(&h->entry[i]);
     free(h->entry);
     free(h->read);
     free(h->write);
@@ -58,6 +62,10 @@ void hs_hooks_close(hs_hooks *h) {
 }
 
 // ---- adding -------------------------------------------------------------------------------------
+
+static bool is_foreign(const hs_hooks *h, const hs_heads *heads) {
+    return heads && (heads->n_layer != h->n_layer || heads->n_head != h->n_head);
+}
 
 // Points must be of the right scope for their set, and each kind needs its callback.
 static int check_hook(const hs_hooks *h, const hs_hook *hook) {
@@ -73,27 +81,31 @@ static int check_hook(const hs_hooks *h, const hs_hook *hook) {
                 return hs_fail(HS_EARG, "a hook on %s needs a callback for %s",
                                hs_point_infos[p].alias, HS_BIT(p) & map_bits ? "tiles" : "rows");
         }
-    if (hook->heads && (hook->heads->n_layer != h->n_layer || hook->heads->n_head != h->n_head))
+    if (hook->survey && !(hook->write && hook->tile && hook->surveyed))
+        return hs_fail(HS_EARG, "a hook that surveys writes maps, and names the heads");
+    if (is_foreign(h, hook->heads) || is_foreign(h, hook->surveyed))
         return hs_fail(HS_EARG, "the heads of a hook are those of another model");
     return HS_OK;
 }
 
+static int copy_heads(hs_heads *to, const hs_heads *from) {
+    const size_t n = from ? (size_t)from->n_layer * (size_t)from->n_head : 0;
+    if (!from) return HS_OK;
+    *to = *from;
+    int rc = hs_alloc(&to->on, n, 1);
+    if (!rc) memcpy(to->on, from->on, n);
+    return rc;
+}
+
 static int copy_hook(const hs_hooks *h, const hs_hook *hook, struct entry *e) {
-    const size_t n_set = (size_t)h->n_layer + 1, n_head = (size_t)h->n_layer * (size_t)h->n_head;
+    const size_t n_set = (size_t)h->n_layer + 1;
     *e = (struct entry){.hook = *hook};
     int rc = hs_alloc(&e->points, n_set, sizeof *e->points);
-    if (rc) return rc;
-    memcpy(e->points, hook->points, n_set * sizeof *e->points);
-    e->hook.points = e->points;
-    if (!hook->heads) return HS_OK;
-    e->heads = *hook->heads;
-    rc = hs_alloc(&e->heads.on, n_head, 1);
-    if (rc) {
-        free(e->points);
-        return rc;
-    }
-    memcpy(e->heads.on, hook->heads->on, n_head);
-    return HS_OK;
+    if (!rc) memcpy(e->points, hook->points, n_set * sizeof *e->points);
+    if (!rc) rc = copy_heads(&e->heads, hook->heads);
+    if (!rc) rc = copy_heads(&e->surveyed, hook->survey ? hook->surveyed : NULL);
+    if (rc) free_entry(e);
+    return rc;
 }
 
 int hs_hooks_add(hs_hooks *h, const hs_hook *hook) {
@@ -140,6 +152,17 @@ static int fire_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
     return HS_OK;
 }
 
+static int64_t fire_survey(void *ctx, int layer, int seq) {
+    const hs_hooks *h = ctx;
+    int64_t most = 0;
+    for (int i = 0; i < h->n; i++) {
+        const struct entry *e = &h->entry[i];
+        const int64_t n = e->hook.survey ? e->hook.survey(e->hook.ctx, layer, seq) : 0;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
 static int fire_layer_done(void *ctx, int layer) {
     const hs_hooks *h = ctx;
     for (int i = 0; i < h->n; i++) {
@@ -162,12 +185,14 @@ static int fire_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *
 
 // ---- compiling ----------------------------------------------------------------------------------
 
-static uint8_t want_of(const struct entry *e, int layer) {
+static uint8_t want_of(const struct entry *e, int layer, int head) {
     const bool scores = e->points[layer] & HS_BIT(HS_SCORES);
     const bool pattern = e->points[layer] & HS_BIT(HS_PATTERN);
     const int of_scores = e->hook.write ? HS_TILE_WRITE_SCORES : HS_TILE_READ_SCORES;
     const int of_pattern = e->hook.write ? HS_TILE_WRITE_PATTERN : HS_TILE_READ_PATTERN;
-    return (uint8_t)((scores ? of_scores : 0) | (pattern ? of_pattern : 0));
+    const bool survey = pattern && e->surveyed.on && hs_heads_has(&e->surveyed, layer, head);
+    return (uint8_t)((scores ? of_scores : 0) | (pattern ? of_pattern : 0) |
+                     (survey ? HS_TILE_SURVEY : 0));
 }
 
 // Merges one hook. A map's bit is set only where some head is wanted.
@@ -177,7 +202,7 @@ static void merge(hs_hooks *h, const struct entry *e) {
         mask[l] |= e->points[l] & ~map_bits;
         for (int head = 0; l < h->n_layer && head < h->n_head; head++) {
             if (!(e->points[l] & map_bits) || !wants_head(e, l, head)) continue;
-            h->tile_want[l * h->n_head + head] |= want_of(e, l);
+            h->tile_want[l * h->n_head + head] |= want_of(e, l, head);
             mask[l] |= e->points[l] & map_bits;
         }
     }
@@ -186,10 +211,11 @@ static void merge(hs_hooks *h, const struct entry *e) {
 const hs_tap *hs_hooks_tap(hs_hooks *h) {
     if (!h->n) return NULL;
     if (!h->compiled) {
-        bool layer_done = false, positions = false;
+        bool layer_done = false, survey = false, positions = false;
         for (int i = 0; i < h->n; i++) {
             merge(h, &h->entry[i]);
             layer_done |= h->entry[i].hook.layer_done != NULL;
+            survey |= h->entry[i].hook.survey != NULL;
             positions |= h->entry[i].hook.positions != NULL;
         }
         h->tap = (hs_tap){
@@ -200,6 +226,7 @@ const hs_tap *hs_hooks_tap(hs_hooks *h) {
             .tile_rows = h->tap.tile_rows,
             .rows = fire_rows,
             .tile = fire_tile,
+            .survey = survey ? fire_survey : NULL,
             .layer_done = layer_done ? fire_layer_done : NULL,
             .positions = positions ? fire_positions : NULL,
         };

@@ -17,12 +17,17 @@ typedef struct hs_hook {
     int (*tile)(void *ctx, const hs_tile *tile, int worker);
     int (*layer_done)(void *ctx, int layer);
     int (*positions)(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id); // NULL: they stay
-    void *ctx;                                                                  // borrowed
+    // Of a write hook: rows of a sequence whose pattern, in these heads of a layer, `tile` must be
+    // shown before any of them is used (hs_tap). NULL: none.
+    int64_t (*survey)(void *ctx, int layer, int seq);
+    const hs_heads *surveyed; // copied
+    void *ctx;                // borrowed
 } hs_hook;
 
 int hs_hooks_open(hs_hooks **out, const hs_dims *dims) HS_MUST_USE;
 void hs_hooks_close(hs_hooks *);
-// HS_EARG for a write hook on a point that cannot be written or a missing callback.
+// HS_EARG for a write hook on a point that cannot be written, a missing callback, and a survey by a
+// hook that writes no maps.
 int hs_hooks_add(hs_hooks *, const hs_hook *hook) HS_MUST_USE;
 void hs_hooks_tile_rows(hs_hooks *, int64_t n); // height of tiles; 0 = the engine's choice
 // The compiled tap, borrowed; no hooks can be added afterwards (assert). NULL when there are none.

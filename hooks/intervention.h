@@ -124,6 +124,10 @@ typedef struct hs_intervention {
     // false are to be left alone, to the bit.
     int (*rows)(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view);
     int (*tile)(void *state, const hs_edit_at *at, const hs_tile *tile);
+    // Before any row of a layer's pattern is edited: all rows of the prompt that the evaluation has,
+    // in the same heads and in order of rows, as the edits before it in the list leave them; but what
+    // kinds with a survey do there they do only later. To be read only. NULL: none is needed.
+    int (*survey)(void *state, const hs_edit_at *at, const hs_tile *tile);
 
     // Position ids of rows, as hs_tap has them; edits before it in the list may have changed them.
     // The kind names HS_EMBED among its points, since rows are others from there on. NULL: they stay.
@@ -221,10 +225,11 @@ int hs_edit_scratch(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
 // until the next. For rows callbacks only.
 int hs_edit_own(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
 // Numbers that the edit keeps of the sequence: from one call to the next and, as long as each aim
-// has the same edits on the same prompt, from one evaluation to the next. hs_edit_keep: at least n
-// of them, new ones 0, for rows callbacks only. hs_edit_kept: the first n; NULL when there are
-// fewer.
-int hs_edit_keep(const hs_edit_at *at, int64_t n, float **out) HS_MUST_USE;
-const float *hs_edit_kept(const hs_edit_at *at, int64_t n);
+// has the same edits on the same prompt, from one evaluation to the next (of sequences with the same
+// prompt, the first of one aim is the first of the next). hs_edit_keep: at least n of them, new ones
+// 0, for rows callbacks only. hs_edit_kept: the first n; NULL when there are fewer. Tiles of
+// different heads come from several threads at once: each head writes numbers of its own.
+int hs_edit_keep(const hs_edit_at *at, int64_t n, double **out) HS_MUST_USE;
+double *hs_edit_kept(const hs_edit_at *at, int64_t n);
 
 #endif

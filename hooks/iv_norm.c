@@ -187,7 +187,7 @@ static int norm_rows(void *state, const hs_edit_at *at, const hs_site *site, con
     const int64_t width = kept_width(m), d = m->dims.d_head, n_head = view->shape[1];
     const int64_t keys = (int64_t)m->dims.n_layer * m->dims.n_kv_head;
     const int64_t first = site->point == m->q ? keys : (int64_t)site->layer * n_head;
-    float *kept;
+    double *kept;
     int rc = hs_edit_keep(at, (site->row0 + site->n_row) * width, &kept);
     if (rc) return rc;
     for (int64_t r = 0; r < site->n_row; r++)
@@ -207,11 +207,10 @@ static int to_cosines(const struct norm *m, const hs_edit_at *at, const hs_tile 
     const int64_t width = kept_width(m), keys = (int64_t)m->dims.n_layer * m->dims.n_kv_head;
     const int64_t kv = tile->head / (m->dims.n_head / m->dims.n_kv_head);
     const int64_t at_k = (int64_t)tile->layer * m->dims.n_kv_head + kv;
-    const float *kept = hs_edit_kept(at, (i + 1) * width);
-    const double q = kept ? scale_of(m, tile->layer) * (double)kept[i * width + keys + tile->head]
-                          : 0;
+    const double *kept = hs_edit_kept(at, (i + 1) * width);
+    const double q = kept ? scale_of(m, tile->layer) * kept[i * width + keys + tile->head] : 0;
     for (int64_t j = 0; j <= i; j++) {
-        const double k = kept ? (double)kept[j * width + at_k] : 0;
+        const double k = kept ? kept[j * width + at_k] : 0;
         if (k == 0)
             return hs_fail(HS_EUNSUPPORTED,
                            "the key of position %lld was not seen: run the prompt from its start",

@@ -101,7 +101,7 @@ static int var_rows(void *state, const hs_edit_at *at, const hs_site *site, cons
     const struct var *v = state;
     const int64_t end = site->row0 + site->n_row < at->n_token ? site->row0 + site->n_row
                                                                : at->n_token;
-    float *kept;
+    double *kept;
     int rc = end > site->row0 ? hs_edit_keep(at, at->n_token * v->n_layer, &kept) : HS_OK;
     for (int64_t pos = site->row0; pos < end && !rc; pos++) {
         const float *x = (const float *)view->data + (pos - site->row0) * view->stride[0];
@@ -111,8 +111,9 @@ static int var_rows(void *state, const hs_edit_at *at, const hs_site *site, cons
 }
 
 // Of the layer, a number a position of the prompt.
-static int seen(const struct var *v, const hs_edit_at *at, const hs_tile *tile, const float **out) {
-    const float *kept = hs_edit_kept(at, at->n_token * v->n_layer);
+static int seen(const struct var *v, const hs_edit_at *at, const hs_tile *tile,
+                const double **out) {
+    const double *kept = hs_edit_kept(at, at->n_token * v->n_layer);
     *out = kept ? kept + tile->layer * at->n_token : NULL;
     for (int64_t j = 0; j < at->n_token && j < tile->row0 + tile->n_row; j++)
         if (!kept || (*out)[j] == UNSEEN)
@@ -125,7 +126,7 @@ static int seen(const struct var *v, const hs_edit_at *at, const hs_tile *tile, 
 // ---- rows ---------------------------------------------------------------------------------------
 
 // Row i of n = i + 1 keys; sink[0 .. n_token) of the layer.
-static void var_row(const struct var *v, const hs_edit_at *at, const float *sink, float *row,
+static void var_row(const struct var *v, const hs_edit_at *at, const double *sink, float *row,
                     int64_t n) {
     double span = 0, rest = 0, sinks = 0;
     for (int64_t j = 0; j < n; j++) {
@@ -149,7 +150,7 @@ static void var_row(const struct var *v, const hs_edit_at *at, const float *sink
 
 static int var_tile(void *state, const hs_edit_at *at, const hs_tile *tile) {
     const struct var *v = state;
-    const float *sink = NULL;
+    const double *sink = NULL;
     int rc = HS_OK;
     for (int64_t r = 0; r < tile->n_row && !rc; r++) {
         const int64_t pos = tile->row0 + r;

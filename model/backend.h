@@ -74,7 +74,16 @@ typedef struct hs_attn {
     float *stats;             // [n_head][HS_N_STAT][n_q], NULL: not wanted
     const hs_tap *tap;        // for tiles; NULL: not watched
     const uint8_t *tile_want; // [n_head], NULL: none
+    // Only shows the heads of HS_TILE_SURVEY to the tap, as hs_tap says: no z. Without `stats`.
+    bool survey;
 } hs_attn;
+
+// Bits of hs_tile_want: when the tiles of a head are shown.
+static inline int hs_attn_want(const hs_attn *a, int64_t head) {
+    const int want = a->tap && a->tile_want ? a->tile_want[head] : 0;
+    if (!a->survey) return want;
+    return want & HS_TILE_SURVEY ? HS_TILE_WRITE_PATTERN | (want & HS_TILE_WRITE_SCORES) : 0;
+}
 
 // Causal attention differentiated, for whole sequences that lie end to end, each from its position
 // 0 on. Head h of q, z and their gradients is at column h * d_head, head g of k and v likewise; the

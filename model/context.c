@@ -3,7 +3,8 @@
 // Memory for an evaluation of n tokens, in numbers of the backend's type: the residual and the
 // rotations of all rows (n (d_model + rope_dim)), keys and values of the layer in work
 // (2 n n_kv_head d_head) or, when they are kept, of all layers and the slots' whole capacity; the
-// buffers of one row block, which do not grow with n. Everything is made here or grown in
+// buffers of one row block, which do not grow with n; where a layer is surveyed, the queries of all
+// rows. Everything is made here or grown in
 // hs_context_reserve before the layers.
 #include "model/context.h"
 
@@ -152,9 +153,9 @@ void hs_context_close(hs_context *x) {
         if (x->seq[s].kv) be->kv_close(x->seq[s].kv);
     if (x->resid_f32 != x->resid) free(x->resid_f32);
     if (x->logits_f32 != x->logits) free(x->logits_f32);
-    void *const blocks[] = {x->buf[0],     x->stats, x->pos,   x->piece, x->attn,
-                            x->head_piece, x->slot,  x->seq,   x->resid, x->cos_sin,
-                            x->logits,     x->wide,  x->shown, x->id};
+    void *const blocks[] = {x->buf[0],     x->stats, x->pos,   x->piece,   x->attn,
+                            x->head_piece, x->slot,  x->seq,   x->resid,   x->cos_sin,
+                            x->logits,     x->wide,  x->shown, x->queries, x->id};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
     free(x);
 }
@@ -273,6 +274,11 @@ int hs_context_reserve(hs_context *x, const hs_need_room *need) {
         x->cap_wide = 0;
         rc = regrow(x, &x->wide, need->wide);
         if (!rc) x->cap_wide = need->wide;
+    }
+    if (!rc && need->queries && need->rows > x->cap_queries) {
+        x->cap_queries = 0;
+        rc = regrow(x, &x->queries, need->rows * x->width[HS_BUF_Q]);
+        if (!rc) x->cap_queries = need->rows;
     }
     return rc ? rc : reserve_scratch(x, need);
 }

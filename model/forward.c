@@ -10,6 +10,9 @@
 // After each named step the tap is asked: write hooks first, then read hooks, on what the next
 // step goes on with. An unwatched point costs one test of a mask.
 //
+// A layer whose maps somebody must see whole before a row of them is used (hs_tap's survey) goes in
+// two halves: queries and keys of all blocks, the maps shown, then block by block from attention on.
+//
 // Activations are numbers of the backend's type, addressed in elements through `at`; the tap is
 // shown f32 in any case.
 #include "model/pass.h"
@@ -24,12 +27,17 @@ static int linear(const hs_pass *r, const hs_product *p, int n, const void *from
     return r->be->linear(r->dev, p, n, from, ld_from, r->n);
 }
 
-static int rotate(const hs_pass *r, enum hs_buffer b, enum hs_point p, int64_t n_head) {
+// The block's queries.
+static void *queries(const hs_pass *r) {
+    return r->queries ? at(r, r->queries, r->row0 * r->x->width[HS_BUF_Q]) : buffer(r, HS_BUF_Q);
+}
+
+static int rotate(const hs_pass *r, void *x, enum hs_point p, int64_t n_head) {
     const hs_config *c = r->c;
     if (c->pos != HS_POS_ROPE) return HS_OK;
-    int rc = r->be->rope(r->dev, buffer(r, b), r->x->width[b], r->n, n_head, c->d_head, c->rope_dim,
+    int rc = r->be->rope(r->dev, x, n_head * c->d_head, r->n, n_head, c->d_head, c->rope_dim,
                          at(r, r->x->cos_sin, r->row0 * c->rope_dim));
-    return rc ? rc : hs_pass_fire(r, p, buffer(r, b));
+    return rc ? rc : hs_pass_fire(r, p, x);
 }
 
 // Keys and values of the sequence in the layer in work.
@@ -60,7 +68,7 @@ static hs_attn attention_of(const hs_pass *r, const hs_piece *p) {
         .layer = r->layer, .seq = p->seq,
         .n_head = c->n_head, .n_kv_head = c->n_kv_head, .d_head = c->d_head,
         .scale = c->attn_scale / by_layer,
-        .q = at(r, buffer(r, HS_BUF_Q), p->row * ld), .ld_q = ld,
+        .q = at(r, queries(r), p->row * ld), .ld_q = ld,
         .z = at(r, buffer(r, HS_BUF_Z), p->row * ld), .ld_z = ld,
         .pos0 = p->pos, .n_q = p->n,
         .prefix = s->prefix ? s->prefix->kv[r->layer] : NULL, .own = own_kv(r, s),
@@ -73,12 +81,27 @@ static hs_attn attention_of(const hs_pass *r, const hs_piece *p) {
 }
 
 static int attend(const hs_pass *r) {
-    int rc = HS_OK;
-    for (int i = 0; i < r->n_piece && !rc; i++) {
-        rc = put_keys(r, &r->piece[i]);
-        r->x->attn[i] = attention_of(r, &r->piece[i]);
+    for (int i = 0; i < r->n_piece; i++) r->x->attn[i] = attention_of(r, &r->piece[i]);
+    return r->be->attention(r->dev, r->x->attn, r->n_piece);
+}
+
+// Shows the maps of the block's rows that are surveyed.
+static int show_maps(const hs_pass *r) {
+    int n = 0;
+    for (int i = 0; i < r->n_piece; i++) {
+        const hs_piece *p = &r->piece[i];
+        const int64_t rows = r->tap->survey(r->tap->ctx, r->layer, p->seq) - p->pos;
+        hs_attn *a = &r->x->attn[n];
+        if (rows <= 0) continue;
+        *a = attention_of(r, p);
+        if (rows < a->n_q) a->n_q = rows;
+        a->tap = r->tap;
+        a->tile_want = r->tap->tile_want + (int64_t)r->layer * r->c->n_head;
+        a->stats = NULL;
+        a->survey = true;
+        n++;
     }
-    return rc ? rc : r->be->attention(r->dev, r->x->attn, r->n_piece);
+    return r->be->attention(r->dev, r->x->attn, n);
 }
 
 static int give_stats(const hs_pass *r, const hs_piece *p) {
@@ -110,22 +133,32 @@ static int give_results(const hs_pass *r) {
     return rc;
 }
 
-static int attention(const hs_pass *r) {
+// The block's queries, keys and values, which later rows find in their store.
+static int project(const hs_pass *r) {
     const hs_config *c = r->c;
-    const int64_t d = c->d_model;
-    const hs_product qkv[] = {product(r, HS_W_Q, HS_B_Q, HS_BUF_Q),
-                              product(r, HS_W_K, HS_B_K, HS_BUF_K),
-                              product(r, HS_W_V, HS_B_V, HS_BUF_V)};
-    const hs_product o = product(r, HS_W_O, HS_B_O, HS_BUF_OUT);
-    void *x = residual(r), *in, *out = buffer(r, HS_BUF_OUT);
-    int rc = hs_pass_norm(r, HS_W_LN1, HS_B_LN1, HS_LN1_SCALE, HS_LN1_NORMALIZED, x, r->n, &in);
-    if (!rc) rc = linear(r, qkv, 3, in, d);
-    if (!rc) rc = hs_pass_fire(r, HS_Q, buffer(r, HS_BUF_Q));
+    const hs_product qkv[] = {
+        {queries(r), r->x->width[HS_BUF_Q], weight(r, HS_W_Q), vector(r, HS_B_Q)},
+        product(r, HS_W_K, HS_B_K, HS_BUF_K),
+        product(r, HS_W_V, HS_B_V, HS_BUF_V)};
+    void *x = residual(r), *in;
+    int rc = hs_pass_fire(r, HS_RESID_PRE, x);
+    if (!rc)
+        rc = hs_pass_norm(r, HS_W_LN1, HS_B_LN1, HS_LN1_SCALE, HS_LN1_NORMALIZED, x, r->n, &in);
+    if (!rc) rc = linear(r, qkv, 3, in, c->d_model);
+    if (!rc) rc = hs_pass_fire(r, HS_Q, queries(r));
     if (!rc) rc = hs_pass_fire(r, HS_K, buffer(r, HS_BUF_K));
     if (!rc) rc = hs_pass_fire(r, HS_V, buffer(r, HS_BUF_V));
-    if (!rc) rc = rotate(r, HS_BUF_Q, HS_ROT_Q, c->n_head);
-    if (!rc) rc = rotate(r, HS_BUF_K, HS_ROT_K, c->n_kv_head);
-    if (!rc) rc = attend(r);
+    if (!rc) rc = rotate(r, queries(r), HS_ROT_Q, c->n_head);
+    if (!rc) rc = rotate(r, buffer(r, HS_BUF_K), HS_ROT_K, c->n_kv_head);
+    for (int i = 0; i < r->n_piece && !rc; i++) rc = put_keys(r, &r->piece[i]);
+    return rc;
+}
+
+static int attention(const hs_pass *r) {
+    const int64_t d = r->c->d_model;
+    const hs_product o = product(r, HS_W_O, HS_B_O, HS_BUF_OUT);
+    void *x = residual(r), *out = buffer(r, HS_BUF_OUT);
+    int rc = attend(r);
     for (int i = 0; i < r->n_piece && !rc && r->read & HS_BIT(HS_ROW_STATS); i++)
         rc = give_stats(r, &r->piece[i]);
     if (!rc) rc = hs_pass_fire(r, HS_Z, buffer(r, HS_BUF_Z));
@@ -161,11 +194,20 @@ static int mlp(const hs_pass *r) {
     return rc ? rc : r->be->add(r->dev, x, x, out, r->n * c->d_model);
 }
 
-static int layer(hs_pass *r, int64_t l) {
+// The first half of a layer that is surveyed.
+static int survey(hs_pass *r) {
     int rc = HS_OK;
+    for (hs_pass_first(r); !rc && hs_pass_next(r);) rc = project(r);
+    for (hs_pass_first(r); !rc && hs_pass_next(r);) rc = show_maps(r);
+    return rc;
+}
+
+static int layer(hs_pass *r, int64_t l) {
     hs_pass_enter(r, l);
+    r->queries = hs_pass_surveys(r, l) ? r->x->queries : NULL;
+    int rc = r->queries ? survey(r) : HS_OK;
     for (hs_pass_first(r); !rc && hs_pass_next(r);) {
-        rc = hs_pass_fire(r, HS_RESID_PRE, residual(r));
+        if (!r->queries) rc = project(r);
         if (!rc) rc = attention(r);
         if (!rc) rc = mlp(r);
         if (!rc) rc = hs_pass_fire(r, HS_RESID_POST, residual(r));
@@ -264,6 +306,11 @@ static int64_t need_wide(const hs_pass *r, int64_t from, int64_t to) {
     return logits > need ? logits : need;
 }
 
+static bool need_queries(const hs_pass *r, int64_t from, int64_t to) {
+    while (from < to && !hs_pass_surveys(r, from)) from++;
+    return from < to;
+}
+
 int hs_context_eval(hs_context *x, const hs_batch *batch) {
     const hs_model *m = x->model;
     const int64_t n_layer = m->cfg.n_layer, from = batch->layer_from;
@@ -282,7 +329,8 @@ int hs_context_eval(hs_context *x, const hs_batch *batch) {
     int rc = hs_batch_take(x, batch, &r.n_rows);
     if (rc) return rc;
     const int n_seq = batch->n_seq, kept = r.logits == HS_LOGITS_LAST ? n_seq : 0;
-    rc = hs_context_reserve(x, &(hs_need_room){n_seq, r.n_rows, kept, need_wide(&r, from, to)});
+    rc = hs_context_reserve(x, &(hs_need_room){n_seq, r.n_rows, kept, need_wide(&r, from, to),
+                                               need_queries(&r, from, to)});
     if (!rc) rc = place_rows(&r);
     if (rc) return rc;
 

@@ -138,6 +138,8 @@ struct hs_context {
     int64_t cap_last;
     void *wide; // a few rows of [n_vocab] or [n_head][d_model]
     int64_t cap_wide;
+    void *queries; // of a layer that is surveyed, [rows][width of q]
+    int64_t cap_queries;
     // As f32, for others: resid and logits themselves when they are of that type, else copies.
     float *resid_f32, *logits_f32;
     float *shown; // copies for the tap, NULL when they are never needed
@@ -153,6 +155,7 @@ typedef struct hs_need_room {
     int64_t n_seq, rows;
     int64_t last; // sequences whose last logits are kept
     int64_t wide; // numbers
+    bool queries; // of all rows
 } hs_need_room;
 // Positions that slot i holds, its prefix not counted.
 int64_t hs_context_capacity(const hs_context_opts *resolved, int64_t i);

@@ -10,6 +10,14 @@ void hs_pass_enter(hs_pass *r, int64_t layer) {
     r->write = t && t->write ? t->write[layer] & served : 0;
 }
 
+bool hs_pass_surveys(const hs_pass *r, int64_t layer) {
+    const hs_tap *t = r->tap;
+    if (!t || !t->survey || !t->tile || !t->tile_want) return false;
+    for (int i = 0; i < r->batch->n_seq; i++)
+        if (r->x->seq[i].pos0 < t->survey(t->ctx, (int)layer, i)) return true;
+    return false;
+}
+
 // ---- the tap ------------------------------------------------------------------------------------
 
 // The shape of one row of a point: [a] or [a, b].

@@ -19,6 +19,7 @@ typedef struct hs_pass {
     const hs_tap *tap;
     int64_t n_rows;
     enum hs_logits logits; // none short of the last layer
+    void *queries; // of all rows, in a layer that is surveyed; NULL: a block's, in its buffer
 
     int layer;            // in work; n_layer stands for the model's own points
     uint64_t read, write; // its masks
@@ -56,6 +57,8 @@ static inline bool watched(const hs_pass *r, enum hs_point p) {
 
 // Turns to a layer, or with n_layer to the points of the model.
 void hs_pass_enter(hs_pass *r, int64_t layer);
+// Whether a sequence of the batch has rows that somebody surveys in a layer.
+bool hs_pass_surveys(const hs_pass *r, int64_t layer);
 
 // for (hs_pass_first(r); hs_pass_next(r);): the batch's rows block by block, cut into pieces.
 void hs_pass_first(hs_pass *r);

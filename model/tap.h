@@ -122,6 +122,7 @@ typedef struct hs_tile {
     // while pattern edits run.
     const float *stats;
     int64_t stats_ld;
+    bool survey; // of the first pass over the layer's maps: nothing is made of it (see hs_tap)
 } hs_tile;
 
 // Which stages of a head's attention somebody wants, a bit set a (layer, head).
@@ -129,7 +130,8 @@ enum hs_tile_want {
     HS_TILE_WRITE_SCORES = 1,
     HS_TILE_READ_SCORES = 2,
     HS_TILE_WRITE_PATTERN = 4,
-    HS_TILE_READ_PATTERN = 8
+    HS_TILE_READ_PATTERN = 8,
+    HS_TILE_SURVEY = 16 // all rows of the pattern before any of them is gone on with
 };
 
 // Callbacks return an hs_rc; a failure ends the evaluation with that code. At one point all
@@ -149,6 +151,12 @@ typedef struct hs_tap {
     // One cell (sequence, layer, head) gets its tiles in row order, one at a time; different cells
     // may be on different threads at once. worker < the pool's threads, for scratch.
     int (*tile)(void *ctx, const hs_tile *tile, bool write, int worker);
+    // Positions 0 .. n - 1 of a sequence are surveyed in this layer; 0: none. Where some sequence has
+    // such rows, queries and keys of all row blocks are made first; then the heads of HS_TILE_SURVEY
+    // have the surveyed rows' tiles shown to `tile` with `survey` set, as write calls at scores (where
+    // somebody writes them) and pattern. No row goes on from there: the layer then goes its way. On
+    // the driving thread. NULL: nobody surveys.
+    int64_t (*survey)(void *ctx, int layer, int seq);
     // After the last row block of a layer (all sequences of the batch), on the driving thread;
     // NULL allowed.
     int (*layer_done)(void *ctx, int layer);

@@ -101,10 +101,13 @@ int hs_walk_fit(const hs_walk *w, const int64_t *ord, int64_t n) {
     return i;
 }
 
-// Rows of a prompt that matter. Rotations of dynamic RoPE depend on the length of the whole.
+// Rows of a prompt that matter. Rotations of dynamic RoPE depend on the length of the whole, and so
+// may edits.
 static int64_t rows_of(const struct chunk *c, int i) {
-    const bool dynamic = c->cfg->pos == HS_POS_ROPE && c->cfg->rope_scaling == HS_ROPE_DYNAMIC;
-    return dynamic ? c->prompt[i].prompt->n_token : hs_meter_rows(c->meter, i);
+    bool whole = c->cfg->pos == HS_POS_ROPE && c->cfg->rope_scaling == HS_ROPE_DYNAMIC;
+    for (int k = 0; k < hs_editing_count(c->w->editing); k++)
+        whole |= hs_edit_kind(hs_editing_at(c->w->editing, k))->whole;
+    return whole ? c->prompt[i].prompt->n_token : hs_meter_rows(c->meter, i);
 }
 
 static int open_meter(struct chunk *c, const int64_t *ord) {

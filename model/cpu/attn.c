@@ -6,7 +6,7 @@
 //
 //     scores -> write, read hooks -> softmax and summary -> write, read hooks -> z
 //
-// A single query, as in decoding, makes a tile of the heads that share its keys and values, which
+// A survey takes the same tiles as far as the write hooks of the pattern. A single query, as in decoding, makes a tile of the heads that share its keys and values, which
 // are then read once.
 //
 // Each row reads its own visible keys only (even 0 times a later key's infinity would show), in
@@ -153,7 +153,8 @@ static int show(const struct attn_job *j, const struct tile *t, enum hs_point po
                     .row = t->s,
                     .ld = j->ld,
                     .stats = with_stats ? t->stats : NULL,
-                    .stats_ld = t->stats_ld};
+                    .stats_ld = t->stats_ld,
+                    .survey = a->survey};
     return a->tap->tile(a->tap->ctx, &tile, write, t->worker);
 }
 
@@ -284,6 +285,19 @@ static void choose_grid(struct attn_job *j, int64_t n_key, int together) {
     for (int64_t i = 0; i < j->side; i++) atomic_init(&j->turn[i], 0);
 }
 
+// Whether a survey has nothing to show of a tile, whose turn then passes.
+static bool passes_over(const struct attn_job *j, const struct tile *t) {
+    bool wanted = !j->a->survey;
+    for (int64_t h = 0; h < t->heads; h++) wanted |= hs_attn_want(j->a, t->head + h) != 0;
+    return !wanted;
+}
+
+static int let_pass(struct attn_job *j, const struct tile *t) {
+    int rc = await_turn(j, t);
+    pass_turn(j, t, rc);
+    return rc;
+}
+
 static int run_tile(struct attn_job *j, int64_t task, int worker) {
     const hs_attn *a = j->a;
     const int64_t block = task / (j->side * j->n_tile), in_block = task % (j->side * j->n_tile);
@@ -299,11 +313,12 @@ static int run_tile(struct attn_job *j, int64_t task, int worker) {
     t.z = t.s + rows * j->ld;
     t.most = t.z + rows * j->pad;
     float *own_stats = t.most + rows * j->dev->kern->width;
+    if (passes_over(j, &t)) return let_pass(j, &t);
     products(j, &t);
     struct tile one = t;
     one.heads = 1;
     for (int64_t i = 0; i < t.heads; i++, one.head++) {
-        const int want = a->tap && a->tile_want ? a->tile_want[one.head] : 0;
+        const int want = hs_attn_want(a, one.head);
         one.s = t.s + i * t.n * j->ld;
         one.most = t.most + i * t.n * j->dev->kern->width;
         one.stats = want & HS_TILE_READ_PATTERN ? own_stats : NULL;
@@ -315,7 +330,7 @@ static int run_tile(struct attn_job *j, int64_t task, int worker) {
         int rc = weigh(j, &one, want);
         if (rc) return rc;
     }
-    mix_values(j, &t);
+    if (!a->survey) mix_values(j, &t);
     return HS_OK;
 }
 

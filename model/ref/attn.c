@@ -186,7 +186,8 @@ static int show(const struct tile *t, enum hs_point point, bool write) {
                           .row = t->shown,
                           .ld = t->n_key,
                           .stats = with_stats ? t->stats : NULL,
-                          .stats_ld = t->stats_ld};
+                          .stats_ld = t->stats_ld,
+                          .survey = t->a->survey};
     for (int64_t i = 0; i < t->n * t->n_key; i++) t->shown[i] = (float)t->s[i];
     int rc = tap->tile(tap->ctx, &tile, write, t->worker);
     for (int64_t r = 0; write && r < t->n; r++)
@@ -207,7 +208,7 @@ static int run_tile(const struct tile *t, int want) {
             summarise(t->s + r * t->n_key, t->pos + r + 1, t->stats + r, t->stats_ld);
     }
     if (!rc && want & HS_TILE_READ_PATTERN) rc = show(t, HS_PATTERN, false);
-    if (!rc) mix_values(t);
+    if (!rc && !t->a->survey) mix_values(t);
     return rc;
 }
 
@@ -216,7 +217,7 @@ static int run_tile(const struct tile *t, int want) {
 static int head_task(void *arg, int64_t head, int worker) {
     const struct job *j = arg;
     const hs_attn *a = j->a;
-    const int want = a->tap && a->tile_want ? a->tile_want[head] : 0;
+    const int want = hs_attn_want(a, head);
     struct tile t = {.a = a,
                      .head = (int)head,
                      .kv_head = (int)(head / (a->n_head / a->n_kv_head)),
@@ -226,6 +227,7 @@ static int head_task(void *arg, int64_t head, int worker) {
     t.shown = after;
     float *own_stats = t.shown + j->rows * (a->pos0 + a->n_q);
     int rc = HS_OK;
+    if (a->survey && !want) return HS_OK;
     for (t.r0 = 0; !rc && t.r0 < a->n_q; t.r0 += j->rows) {
         t.n = a->n_q - t.r0 < j->rows ? a->n_q - t.r0 : j->rows;
         t.pos = a->pos0 + t.r0;

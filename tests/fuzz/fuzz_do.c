@@ -103,7 +103,7 @@ static void give_tile(const hs_tap *tap, enum hs_point p, int layer, int head, i
     enum { LD = T_MAX + 3 };
     float data[(T_MAX + 1) * LD];
     for (int64_t i = 0; i < (n + 1) * LD; i++) data[i] = number_of(i / LD, i % LD);
-    const hs_tile t = {p, layer, head, seq, 0, n + 1, n + 1, data, LD, NULL, 0};
+    const hs_tile t = {p, layer, head, seq, 0, n + 1, n + 1, data, LD, NULL, 0, false};
     if (tap->tile(tap->ctx, &t, true, head)) need(*hs_errmsg() != 0);
     for (int64_t r = 0; r <= n; r++) {
         if (r < first) need(as_it_was(data + r * LD, r, LD));

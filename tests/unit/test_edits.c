@@ -475,7 +475,7 @@ static void tiles_go_to_the_heads_meant(void **state) {
     assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
     for (int h = 0; h < 4; h++) {
         float row[8] = {9, 9, 9, 7, 9, 9, 9, 9}; // positions 2 and 3
-        hs_tile tile = {HS_PATTERN, 0, h, 0, 2, 2, 4, row, 4, NULL, 0};
+        hs_tile tile = {HS_PATTERN, 0, h, 0, 2, 2, 4, row, 4, NULL, 0, false};
         assert_int_equal(w.tap->tile(w.tap->ctx, &tile, true, 5), HS_OK);
         assert_true(row[0] == (h < 2 ? 9.0f : 1.0f / 3) && row[3] == 7);
         assert_true(row[4] == (h < 2 ? 9.0f : 0.25f) && row[7] == row[4]);
@@ -496,7 +496,7 @@ static void temper_leaves_the_masked(void **state) {
     const hs_edit_seq seq = {w.edit, NULL, 1, story};
     assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
     float row[3] = {-INFINITY, 5, -INFINITY};
-    const hs_tile tile = {HS_SCORES, 0, 0, 0, 2, 1, 3, row, 3, NULL, 0};
+    const hs_tile tile = {HS_SCORES, 0, 0, 0, 2, 1, 3, row, 3, NULL, 0, false};
     assert_int_equal(w.tap->tile(w.tap->ctx, &tile, true, 0), HS_OK);
     assert_true(row[0] == -INFINITY && row[2] == -INFINITY);
     assert_true(row[1] == (float)(5 * (1 - log(3))));
@@ -544,6 +544,104 @@ static void scratch_is_per_worker_and_edit(void **state) {
     tear_down(&w);
 }
 
+// ---- surveys ------------------------------------------------------------------------------------
+
+// A kind without a survey multiplies, even there; one with a survey looks there and adds later.
+static int times_tile(void *state, const hs_edit_at *at, const hs_tile *tile) {
+    (void)state;
+    (void)at;
+    tile->row[0] *= 3;
+    return HS_OK;
+}
+static int plus_tile(void *state, const hs_edit_at *at, const hs_tile *tile) {
+    (void)state;
+    assert_false(tile->survey && tile->point == HS_PATTERN);
+    tile->row[0] += (float)(at->aimed->index + 1);
+    return HS_OK;
+}
+static double sums[3][4]; // [sequence][edit], as they keep them
+static int plus_survey(void *state, const hs_edit_at *at, const hs_tile *tile) {
+    double *kept = hs_edit_kept(at, 2);
+    (void)state;
+    assert_int_equal(tile->point, HS_PATTERN);
+    assert_non_null(kept);
+    kept[0] += (double)tile->row[0];
+    sums[tile->seq][at->aimed->index] = kept[0];
+    return HS_OK;
+}
+static int keep_two(void *state, const hs_edit_at *at, const hs_site *site, const hs_view *view) {
+    double *kept;
+    (void)state;
+    (void)site;
+    (void)view;
+    return hs_edit_keep(at, 2, &kept);
+}
+static const hs_intervention times = {.name = "times", .close = free, .tile = times_tile};
+static const hs_intervention plus = {
+    .name = "plus", .close = free, .rows = keep_two, .tile = plus_tile, .survey = plus_survey};
+
+// "temper:L0..": edits 0 and 2 survey and 1 does not; 3 surveys another layer. Two sequences are of
+// the same prompt.
+static void build_surveys(struct world *w) {
+    build(w, (const char *const[]){"temper:L0H0", "temper:L1H0", "temper:L0H0", "temper:L2", NULL});
+    for (int i = 0; i < w->n; i++) {
+        w->edit[i]->kind = i == 1 ? &times : &plus;
+        w->edit[i]->points[0] = i < 3 ? HS_BIT(HS_PATTERN) | HS_BIT(HS_SCORES) : 0;
+        w->edit[i]->points[1] = 0;
+        w->edit[i]->points[2] = i < 3 ? 0 : HS_BIT(HS_PATTERN);
+        w->edit[i]->points[0] |= i < 3 && i != 1 ? HS_BIT(HS_Z) : 0;
+        memset(w->edit[i]->heads.on, 0, 12);
+        w->edit[i]->heads.on[i < 3 ? 1 : 9] = 1;
+    }
+    hs_hooks_close(w->hooks); // what they write has changed
+    assert_int_equal(hs_hooks_open(&w->hooks, &dims), HS_OK);
+    assert_int_equal(hs_edits_hook(w->edits, w->hooks, w->edit, w->n), HS_OK);
+    w->tap = hs_hooks_tap(w->hooks);
+}
+
+static float meets(const struct world *w, enum hs_point point, int seq, bool survey, float x) {
+    const hs_tile tile = {.point = point,
+                          .head = 1,
+                          .seq = seq,
+                          .n_row = 1,
+                          .n_key = 1,
+                          .row = &x,
+                          .ld = 1,
+                          .survey = survey};
+    assert_int_equal(w->tap->tile(w->tap->ctx, &tile, true, 0), HS_OK);
+    return x;
+}
+
+static void surveys_look_in_their_order(void **state) {
+    (void)state;
+    struct world w;
+    build_surveys(&w);
+    assert_int_equal(w.tap->tile_want[1],
+                     HS_TILE_SURVEY | HS_TILE_WRITE_PATTERN | HS_TILE_WRITE_SCORES);
+    assert_int_equal(w.tap->tile_want[9], HS_TILE_SURVEY | HS_TILE_WRITE_PATTERN);
+    assert_int_equal(w.tap->tile_want[0], 0);
+    const hs_edit_seq seqs[] = {{w.edit, NULL, 4, story},
+                                {w.edit + 1, NULL, 1, short_one}, // nobody surveys this one
+                                {w.edit, NULL, 4, story}};
+    for (int round = 1; round <= 2; round++) {
+        assert_int_equal(hs_edits_aim(w.edits, seqs, 3), HS_OK);
+        for (int s = 0; s < 3; s++) rows_of(&w, s, 0); // which makes room
+        for (int layer = 0; layer < 3; layer++)
+            for (int s = 0; s < 3; s++)
+                assert_int_equal(w.tap->survey(w.tap->ctx, layer, s), s != 1 && layer != 1 ? 7 : 0);
+        // Scores are edited as ever; at the pattern only the kind in the middle does anything.
+        assert_true(meets(&w, HS_SCORES, 0, true, 1) == (1 + 1) * 3 + 3);
+        assert_true(meets(&w, HS_PATTERN, 0, true, 5) == 15);
+        assert_true(meets(&w, HS_PATTERN, 0, false, 5) == (5 + 1) * 3 + 3);
+        assert_true(meets(&w, HS_PATTERN, 1, false, 5) == 15);
+        assert_true(meets(&w, HS_PATTERN, 2, true, 7) == 21);
+        // Each has its own numbers, kept from one evaluation to the next: of what came before it.
+        assert_true(sums[0][0] == 5 * round && sums[0][2] == 15 * round);
+        assert_true(sums[2][0] == 7 * round && sums[2][2] == 21 * round);
+    }
+    tear_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(specs_are_kept_with_their_defaults),
@@ -568,6 +666,7 @@ int main(void) {
         cmocka_unit_test(tiles_go_to_the_heads_meant),
         cmocka_unit_test(temper_leaves_the_masked),
         cmocka_unit_test(scratch_is_per_worker_and_edit),
+        cmocka_unit_test(surveys_look_in_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,6 +178,51 @@ static void layers_end_for_those_who_ask(void **state) {
     hs_hooks_close(h);
 }
 
+// Surveys are of the heads that a hook names, where it writes the pattern, and of as many rows as the
+// most that any hook wants.
+static int64_t rows_of(void *ctx, int layer, int seq) {
+    const struct logger *l = ctx;
+    return layer == 1 ? 10 * l->letter + seq : 0;
+}
+static int survey(hs_hooks *h, struct logger *l, const char *points, const char *heads) {
+    uint64_t mask[N_LAYER + 1] = {0};
+    hs_heads set = {0};
+    assert_int_equal(hs_points_select(mask, &dims, points), HS_OK);
+    assert_int_equal(hs_heads_parse(&set, &dims, heads), HS_OK);
+    int rc = hs_hooks_add(h, &(hs_hook){.points = mask,
+                                        .write = true,
+                                        .rows = on_rows,
+                                        .tile = on_tile,
+                                        .survey = rows_of,
+                                        .surveyed = &set,
+                                        .ctx = l});
+    hs_heads_free(&set); // the set keeps copies
+    return rc;
+}
+
+static void surveys_of_some_heads(void **state) {
+    (void)state;
+    hs_hooks *h;
+    struct logger a = {'a', 0}, b = {'b', 0}, c = {'c', 0};
+    assert_int_equal(hs_hooks_open(&h, &dims), HS_OK);
+    assert_int_equal(survey(h, &b, "pattern:1,attn_scores:2", "L1H1,L2H0"), HS_OK);
+    assert_int_equal(survey(h, &a, "pattern:1", "L1H0"), HS_OK);
+    assert_int_equal(add(h, &c, "pattern:0", NULL, true), HS_OK);
+    const hs_tap *tap = hs_hooks_tap(h);
+    const int writes = HS_TILE_WRITE_PATTERN, surveys = writes | HS_TILE_SURVEY;
+    const int want[N_LAYER * N_HEAD] = {
+        writes,  writes, // c's
+        surveys, surveys, HS_TILE_WRITE_SCORES, HS_TILE_WRITE_SCORES};
+    for (int i = 0; i < N_LAYER * N_HEAD; i++) assert_int_equal(tap->tile_want[i], want[i]);
+    assert_int_equal(tap->survey(tap->ctx, 1, 3), 983); // b's
+    assert_int_equal(tap->survey(tap->ctx, 0, 3), 0);
+    hs_hooks_close(h);
+    assert_int_equal(hs_hooks_open(&h, &dims), HS_OK);
+    assert_int_equal(add(h, &c, "pattern:0", NULL, true), HS_OK);
+    assert_null(hs_hooks_tap(h)->survey); // nobody asks
+    hs_hooks_close(h);
+}
+
 static void hooks_that_cannot_work_are_refused(void **state) {
     (void)state;
     hs_hooks *h;
@@ -194,6 +239,14 @@ static void hooks_that_cannot_work_are_refused(void **state) {
     assert_int_equal(hs_hooks_add(h, &(hs_hook){.points = mask, .rows = on_rows}), HS_EARG);
     mask[1] = HS_BIT(HS_N_POINT);
     assert_int_equal(hs_hooks_add(h, &(hs_hook){.points = mask, .rows = on_rows}), HS_EARG);
+    mask[1] = HS_BIT(HS_PATTERN);
+    uint8_t on[2 * N_LAYER * N_HEAD] = {1};
+    const hs_heads ours = {N_LAYER, N_HEAD, on}, others = {2 * N_LAYER, N_HEAD, on};
+    const hs_hook surveys[] = {
+        {.points = mask, .write = true, .tile = on_tile, .survey = rows_of}, // of no heads
+        {.points = mask, .tile = on_tile, .survey = rows_of, .surveyed = &ours},
+        {.points = mask, .write = true, .tile = on_tile, .survey = rows_of, .surveyed = &others}};
+    for (int i = 0; i < 3; i++) assert_int_equal(hs_hooks_add(h, &surveys[i]), HS_EARG);
     hs_hooks_close(h);
 }
 
@@ -204,6 +257,7 @@ int main(void) {
         cmocka_unit_test(hooks_fire_in_order_each_kind),
         cmocka_unit_test(a_failing_hook_stops_the_rest),
         cmocka_unit_test(layers_end_for_those_who_ask),
+        cmocka_unit_test(surveys_of_some_heads),
         cmocka_unit_test(hooks_that_cannot_work_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
