@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyses/channels.h"
+#include "analyses/looks.h"
 #include "analyses/reference.h"
 #include "analyses/sources.h"
 #include "model/core/mem.h"
@@ -24,7 +25,7 @@ struct set_mean {
 
 // Where the values that an edit refers to are kept.
 enum { DRAWN = -1, PAIR = -2 };
-enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN, IN_MODEL };
+enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN, IN_MODEL, IN_DOCS };
 struct wants {
     enum place place;
     int set;      // IN_SET
@@ -41,6 +42,7 @@ struct hs_editing {
     int n_set;
     bool any_channels; // wanted
     hs_channels channels;
+    hs_looks looks;
     hs_sources sources;
     hs_edits *edits;
     hs_edit_seq *seq; // of the last aim
@@ -71,6 +73,7 @@ static bool is_about(const hs_editing *e, int i, int64_t ord) {
 static enum place place_of(const hs_ref_need *need) {
     if (need->from == HS_REF_NONE) return NOWHERE;
     if (need->from == HS_REF_CHANNELS) return IN_MODEL;
+    if (need->from == HS_REF_DOCS) return IN_DOCS;
     if (need->from == HS_REF_RUN) return IN_RUN;
     if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT || need->from == HS_REF_WITHOUT)
         return IN_ROWS;
@@ -275,6 +278,12 @@ static int check_run(const hs_editing *e, int i) {
 
 // ---- open and close -----------------------------------------------------------------------------
 
+static int check_token(const hs_editing *e, int64_t token) {
+    if (token < e->dims.n_vocab) return HS_OK;
+    return hs_fail(HS_ERANGE, "there is no token %lld: they are 0 to %lld", (long long)token,
+                   (long long)e->dims.n_vocab - 1);
+}
+
 // Notes what edit i refers to, and checks that it is there.
 static int take_need(hs_editing *e, int i) {
     const hs_ref_need *need = need_of(e, i);
@@ -288,6 +297,8 @@ static int take_need(hs_editing *e, int i) {
     case IN_MODEL:
         e->any_channels = true;
         break;
+    case IN_DOCS:
+        return check_token(e, need->token);
     case IN_MEAN:
         hs_sources_mean(&e->sources, need);
         break;
@@ -335,6 +346,7 @@ void hs_editing_close(hs_editing *e) {
     hs_edits_close(e->edits);
     hs_sources_close(&e->sources);
     hs_channels_free(&e->channels);
+    hs_looks_free(&e->looks);
     for (int s = 0; s < e->n_set; s++) {
         hs_mean_close(e->sets[s].mean);
         free(e->sets[s].points);
@@ -389,9 +401,21 @@ static int other_of(hs_editing *e, int i, int64_t ord, hs_source **out) {
     return rc;
 }
 
+// How heads look at the documents of edit i when their content is taken away: measured once.
+static int look_of(hs_editing *e, int i, int64_t ord, const double **out) {
+    const hs_edit_prompt p = prompt_of(e, ord);
+    hs_places docs;
+    int rc = hs_edit_ranges(e->edit[i], &p, need_of(e, i)->place, &docs);
+    if (!rc)
+        rc = hs_looks_get(&e->looks, e->opts.model, hs_prompts_at(e->opts.prompts, ord), ord, &docs,
+                          need_of(e, i)->token, out);
+    hs_places_free(&docs);
+    return rc;
+}
+
 static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     hs_source *s;
-    (void)ref;
+    if (e->wants[i].place == IN_DOCS) return look_of(e, i, ord, &ref->look);
     if (e->wants[i].place == IN_SET || e->wants[i].place == IN_MODEL) return HS_OK;
     int rc = source_of(e, i, ord, &s);
     return rc || need_of(e, i)->from != HS_REF_WITHOUT ? rc : other_of(e, i, ord, &s);
@@ -400,6 +424,7 @@ static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
 static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     const enum place place = e->wants[i].place;
     hs_source *s;
+    if (place == IN_DOCS) return HS_OK;
     if (place == IN_MODEL) {
         *ref = (hs_ref){.channel = e->channels.at, .n_channel = e->channels.n};
         return HS_OK;

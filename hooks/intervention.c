@@ -365,6 +365,12 @@ int hs_edit_gone(const hs_edit *e, const hs_edit_prompt *p, bool *gone) {
     return hs_prefix(rc, "--do %s, prompt %lld", e->spec, (long long)p->ord);
 }
 
+int hs_edit_ranges(const hs_edit *e, const hs_edit_prompt *p, int i, hs_places *out) {
+    *out = (hs_places){0};
+    return hs_prefix(hs_places_resolve(out, e->place[1 + i], p->n_token, p->own, p->given),
+                     "--do %s, prompt %lld", e->spec, (long long)p->ord);
+}
+
 int hs_edit_check(const hs_edit *e, const hs_edit_prompt *p) {
     hs_edit_where w = {0};
     int rc = hs_edit_where_resolve(&w, e, p);

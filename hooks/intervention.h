@@ -25,6 +25,7 @@ enum hs_ref_from {
     HS_REF_MEAN,     // the mean over prompts; name: "prompts" (those of this run), "prompt" (the
                      // prompt itself), a FILE or a data set ("repeat:k=50+n=4")
     HS_REF_CHANNELS, // the model's sink channels, found on prompts of this run; no values
+    HS_REF_DOCS, // how heads look at the ranges of a place whose content is taken away; no values
 };
 
 // What an edit asks for. Names and masks are borrowed from the edit.
@@ -36,8 +37,9 @@ typedef struct hs_ref_need {
     bool by_position;       // MEAN: a mean a position; else one over all positions
     uint64_t seed;          // of "random"
     bool all_rows;          // PROMPT: it must have every row that is edited; else the first will do
-    int place;              // WITHOUT: the number of the kind's place that is left out
-    bool last;              // SELF, WITHOUT: of tensors, the prompt's last row alone is asked for
+    int place;     // WITHOUT: the number of the kind's place that is left out; DOCS: ranges
+    int64_t token; // DOCS: what stands in the place; -1: its own tokens, scattered over it
+    bool last;     // SELF, WITHOUT: of tensors, the prompt's last row alone is asked for
 } hs_ref_need;
 
 // What it is given. Calls may come from several threads at once.
@@ -56,6 +58,9 @@ typedef struct hs_ref {
     const struct hs_ref *other;
     const int64_t *channel; // CHANNELS: [n_channel] ascending, at least one
     int64_t n_channel;
+    const double
+        *look; // DOCS: [n_layer][n_head][ranges], the mean weight of a position of the range
+               // in rows of the prompt after the last one
 } hs_ref;
 
 // ---- the kinds ----------------------------------------------------------------------------------
@@ -178,6 +183,8 @@ int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
 // HS_REF_WITHOUT: which positions of the prompt the other run lacks, gone[n_token]; none where the
 // edit is not about the prompt. Errors as above.
 int hs_edit_gone(const hs_edit *, const hs_edit_prompt *, bool *gone) HS_MUST_USE;
+// The ranges of a checked prompt that the kind's place i holds; free with hs_places_free.
+int hs_edit_ranges(const hs_edit *, const hs_edit_prompt *, int i, hs_places *out) HS_MUST_USE;
 // Checks all prompts of a run, and that every number and id of prompts= is one of theirs
 // (HS_ENOTFOUND).
 int hs_edit_check_all(const hs_edit *, const hs_edit_prompt *prompt, int64_t n) HS_MUST_USE;

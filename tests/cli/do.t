@@ -61,6 +61,9 @@ norm:clipped,gamma=-0.1
 norm:sink,s=1
 norm:softpick
 boost:late
+middle:L*,docs=0:2+late
+middle:L1H0,docs=0:2+late,dummy=7,rule=shift,by=0.5
+middle:L0,docs=0:2+late,bias=0.1+0
 var:L0,span=late,dims=0+3+5,tau=1,rho=0,prefilter=0
 boost:0+late,alpha=-0.5,rows=all,heads=L0H*
 vhr:L*,span=late
@@ -87,6 +90,7 @@ mask:sink_recent,s=0,w=99
 mask:topk,k=99
 mask:keys,keys=0:
 boost:2:5,alpha=0,rows=all
+middle:L*,docs=0:2+2:5,by=0
 var:L*,span=2:5,dims=0+3,tau=1,p=0
 vhr:L*,span=2:4,alpha=1
 vista:steer,span=2:4,lambda=0

@@ -96,6 +96,8 @@ static const char *const identities[] = {
     "freeze:attn_out",
     "patch:z,heads=L0H1,from=prompt:0,pos=3:9",
     "boost:5:12,alpha=0",
+    "middle:L*,docs=2:7+7:12,by=0",
+    "middle:L*,docs=2:7+7:12,bias=0.1+0.2,by=0",
     "var:L*,span=5:12,dims=0+3,tau=1,p=0",
     "var:L*,span=5:12,dims=0+3,tau_share=1,rho=0",
     "var:L*,span=5:12,dims=0+3,tau=0,rho=0.1,prefilter=0", // nothing but sinks
@@ -150,6 +152,7 @@ static const char *const changes[] = {
     "norm:clipped,heads=L0H0",
     "norm:softpick,heads=L0H0",
     "boost:5:12,heads=L1H2",
+    "middle:L1H0-1,docs=2:7+7:12+20,bias=0.1+0+0.02,t=0.5",
     "var:L0-1,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0",
     "var:L*,span=5:8+20:30,dims=2,tau=0.5,rho=0.1,prefilter=0.1,p=1",
     "boost:5:12+20,alpha=-0.3,rows=last",
@@ -276,6 +279,8 @@ static const struct summed {
     {"norm:softpick", AT_MOST_ONE},
     {"boost:5:12,alpha=1.5", ONE},
     {"var:L*,span=5:12,dims=0+3,tau=1,rho=0,prefilter=0,p=1", ONE},
+    {"middle:L*,docs=2:7+20:30,bias=0.01+0,t=0.1", ONE},
+    {"middle:L*,docs=2:7+20:30,bias=0.02+0,rule=shift", ONE},
     {"boost:0+7:9,rows=all,alpha=-0.9", ONE},
 };
 
