@@ -36,6 +36,20 @@ static int check_length(const hs_quiz *q, const hs_quiz_item *item) {
         item->prompt->id, (long long)n, (long long)(n + after), (long long)n_ctx);
 }
 
+// Twice the longest answer, which is there in any case.
+static int64_t usual_decode(const hs_quiz *q) {
+    const int64_t n_ctx = hs_model_config(q->o.model)->n_ctx;
+    int64_t longest = 0, room = n_ctx;
+    for (int64_t i = 0; i < q->n; i++) {
+        const hs_quiz_item *item = &q->item[i];
+        if (item->kind != HS_QUIZ_OPEN) continue;
+        for (int k = 0; k < item->n_choice; k++)
+            if (item->choice[k].n > longest) longest = item->choice[k].n;
+        if (n_ctx - item->prompt->n_token + 1 < room) room = n_ctx - item->prompt->n_token + 1;
+    }
+    return 2 * longest < room ? 2 * longest : room > 1 ? room : 1;
+}
+
 static int read_items(hs_quiz *q) {
     const hs_model *m = q->o.model;
     q->n = hs_prompts_count(q->o.prompts);
@@ -43,8 +57,11 @@ static int read_items(hs_quiz *q) {
     for (int64_t i = 0; i < q->n && !rc; i++) {
         rc = hs_quiz_read(&q->item[i], hs_prompts_at(q->o.prompts, i), i, hs_model_tok(m),
                           hs_model_config(m)->n_vocab, q->arena);
-        if (!rc) rc = check_length(q, &q->item[i]);
-        if (!rc) q->has |= measures_of(&q->o, &q->item[i]);
+    }
+    if (q->o.decode == HS_QUIZ_USUAL) q->o.decode = usual_decode(q);
+    for (int64_t i = 0; i < q->n && !rc; i++) {
+        rc = check_length(q, &q->item[i]);
+        q->has |= measures_of(&q->o, &q->item[i]);
     }
     return rc;
 }
@@ -52,7 +69,7 @@ static int read_items(hs_quiz *q) {
 int hs_quiz_open(hs_quiz **out, const hs_quiz_opts *opts) {
     hs_quiz *q;
     *out = NULL;
-    if (opts->decode < 0 || opts->decode > INT32_MAX || opts->generate < 0 ||
+    if (opts->decode < HS_QUIZ_USUAL || opts->decode > INT32_MAX || opts->generate < 0 ||
         opts->generate > INT32_MAX)
         return hs_fail(HS_EARG, "tokens to decode are from 0 to %ld", (long)INT32_MAX);
     int rc = hs_alloc(&q, 1, sizeof *q);
@@ -81,6 +98,20 @@ int64_t hs_quiz_count(const hs_quiz *q) {
 
 const hs_quiz_item *hs_quiz_at(const hs_quiz *q, int64_t ord) {
     return &q->item[ord];
+}
+
+int64_t hs_quiz_longest(const hs_quiz *q) {
+    int64_t most = 0;
+    for (int64_t i = 0; i < q->n; i++) {
+        const int64_t n = q->item[i].prompt->n_token + hs_quiz_after(q, &q->item[i]);
+        if (n > most) most = n;
+    }
+    return most;
+}
+
+void hs_quiz_name(hs_quiz *q, hs_spans spans, const hs_run_source *runs) {
+    q->o.spans = spans;
+    q->o.runs = runs;
 }
 
 unsigned hs_quiz_has(const hs_quiz *q) {

@@ -13,7 +13,8 @@
 // the right one, from 0, or its text, spaces around it set aside. Without choices "answer": a text
 // or a list of ids, or "answers": all that are right, of which the first stands for them where one
 // is scored. Texts are tokenised alone, as they stand: a space before the first word is theirs. An
-// answer that is one token's number is what metrics of effects are about, and asks nothing here.
+// answer that is one token's number is what metrics of effects are about: without choices, such a
+// line asks nothing here.
 enum hs_quiz_kind {
     HS_QUIZ_TEXT,   // no answer: the loss of its own tokens
     HS_QUIZ_CHOICE, // several continuations, one of which is right
@@ -62,12 +63,15 @@ typedef struct hs_measure_info {
 } hs_measure_info;
 extern const hs_measure_info hs_measures[HS_N_MEASURE];
 
+// Of `decode`: twice the tokens of the longest answer, as far as every prompt leaves room for them.
+enum { HS_QUIZ_USUAL = -1 };
+
 typedef struct hs_quiz_opts {
     const hs_model *model;
     const hs_prompts *prompts;
     hs_spans spans;              // of --span
     const hs_run_source *runs;   // NULL: edits cannot refer to recorded runs
-    int64_t decode;              // tokens of an answer at most; 0: none is decoded
+    int64_t decode;              // tokens of an answer at most, or HS_QUIZ_USUAL; 0: none
     int64_t generate;            // tokens of free text after every prompt; 0: none
     int64_t memory;              // bytes for keys and values at once, 0: the default
     const hs_progress *progress; // NULL allowed
@@ -81,6 +85,9 @@ int hs_quiz_open(hs_quiz **out, const hs_quiz_opts *opts) HS_MUST_USE;
 void hs_quiz_close(hs_quiz *);
 int64_t hs_quiz_count(const hs_quiz *); // that of the prompts
 const hs_quiz_item *hs_quiz_at(const hs_quiz *, int64_t ord);
+int64_t hs_quiz_longest(const hs_quiz *); // tokens of a prompt and what follows it that are run
+// What specs may name, in the place of what the options said.
+void hs_quiz_name(hs_quiz *, hs_spans spans, const hs_run_source *runs);
 unsigned hs_quiz_has(const hs_quiz *); // bits of the measures that some item gives
 
 // What acts: --do specs in order; n 0: the model as it is.

@@ -2,15 +2,9 @@
 //
 // nll is the mean over scored positions of -ln p(next token), weighted by token over all prompts:
 // T-1 positions of a prompt of T tokens (the last row is run too, as in any other run). Metrics of
-// answers are means over the prompts.
-#include <inttypes.h>
-#include <math.h>
-
+// answers are means over the prompts. Prompts that ask something are answered (analyses/quiz.h).
 #include "cli/answers.h"
-#include "cli/edits.h"
-#include "cli/out.h"
-#include "cli/score.h"
-#include "cli/session.h"
+#include "cli/eval/eval.h"
 
 struct options {
     hs_model_options model;
@@ -19,14 +13,8 @@ struct options {
     hs_db_options db;
     hs_out_options out;
     hs_opt_list metric;
+    int64_t decode, generate; // 0: not given
     bool per_token;
-};
-
-static const char *const baseline_keys[HS_N_EFFECT] = {
-    [HS_EFFECT_LOGIT_DIFF] = "baseline_logit_diff",
-    [HS_EFFECT_PROB] = "baseline_prob",
-    [HS_EFFECT_PROB_DIFF] = "baseline_prob_diff",
-    [HS_EFFECT_ACCURACY] = "baseline_accuracy",
 };
 
 // --metric as bits: those that are about answers.
@@ -47,176 +35,27 @@ static int read_metrics(unsigned *out, const hs_opt_list *list) {
     return HS_OK;
 }
 
-static void key_nums(hs_jw *j, const char *key, const double *v, int64_t n) {
-    hs_jw_key(j, key);
-    hs_jw_begin(j, '[');
-    for (int64_t i = 0; i < n; i++) hs_jw_num(j, v[i]);
-    hs_jw_end(j, ']');
-}
-
-// What is known of prompts [from, to) as a whole.
-static void json_means(hs_jw *j, const hs_scores *s, unsigned effects, int64_t from, int64_t to) {
-    hs_jw_key_num(j, "nll", hs_scores_mean(s, s->nll, from, to));
-    if (s->kl) {
-        hs_jw_key_num(j, "baseline_nll", hs_scores_mean(s, s->base_nll, from, to));
-        hs_jw_key_num(j, "kl", hs_scores_mean(s, s->kl, from, to));
-    }
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        if (!(effects >> e & 1)) continue;
-        hs_jw_key_num(j, hs_effects[e].name, hs_scores_answers(s, e, s->kl != NULL, from, to));
-        if (s->kl) hs_jw_key_num(j, baseline_keys[e], hs_scores_answers(s, e, false, from, to));
-    }
-}
-
-static void json_prompts(hs_jw *j, const hs_scores *s, unsigned effects) {
-    hs_jw_key(j, "prompts");
-    hs_jw_begin(j, '[');
-    for (int64_t i = 0; i < s->n_prompt; i++) {
-        const int64_t n = hs_scores_count(s, i, i + 1);
-        hs_jw_begin(j, '{');
-        hs_jw_key(j, "id");
-        hs_jw_str(j, s->prompt[i]->id);
-        json_means(j, s, effects, i, i + 1);
-        key_nums(j, "token_nll", s->nll[i], n);
-        if (s->kl) key_nums(j, "baseline_token_nll", s->base_nll[i], n);
-        if (s->kl) key_nums(j, "token_kl", s->kl[i], n);
-        hs_jw_end(j, '}');
-    }
-    hs_jw_end(j, ']');
-}
-
-static int put_json(const hs_scores *s, const struct options *opt, unsigned effects) {
-    hs_buf json = {0};
-    hs_jw j = {&json, false};
-    hs_jw_begin(&j, '{');
-    json_means(&j, s, effects, 0, s->n_prompt);
-    hs_jw_key(&j, "tokens");
-    hs_jw_int(&j, hs_scores_count(s, 0, s->n_prompt));
-    if (opt->per_token) json_prompts(&j, s, effects);
-    hs_jw_end(&j, '}');
-    return hs_json_put(&json);
-}
-
-// The last two of each are there under edits; metrics of prompts follow.
-enum { PLAIN = 4, EDITED = 6, MOST = EDITED + 2 * HS_N_EFFECT };
-static const hs_col prompt_columns[EDITED] = {{"prompt", "prompt", 0},     {"tokens", "scored", 0},
-                                              {"nll", "nll", 6},           {"perplexity", "ppl", 3},
-                                              {"baseline_nll", "base", 6}, {"kl", "kl", 6}};
-static const hs_col token_columns[EDITED] = {{"prompt", "prompt", 0},     {"position", "pos", 0},
-                                             {"token", "next id", 0},     {"nll", "nll", 6},
-                                             {"baseline_nll", "base", 6}, {"kl", "kl", 6}};
-
-static int columns(hs_col *out, const hs_scores *s, unsigned effects) {
-    const int n_plain = s->kl ? EDITED : PLAIN;
-    int n = 0;
-    while (n < n_plain) {
-        out[n] = prompt_columns[n];
-        n++;
-    }
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        if (!(effects >> e & 1)) continue;
-        out[n++] = (hs_col){hs_effects[e].name, hs_effects[e].name, 6};
-        if (s->kl) out[n++] = (hs_col){baseline_keys[e], "base", 6};
-    }
-    return n;
-}
-
-static void table_prompt(hs_table *t, const hs_scores *s, unsigned effects, int64_t i) {
-    const double nll = hs_scores_mean(s, s->nll, i, i + 1);
-    hs_table_str(t, s->prompt[i]->id);
-    hs_table_int(t, hs_scores_count(s, i, i + 1));
-    hs_table_num(t, nll);
-    hs_table_num(t, exp(nll));
-    if (s->kl) {
-        hs_table_num(t, hs_scores_mean(s, s->base_nll, i, i + 1));
-        hs_table_num(t, hs_scores_mean(s, s->kl, i, i + 1));
-    }
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        if (!(effects >> e & 1)) continue;
-        hs_table_num(t, hs_scores_answers(s, e, s->kl != NULL, i, i + 1));
-        if (s->kl) hs_table_num(t, hs_scores_answers(s, e, false, i, i + 1));
-    }
-}
-
-static void table_tokens(hs_table *t, const hs_scores *s, int64_t i) {
-    for (int64_t k = 0; k < hs_scores_count(s, i, i + 1); k++) {
-        hs_table_str(t, s->prompt[i]->id);
-        hs_table_int(t, k);
-        hs_table_int(t, s->prompt[i]->tokens[k + 1]);
-        hs_table_num(t, s->nll[i][k]);
-        if (!s->kl) continue;
-        hs_table_num(t, s->base_nll[i][k]);
-        hs_table_num(t, s->kl[i][k]);
-    }
-}
-
-// The lines below the table.
-static void put_loss(const hs_scores *s) {
-    const int64_t n = hs_scores_count(s, 0, s->n_prompt);
-    const double nll = hs_scores_mean(s, s->nll, 0, s->n_prompt);
-    if (!n) {
-        puts("\nnll - over 0 positions, perplexity -");
-        return;
-    }
-    printf("\nnll %.6f over %" PRId64 " positions, perplexity %.3f\n", nll, n, exp(nll));
-    if (!s->kl) return;
-    const double base = hs_scores_mean(s, s->base_nll, 0, s->n_prompt);
-    printf("unedited %.6f, perplexity %.3f: %+.6f, kl %.6f\n", base, exp(base), nll - base,
-           hs_scores_mean(s, s->kl, 0, s->n_prompt));
-}
-
-static void put_answers(const hs_scores *s, unsigned effects) {
-    for (int e = 0; e < HS_N_EFFECT; e++) {
-        if (!(effects >> e & 1)) continue;
-        const double value = hs_scores_answers(s, e, s->kl != NULL, 0, s->n_prompt);
-        const double base = hs_scores_answers(s, e, false, 0, s->n_prompt);
-        printf("%s %.6f over %" PRId64 " prompts", hs_effects[e].name, value, s->n_prompt);
-        if (s->kl) printf(", unedited %.6f: %+.6f", base, value - base);
-        putchar('\n');
-    }
-}
-
-static int put_table(const hs_call *call, const hs_scores *s, const struct options *opt,
-                     unsigned effects) {
-    hs_table *t;
-    hs_col cols[MOST];
-    const int n = columns(cols, s, effects);
-    int rc = opt->per_token ? hs_table_open(&t, token_columns, s->kl ? EDITED : PLAIN)
-                            : hs_table_open(&t, cols, n);
-    if (rc) return rc;
-    for (int64_t i = 0; i < s->n_prompt; i++) {
-        if (opt->per_token)
-            table_tokens(t, s, i);
-        else
-            table_prompt(t, s, effects, i);
-    }
-    rc = hs_table_put(t, call, &opt->out);
-    hs_table_close(t);
-    if (rc || opt->out.csv || opt->out.jsonl) return rc;
-    put_loss(s);
-    put_answers(s, effects);
-    return HS_OK;
-}
-
 static int run(const hs_call *call, const void *options) {
     const struct options *opt = options;
     hs_session session = {0};
     hs_do edits = {0};
-    hs_scores scores = {0};
     hs_answers answers = {0};
-    unsigned effects = 0;
+    hs_eval e = {.per_token = opt->per_token};
     int rc = hs_out_check(&opt->out);
-    if (!rc) rc = read_metrics(&effects, &opt->metric);
+    if (!rc) rc = read_metrics(&e.effects, &opt->metric);
     if (!rc) rc = hs_session_open(&session, call, &opt->model, &opt->prompt);
     if (!rc) rc = hs_cli_prompts_check(session.prompts, 0, hs_cli_n_ctx(session.model));
-    if (!rc && effects) rc = hs_answers_open(&answers, &session, effects);
+    if (!rc && e.effects) rc = hs_answers_open(&answers, &session, e.effects);
+    if (!rc)
+        rc = hs_asked_open(&e.asked, &session, e.effects, opt->decode ? opt->decode : HS_QUIZ_USUAL,
+                           opt->generate);
     if (!rc)
         rc = hs_do_open(&edits, &opt->edits, &opt->prompt.span, &session, hs_cli_db_path(&opt->db));
-    if (!rc) rc = hs_scores_open(&scores, &session, &edits, answers.at);
-    if (!rc)
-        rc = opt->out.json ? put_json(&scores, opt, effects)
-                           : put_table(call, &scores, opt, effects);
-    hs_scores_close(&scores);
+    if (!rc) rc = hs_scores_open(&e.scores, &session, &edits, answers.at);
+    if (!rc) rc = hs_asked_run(&e.asked, &session, &edits);
+    if (!rc) rc = opt->out.json ? hs_eval_json(&e) : hs_eval_table(&e, call, &opt->out);
+    hs_asked_close(&e.asked);
+    hs_scores_close(&e.scores);
     hs_answers_close(&answers);
     hs_do_close(&edits);
     hs_session_close(&session);
@@ -227,6 +66,10 @@ static const hs_opt own[] = {
     {"metric", 'm', HS_OPT_LIST, offsetof(struct options, metric),
      "logit_diff,prob,prob_diff,accuracy", NULL,
      "what is measured of the prompts' answers too, some of these; may be repeated"},
+    {"decode", 0, HS_OPT_COUNT, offsetof(struct options, decode), "N", NULL,
+     "tokens to decode at most where an answer is asked for (default: twice the longest answer)"},
+    {"generate", 0, HS_OPT_COUNT, offsetof(struct options, generate), "N", NULL,
+     "tokens of free text after every prompt, for repetition and entropy"},
     {"per-token", 0, HS_OPT_FLAG, offsetof(struct options, per_token), NULL, NULL,
      "the loss of every scored position too"},
     {0},
@@ -235,7 +78,7 @@ static const hs_opt own[] = {
 const hs_cmd hs_cmd_eval = {
     .name = "eval",
     .group = "models",
-    .title = "loss and perplexity on prompts",
+    .title = "loss and perplexity on prompts, and answers that are right",
     .synopsis = "MODEL (-p TEXT | -f FILE | --dataset NAME)... [options]",
     .about =
         "nll is the mean of -ln p(next token) in nats over the scored positions, T-1 of a "
@@ -245,7 +88,25 @@ const hs_cmd hs_cmd_eval = {
         "means over prompts that say their answer, read at END: logit_diff compares \"answer\" "
         "and \"wrong\" of a JSON line; where it has \"answers\" and \"wrongs\", lists of all "
         "right and all wrong tokens, prob is the probability of all answers, prob_diff that "
-        "less the wrong ones' (Hanna et al. 2023) and accuracy whether an answer comes first.",
+        "less the wrong ones' (Hanna et al. 2023) and accuracy whether an answer comes first.\n"
+        "Prompts may ask: a JSON line with \"choices\", a list of texts or of lists of ids, whose "
+        "right one \"answer\" gives by number, from 0, or text; or without choices \"answer\", a "
+        "text "
+        "or a list of ids, or \"answers\", all that are right. Texts are tokenised alone, as they "
+        "stand, so that a word mostly begins with a space. Each prompt is run once, and each "
+        "continuation goes on from there; to edits its rows are decoded rows.\n"
+        "Told are then answer_nll, the right one's loss a token; of choices accuracy (the largest "
+        "sum of ln p), accuracy_norm (ln p a byte) and choice_nll (-ln of the right one's share); "
+        "of choices yes and no also yes_share and f1 of yes over all items (POPE, Li et al. 2023). "
+        "--metric accuracy is not that of choices, and is refused beside it. Open answers are "
+        "decoded "
+        "greedily up to a newline: exact_match is 1 when that begins with an answer, both in lower "
+        "case and without punctuation and articles (SQuAD, Rajpurkar et al. 2016); recall is the "
+        "share of the answer's words in it. --generate N goes on for N tokens: repetition is the "
+        "share of 4-grams of tokens that stood there before, generated_entropy_nats the mean "
+        "entropy of the next token, entropy_collapse the share of tokens where it is below 0.1.\n"
+        "With --do, each has baseline_ beside it, and its change the 95 % interval of a paired "
+        "bootstrap over prompts.",
     .examples = (const char *const[][2]){{"eval model.gguf -f texts.jsonl", "loss of each text"},
                                          {"eval model.gguf -p \"the cat sat\" --per-token --json",
                                           "loss of each token, for scripts"},
@@ -254,6 +115,10 @@ const hs_cmd hs_cmd_eval = {
                                          {"eval model.gguf --dataset greater_than --metric "
                                           "prob_diff,accuracy",
                                           "how well it knows which years are later"},
+                                         {"eval model.gguf -f questions.jsonl --do temper:L*,t=0.9",
+                                          "answers that are right, with and without an edit"},
+                                         {"eval model.gguf --dataset needle --decode 20",
+                                          "how much of the needles it says"},
                                          {NULL}},
     .options = (const hs_opt_group[]){{"options", own, 0},
                                       {"", hs_opts_do, offsetof(struct options, edits)},

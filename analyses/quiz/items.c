@@ -180,6 +180,8 @@ static int read_choices(const struct reader *r, const hs_json *doc, const hs_jso
 static int read_open(const struct reader *r, const hs_json *doc, hs_quiz_item *out) {
     const hs_json *one = hs_json_get(doc, "answer"), *all = hs_json_get(doc, "answers");
     hs_quiz_choice *choice;
+    int64_t number;
+    if (hs_json_int(one, &number)) return HS_OK;
     if (!continues(one)) one = NULL;
     if (!all || hs_json_type(all) != HS_JSON_ARR || !continues(hs_json_first(all))) all = NULL;
     if (!one && !all) return HS_OK;

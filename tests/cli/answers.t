@@ -64,7 +64,7 @@ edited() {
 t "and with an edit, and without" edited
 as_before() { # the loss is the same with metrics and without
     exits 0 eval "$m" -f "$p" --metric prob --do ablate:L0H1 --json && cp "$out" "$tmp/with.json" && exits 0 eval "$m" -f "$p" --do ablate:L0H1 --json &&
-        json "set(d) == {'nll', 'tokens', 'baseline_nll', 'kl'} and all(v == json.load(open('$tmp/with.json'))[k] for k, v in d.items())"
+        json "set(d) == {'nll', 'perplexity', 'tokens', 'baseline_nll', 'baseline_perplexity', 'kl'} and all(v == json.load(open('$tmp/with.json'))[k] for k, v in d.items())"
 }
 t "the loss stays what it is" as_before
 people() {

@@ -100,7 +100,7 @@ norm:clipped,gamma=0,zeta=1
 END
 same() {
     score --do "$1" && json "(b := json.load(open('$tmp/base.json'))) and
-                             d == dict(b, baseline_nll=b['nll'], kl=0)"
+                             d == dict(b, baseline_nll=b['nll'], baseline_perplexity=b['perplexity'], kl=0)"
 }
 while read -r spec; do t "--do ${spec#"$tmp"} is no edit" same "$spec"; done <"$tmp/same"
 

@@ -106,7 +106,7 @@ static void kinds(void **state) {
         {"{\"answer\":\" cat\"}", HS_QUIZ_OPEN, 1, 0},
         {"{\"answer\":[4,4]}", HS_QUIZ_OPEN, 1, 0},
         {"{\"answers\":[\" cat\",[3]]}", HS_QUIZ_OPEN, 2, 0},
-        {"{\"answer\":7,\"answers\":[\" cat\"]}", HS_QUIZ_OPEN, 1, 0},
+        {"{\"answer\":7,\"answers\":[\" cat\"]}", HS_QUIZ_TEXT, 0, -1},
         {"{\"answer\":\" dog\",\"answers\":[\" cat\",\" cats\"]}", HS_QUIZ_OPEN, 3, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -210,6 +210,29 @@ static void lengths(void **state) {
     refuses(l->bare, N_CTX - 3, none, generate, HS_ERANGE, "41 are run");
     refuses(l->bare, 0, none, decode, HS_ERANGE, "empty");
     refuses(l->bare, N_CTX + 1, none, decode, HS_ERANGE, "41");
+}
+
+// Twice the longest answer, or what room there is.
+static void usual_decoding(void **state) {
+    const lab *l = *state;
+    const struct {
+        int n_token;
+        const char *extra;
+        int64_t longest;
+    } cases[] = {{10, "{\"answer\":[1,2,3]}", 15},
+                 {10, "{\"answers\":[[1],[1,2,3,4]]}", 17},
+                 {N_CTX - 3, "{\"answer\":[1,2,3]}", N_CTX},
+                 {N_CTX, "{\"answer\":[1]}", N_CTX},
+                 {10, "{\"choices\":[[1],[2,3]],\"answer\":0}", 11},
+                 {N_CTX, "{}", N_CTX}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        asked a = {0};
+        if (ask_of(&a, l->bare, cases[i].n_token, cases[i].extra,
+                   (hs_quiz_opts){.decode = HS_QUIZ_USUAL}))
+            fail_msg("%s: %s", cases[i].extra, hs_errmsg());
+        assert_int_equal(hs_quiz_longest(a.quiz), cases[i].longest);
+        done(&a);
+    }
 }
 
 static void what_there_is(void **state) {
@@ -387,7 +410,7 @@ static void measures_of_free_text(void **state) {
 static void bad_calls(void **state) {
     const lab *l = *state;
     asked a = {0};
-    assert_int_equal(ask_of(&a, l->bare, 3, NULL, (hs_quiz_opts){.decode = -1}), HS_EARG);
+    assert_int_equal(ask_of(&a, l->bare, 3, NULL, (hs_quiz_opts){.decode = -2}), HS_EARG);
     done(&a);
     assert_int_equal(ask_of(&a, l->bare, 3, NULL, (hs_quiz_opts){.generate = INT64_MAX}), HS_EARG);
     done(&a);
@@ -405,6 +428,7 @@ int main(void) {
         cmocka_unit_test(choices_as_they_stand),
         cmocka_unit_test(bad_items),
         cmocka_unit_test(lengths),
+        cmocka_unit_test(usual_decoding),
         cmocka_unit_test(what_there_is),
         cmocka_unit_test(measures_of_choices),
         cmocka_unit_test(measures_of_yes_and_no),
