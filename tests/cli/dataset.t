@@ -45,6 +45,23 @@ t "an answer that is not in its needle" absent
 ids_alone() { exits 0 dataset mqar:n=2,vocab=40 --n-vocab 60 && cp "$out" "$tmp/a" && exits 0 dataset mqar:vocab=40,n=2 --n-vocab 60 && cmp "$out" "$tmp/a" && exits 0 dataset bigram-backcopy:n=2,symbols=20 --n-vocab 60; }
 t "ids need no model" ids_alone
 
+# ---- questions with answers, in two parts -----------------------------------------------------
+asks_listed() { for set in kv_lookup lost_middle two_choice; do grep -q "\"$set\"" "$tmp/list" || return 1; done; }
+t "list datasets has those that ask" asks_listed
+asks() {
+    exits 0 dataset lost-middle:n=3,part=held_out -m "$DATA/tok_smollm" --n-vocab 480 && python3 - "$out" <<'END'
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1])]
+assert [d["id"] for d in lines] == ["h0", "h1", "h2"]
+for d in lines:
+    assert d["choices"][d["answer"]] == d["answer_text"] and d["part"] == "held_out"
+    assert d["spans"]["doc%d" % d["gold"]] == d["spans"]["gold"] and len(d["choices"]) == 4
+    assert all(0 <= a < b <= len(d["tokens"]) for a, b in d["spans"].values())
+END
+}
+t "choices, answer and spans of a line" asks
+t "no such part" exits 2 dataset two_choice:part=test -m "$DATA/tok_smollm" --n-vocab 480
+
 # ---- the real tokenizer ---------------------------------------------------------------------
 if ! [ -f "$REAL" ]; then
     skip "data sets with the real tokenizer" "no model"
