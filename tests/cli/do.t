@@ -64,6 +64,8 @@ boost:late
 middle:L*,docs=0:2+late
 middle:L1H0,docs=0:2+late,dummy=7,rule=shift,by=0.5
 middle:L0,docs=0:2+late,bias=0.1+0
+act:L*,alpha=1.2
+act:L1H*,rule=abs,thr=0.05,pos=4:
 var:L0,span=late,dims=0+3+5,tau=1,rho=0,prefilter=0
 boost:0+late,alpha=-0.5,rows=all,heads=L0H*
 vhr:L*,span=late
@@ -91,6 +93,7 @@ mask:topk,k=99
 mask:keys,keys=0:
 boost:2:5,alpha=0,rows=all
 middle:L*,docs=0:2+2:5,by=0
+act:L*,alpha=1.2,beta=1
 var:L*,span=2:5,dims=0+3,tau=1,p=0
 vhr:L*,span=2:4,alpha=1
 vista:steer,span=2:4,lambda=0
@@ -221,6 +224,18 @@ edited_maps() {
         exits 0 attend 2 --prompt b --head L1H0 --from 1 --top 20 --json && json 'not near(d["keys"][0]["weight"], .5, 1e-4)'
 }
 t "maps are the edited ones" edited_maps
+hidden() {
+    exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe hidden_sinks:alpha=1.2 -o "$tmp/act.db" -q &&
+        exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --do act:L0H*,alpha=1.2,beta=0 -o "$tmp/act.db" -q || return 1
+    for head in 0 1 2 3; do
+        exits 0 query "SELECT position FROM hidden_sinks_found f JOIN analysis_run r ON r.id = f.analysis_run_id JOIN prompt p
+                       ON p.id = r.prompt_id WHERE p.label = 'b' AND layer = 0 AND head = $head ORDER BY 1" --db "$tmp/act.db" --json &&
+            cp "$out" "$tmp/found.json" && exits 0 attend 2 --db "$tmp/act.db" --prompt b --head L0H$head --from -1 --top 20 --json &&
+            json "0 < len(s := [r[0] for r in json.load(open('$tmp/found.json'))['rows']]) < 13 and
+                  s == sorted(k['position'] for k in d['keys'] if k['weight'] == 0)" || return 1
+    done
+}
+t "act takes all from the hidden sinks that hidden_sinks finds" hidden
 again() {
     record -o "$tmp/again.db" && record -o "$tmp/again.db" --do "@$tmp/run.db:2" --baseline 1 || return 1
     PYTHONPATH=tests/cli python3 -c 'import dbcheck, sys

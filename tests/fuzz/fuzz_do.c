@@ -3,7 +3,7 @@
 // numbers of every point that it may write: it keeps to the rows, heads and keys that it is about.
 // covers: hooks/intervention.c hooks/edits.c hooks/units.c hooks/places.c hooks/iv_ablate.c
 // covers: hooks/iv_freeze.c hooks/iv_knock.c hooks/iv_mask.c hooks/iv_norm.c hooks/iv_patch.c
-// covers: hooks/iv_embeds.c hooks/iv_scale.c hooks/iv_steer.c hooks/iv_temper.c
+// covers: hooks/iv_act.c hooks/iv_embeds.c hooks/iv_scale.c hooks/iv_steer.c hooks/iv_temper.c
 #include "hooks/intervention.h"
 #include "model/core/json.h"
 #include "tests/fuzz/shared.h"
@@ -99,13 +99,14 @@ static void give_rows(const hs_tap *tap, const hs_dims *d, enum hs_point p, int 
 }
 
 static void give_tile(const hs_tap *tap, enum hs_point p, int layer, int head, int seq, int64_t n,
-                      int64_t first) {
+                      int64_t first, bool survey) {
     enum { LD = T_MAX + 3 };
     float data[(T_MAX + 1) * LD];
     for (int64_t i = 0; i < (n + 1) * LD; i++) data[i] = number_of(i / LD, i % LD);
-    const hs_tile t = {p, layer, head, seq, 0, n + 1, n + 1, data, LD, NULL, 0, false};
+    const int64_t rows = survey ? n : n + 1; // what is decoded is not surveyed
+    const hs_tile t = {p, layer, head, seq, 0, rows, rows, data, LD, NULL, 0, survey};
     if (tap->tile(tap->ctx, &t, true, head)) need(*hs_errmsg() != 0);
-    for (int64_t r = 0; r <= n; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         if (r < first) need(as_it_was(data + r * LD, r, LD));
         for (int64_t k = r + 1; k < LD; k++) { // masked, or past the tile
             const float was = number_of(r, k);
@@ -124,8 +125,12 @@ static void let_loose(const hs_tap *tap, const hs_dims *d, int64_t n, int64_t fi
                     give_rows(tap, d, (enum hs_point)p, l, s, n, kept);
             for (int h = 0; l < N_LAYER && h < N_HEAD; h++) {
                 const int want = tap->tile_want[l * N_HEAD + h];
-                if (want & HS_TILE_WRITE_SCORES) give_tile(tap, HS_SCORES, l, h, s, n, kept);
-                if (want & HS_TILE_WRITE_PATTERN) give_tile(tap, HS_PATTERN, l, h, s, n, kept);
+                for (int survey = want & HS_TILE_SURVEY ? 1 : 0; survey >= 0; survey--) {
+                    if (want & HS_TILE_WRITE_SCORES)
+                        give_tile(tap, HS_SCORES, l, h, s, n, kept, survey);
+                    if (want & HS_TILE_WRITE_PATTERN)
+                        give_tile(tap, HS_PATTERN, l, h, s, n, kept, survey);
+                }
             }
         }
 }
@@ -140,7 +145,7 @@ static void apply(hs_edit *const *edit, int n, hs_dims *d, const hs_edit_prompt 
         const int64_t row = hs_edit_first(edit[i], p);
         need(0 <= row && row <= p->n_token);
         if (row < first) first = row;
-        ref[i] = (hs_ref){d, T_MAX + 1, ref_rows, ref_map};
+        ref[i] = (hs_ref){.ctx = d, .n_row = T_MAX + 1, .rows = ref_rows, .map = ref_map};
     }
     const hs_edit_seq seq[2] = {{edit, ref, n, *p}, {NULL, NULL, 0, *p}};
     need(!hs_edits_open(&edits, d));

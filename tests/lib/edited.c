@@ -64,8 +64,10 @@ static void eval_all(const hs_model *m, const edited *e, const hs_tap *tap, uint
         opts.n_slot = 2 * e->around + 1;
     }
     hs_context *x = law_context(m, opts, tap);
-    for (int64_t at = 0; at < n; at += step)
-        eval_rows(x, e, seed, at, n - at < step ? n - at : step);
+    for (int64_t at = 0, rows = e->step && e->prompt ? e->prompt : step; at < n; rows = step) {
+        eval_rows(x, e, seed, at, n - at < rows ? n - at : rows);
+        at += rows;
+    }
     hs_context_close(x);
 }
 
@@ -82,7 +84,7 @@ void edited_run(cap *c, const hs_model *m, const edited *e, uint64_t seed, int64
     const int n_edit = open_all(edit, &dims, e);
     for (int i = 0; i < n_edit; i++) refs[i] = e->ref ? *e->ref : (hs_ref){0};
     seq[e->around] = (hs_edit_seq){
-        edit, refs, n_edit, {0, "p", n, {NULL, 0}, {e->span, e->n_span}}};
+        edit, refs, n_edit, {0, "p", e->prompt ? e->prompt : n, {NULL, 0}, {e->span, e->n_span}}};
     for (int i = 0; i < n_edit; i++) must(hs_edit_check(edit[i], &seq[e->around].prompt));
     must(hs_edits_hook(edits, hooks, edit, n_edit));
     watch(hooks, c, &dims, e->points);

@@ -17,6 +17,8 @@ typedef struct edited {
     uint64_t points; // that are captured; 0: all
     int around;      // unedited sequences before the edited one, and as many after it
     int64_t step;    // rows an evaluation, over kept keys; 0: all at once
+    int64_t prompt; // the first tokens, which are the edits' prompt, and the first evaluation where
+                    // there are steps; 0: all, and a step as others
 } edited;
 
 // law_run under the edits: the first n tokens of a seed, all logits. It is sequence e->around; the
