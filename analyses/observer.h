@@ -5,6 +5,7 @@
 #define HS_ANALYSES_OBSERVER_H
 
 #include "hooks/hooks.h"
+#include "hooks/places.h"
 #include "model/core/param.h"
 
 // What an observer may look at besides the stream.
@@ -19,6 +20,7 @@ typedef struct hs_subject {
     int64_t n_row;         // positions under observation: the prompt and what may be decoded after
                            // it; 0 = n_token (observers see it filled in). Later rows are not shown
     int seq;               // the prompt's sequence in its batch; others are not shown
+    hs_spans own, given;   // names of positions: the prompt's, those of --span
 } hs_subject;
 
 typedef struct hs_value {

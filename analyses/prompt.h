@@ -21,6 +21,13 @@ typedef struct hs_prompt {
                     // or the tokens of a text within its own
 } hs_prompt;
 
+// Names of positions among the other keys of a line: {"positions": {"S2": 10, "END": -1}} and
+// {"spans": {"doc": [3, 20]}}; of a prompt given as a text also {"spans": {"doc": "the text"}}, the
+// tokens that cover the only place where it says this (HS_EFORMAT where there is none, or several).
+// Positions that the prompt does not have name nothing, and so does what has no such form: it is left
+// to whom it concerns. Made in the arena.
+int hs_prompt_spans(hs_spans *out, hs_arena *arena, const hs_prompt *prompt) HS_MUST_USE;
+
 typedef struct hs_prompts hs_prompts; // owns its prompts
 
 // Adds as they come; ids must be unique (HS_EARG). tok may be NULL: text is then HS_EARG with the

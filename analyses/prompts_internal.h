@@ -13,11 +13,4 @@ int hs_prompts_put_text(hs_prompts *, const char *id, const char *text, size_t n
 // A JSON list of token ids as an array, which the caller frees. HS_EFORMAT for what is none.
 int hs_prompt_ids(const hs_json *list, int32_t **out, int64_t *n) HS_MUST_USE;
 
-// Names of positions among the other keys of a line: {"positions": {"S2": 10, "END": -1}} and
-// {"spans": {"doc": [3, 20]}}; of a prompt given as a text also {"spans": {"doc": "the text"}}, the
-// tokens that cover the only place where it says this (HS_EFORMAT where there is none, or several).
-// Positions that the prompt does not have name nothing, and so does what has no such form: it is left
-// to whom it concerns. Made in the arena.
-int hs_prompt_spans(hs_spans *out, hs_arena *arena, const hs_prompt *prompt) HS_MUST_USE;
-
 #endif

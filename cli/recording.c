@@ -118,7 +118,9 @@ static int record_prompt(work *w, int64_t ord) {
                           .n_row = p->n_token + w->o.plan->ask.generate,
                           .bos_len = p->bos_len,
                           .period = p->period,
-                          .model = w->o.session->model};
+                          .model = w->o.session->model,
+                          .own = p->spans,
+                          .given = {w->o.edits->span, w->o.edits->n_span}};
     hs_hooks *hooks = NULL;
     hs_observation *seen = NULL;
     // Unedited runs that edits need come before the prompt's transaction.

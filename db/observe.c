@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "db/apply_internal.h"
+#include "db/observe_internal.h"
 #include "db/record_internal.h"
 #include "db/replay.h"
 #include "model/core/mem.h"
@@ -15,6 +15,7 @@ typedef struct work {
     hs_subject subject; // dims and model; the rest per prompt
     int64_t prompt;
     int32_t *tokens;
+    hs_arena *names; // of the prompt's positions
     hs_buf sql, blob, params;
 } work;
 
@@ -72,7 +73,11 @@ static int read_prompt(work *w) {
                        w->prompt);
     w->subject.bos_len = (int)bos;
     w->subject.n_row = w->subject.n_token + decoded;
-    return read_tokens(w);
+    rc = read_tokens(w);
+    hs_arena_close(w->names);
+    w->names = NULL;
+    if (!rc) rc = hs_arena_open(&w->names);
+    return rc ? rc : hs_observed_spans(w->db, w->prompt, w->names, &w->subject);
 }
 
 // The least exact format that this observer's points were stored in.
@@ -250,6 +255,7 @@ int hs_db_observe(hs_db *db, int64_t run, const hs_observe_list *list, const hs_
     hs_buf_free(&w.sql);
     hs_buf_free(&w.blob);
     hs_buf_free(&w.params);
+    hs_arena_close(w.names);
     free(w.tokens);
     free(prompt);
     return rc;

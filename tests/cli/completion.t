@@ -45,7 +45,7 @@ t "a letter's value may follow flags" words words 'previous' heads -qm prev
 t "a value may begin with a dash" words words '' attend --from -
 t "after -- there are only words" words words '' heads --db run.db -- --me
 t "metrics" among words entropy_nats heads --metric ''
-t "observers" words words 'sink_tokens sinks spread stripes' record x --observe s
+t "observers" words words 'sink_tokens sinks spans spread stripes' record x --observe s
 t "not those that always run" words words '' record x --observe row
 t "observers after a comma" words words 'sinks,massive' record x --observe sinks,ma
 t "an observer's parameters" words words 'massive:thr= massive:ratio=' record x --observe massive:
