@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/branch.h"
 #include "analyses/channels.h"
 #include "analyses/looks.h"
 #include "analyses/reference.h"
@@ -25,7 +26,7 @@ struct set_mean {
 
 // Where the values that an edit refers to are kept.
 enum { DRAWN = -1, PAIR = -2 };
-enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_MEAN, IN_MODEL, IN_DOCS };
+enum place { NOWHERE, IN_SET, IN_RUN, IN_ROWS, IN_BRANCH, IN_MEAN, IN_MODEL, IN_DOCS };
 struct wants {
     enum place place;
     int set;      // IN_SET
@@ -44,6 +45,7 @@ struct hs_editing {
     hs_channels channels;
     hs_looks looks;
     hs_sources sources;
+    hs_branches *branches; // NULL: no edit has any
     hs_edits *edits;
     hs_edit_seq *seq; // of the last aim
     hs_ref *ref;
@@ -75,6 +77,7 @@ static enum place place_of(const hs_ref_need *need) {
     if (need->from == HS_REF_CHANNELS) return IN_MODEL;
     if (need->from == HS_REF_DOCS) return IN_DOCS;
     if (need->from == HS_REF_RUN) return IN_RUN;
+    if (need->from == HS_REF_BRANCH) return IN_BRANCH;
     if (need->from == HS_REF_SELF || need->from == HS_REF_PROMPT || need->from == HS_REF_WITHOUT)
         return IN_ROWS;
     if (strcmp(need->name, "prompt") != 0) return IN_SET;
@@ -302,6 +305,8 @@ static int take_need(hs_editing *e, int i) {
     case IN_MEAN:
         hs_sources_mean(&e->sources, need);
         break;
+    case IN_BRANCH:
+        return e->branches ? HS_OK : hs_branches_open(&e->branches, &e->opts);
     case IN_ROWS:
         hs_sources_rows(&e->sources, need);
         if (need->from == HS_REF_PROMPT) return check_source(e, i);
@@ -345,6 +350,7 @@ void hs_editing_close(hs_editing *e) {
     if (!e) return;
     hs_edits_close(e->edits);
     hs_sources_close(&e->sources);
+    hs_branches_close(e->branches);
     hs_channels_free(&e->channels);
     hs_looks_free(&e->looks);
     for (int s = 0; s < e->n_set; s++) {
@@ -417,6 +423,10 @@ static int note_source(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     hs_source *s;
     if (e->wants[i].place == IN_DOCS) return look_of(e, i, ord, &ref->look);
     if (e->wants[i].place == IN_SET || e->wants[i].place == IN_MODEL) return HS_OK;
+    if (e->wants[i].place == IN_BRANCH) {
+        const hs_edit_prompt p = prompt_of(e, ord);
+        return hs_branches_want(e->branches, e->edit[i], &p);
+    }
     int rc = source_of(e, i, ord, &s);
     return rc || need_of(e, i)->from != HS_REF_WITHOUT ? rc : other_of(e, i, ord, &s);
 }
@@ -431,6 +441,10 @@ static int give_ref(hs_editing *e, int i, int64_t ord, hs_ref *ref) {
     }
     if (place == IN_SET) {
         *ref = hs_mean_ref(e->sets[e->wants[i].set].mean);
+        return HS_OK;
+    }
+    if (place == IN_BRANCH) {
+        *ref = hs_branches_ref(e->branches, e->edit[i], ord);
         return HS_OK;
     }
     int rc = source_of(e, i, ord, &s);
@@ -457,8 +471,10 @@ static int aim(hs_editing *e, const hs_editing_seq *seq, int n_seq) {
     int rc = make_room(e, seq, n_seq);
     if (rc) return rc;
     hs_sources_begin(&e->sources);
+    if (e->branches) hs_branches_begin(e->branches);
     rc = for_each_need(e, seq, n_seq, note_source);
     if (!rc) rc = hs_sources_fill(&e->sources);
+    if (!rc && e->branches) rc = hs_branches_fill(e->branches);
     if (!rc) rc = for_each_need(e, seq, n_seq, give_ref);
     const hs_ref *ref = e->ref;
     for (int s = 0; s < n_seq && !rc; s++) {

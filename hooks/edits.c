@@ -216,6 +216,19 @@ static int64_t on_survey(void *ctx, int layer, int seq) {
     return 0;
 }
 
+// What another branch goes on with.
+static int on_tokens(void *ctx, int s, int64_t row0, int64_t n, const int32_t *token) {
+    const hs_edits *e = ctx;
+    int rc = HS_OK;
+    for (int i = 0; s < e->n_seq && i < e->seq[s].n && !rc; i++) {
+        const hs_edit *edit = e->seq[s].edit[i];
+        const hs_ref *ref = e->seq[s].ref ? &e->seq[s].ref[i] : NULL;
+        if (edit->need.from == HS_REF_BRANCH && ref->tell)
+            rc = hs_prefix(ref->tell(ref->ctx, row0, n, token), "--do %s", edit->spec);
+    }
+    return rc;
+}
+
 // ---- the hook -----------------------------------------------------------------------------------
 
 static const uint64_t maps = HS_BIT(HS_SCORES) | HS_BIT(HS_PATTERN);
@@ -230,13 +243,14 @@ static void add_heads(hs_heads *to, const hs_edit *edit, int layer, uint64_t poi
 int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
     uint64_t *points = NULL;
     hs_heads heads = {0}, surveyed = {0};
-    bool positions = false, survey = false;
+    bool positions = false, survey = false, branch = false;
     int rc = hs_alloc(&points, (size_t)e->dims.n_layer + 1, sizeof *points);
     if (!rc) rc = hs_heads_parse(&heads, &e->dims, "none");
     if (!rc) rc = hs_heads_parse(&surveyed, &e->dims, "none");
     for (int i = 0; i < n && !rc; i++) {
         const bool surveys = edit[i]->kind->survey != NULL;
         survey |= surveys;
+        branch |= edit[i]->need.from == HS_REF_BRANCH;
         positions |= edit[i]->kind->positions != NULL;
         for (int l = 0; l <= e->dims.n_layer; l++) {
             points[l] |= edit[i]->points[l];
@@ -252,6 +266,7 @@ int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
                           .positions = positions ? on_positions : NULL,
                           .survey = survey ? on_survey : NULL,
                           .surveyed = &surveyed,
+                          .tokens = branch ? on_tokens : NULL,
                           .ctx = e};
     if (!rc) rc = hs_hooks_add(hooks, &hook);
     hs_heads_free(&heads);

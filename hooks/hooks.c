@@ -183,6 +183,16 @@ static int fire_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *
     return rc;
 }
 
+static int fire_tokens(void *ctx, int seq, int64_t row0, int64_t n, const int32_t *token) {
+    const hs_hooks *h = ctx;
+    int rc = HS_OK;
+    for (int i = 0; i < h->n && !rc; i++) {
+        const hs_hook *hook = &h->entry[i].hook;
+        if (hook->tokens) rc = hook->tokens(hook->ctx, seq, row0, n, token);
+    }
+    return rc;
+}
+
 // ---- compiling ----------------------------------------------------------------------------------
 
 static uint8_t want_of(const struct entry *e, int layer, int head) {
@@ -211,12 +221,13 @@ static void merge(hs_hooks *h, const struct entry *e) {
 const hs_tap *hs_hooks_tap(hs_hooks *h) {
     if (!h->n) return NULL;
     if (!h->compiled) {
-        bool layer_done = false, survey = false, positions = false;
+        bool layer_done = false, survey = false, positions = false, tokens = false;
         for (int i = 0; i < h->n; i++) {
             merge(h, &h->entry[i]);
             layer_done |= h->entry[i].hook.layer_done != NULL;
             survey |= h->entry[i].hook.survey != NULL;
             positions |= h->entry[i].hook.positions != NULL;
+            tokens |= h->entry[i].hook.tokens != NULL;
         }
         h->tap = (hs_tap){
             .ctx = h,
@@ -229,6 +240,7 @@ const hs_tap *hs_hooks_tap(hs_hooks *h) {
             .survey = survey ? fire_survey : NULL,
             .layer_done = layer_done ? fire_layer_done : NULL,
             .positions = positions ? fire_positions : NULL,
+            .tokens = tokens ? fire_tokens : NULL,
         };
         h->compiled = true;
     }

@@ -17,6 +17,7 @@ typedef struct hs_hook {
     int (*tile)(void *ctx, const hs_tile *tile, int worker);
     int (*layer_done)(void *ctx, int layer);
     int (*positions)(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id); // NULL: they stay
+    int (*tokens)(void *ctx, int seq, int64_t row0, int64_t n, const int32_t *token);
     // Of a write hook: rows of a sequence whose pattern, in these heads of a layer, `tile` must be
     // shown before any of them is used (hs_tap). NULL: none.
     int64_t (*survey)(void *ctx, int layer, int seq);

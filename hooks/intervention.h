@@ -18,6 +18,7 @@
 enum hs_ref_from {
     HS_REF_NONE,
     HS_REF_SELF,     // the same prompt, unedited
+    HS_REF_BRANCH,   // another version of the prompt, which goes on with what follows the prompt
     HS_REF_WITHOUT,  // that, and as `other` the prompt without the positions of a place
     HS_REF_PROMPT,   // another prompt of this run; name: its id or number, "random", or "pair", the
                      // other half of a pair
@@ -28,16 +29,27 @@ enum hs_ref_from {
     HS_REF_DOCS, // how heads look at the ranges of a place whose content is taken away; no values
 };
 
+// The versions of a prompt that HS_REF_BRANCH knows.
+enum hs_version {
+    HS_VERSION_WITHOUT,  // without the positions of a place, re-packed
+    HS_VERSION_OUTLIERS, // of the place only the k that get most attention are left: from the rows
+                         // after it, over the heads of a layer of the prompt's unedited run
+    HS_VERSION_SHUFFLED, // the tokens of the place in another order, drawn by seed and prompt
+};
+
 // What an edit asks for. Names and masks are borrowed from the edit.
 typedef struct hs_ref_need {
     enum hs_ref_from from;
     const char *name;
-    const uint64_t *points; // [n_layer + 1]
-    const hs_heads *heads;  // of maps; NULL: all
-    bool by_position;       // MEAN: a mean a position; else one over all positions
-    uint64_t seed;          // of "random"
-    bool all_rows;          // PROMPT: it must have every row that is edited; else the first will do
-    int place;     // WITHOUT: the number of the kind's place that is left out; DOCS: ranges
+    const uint64_t *points;  // [n_layer + 1]
+    const hs_heads *heads;   // of maps; NULL: all
+    bool by_position;        // MEAN: a mean a position; else one over all positions
+    uint64_t seed;           // of "random", SHUFFLED
+    enum hs_version version; // BRANCH
+    int64_t k;               // OUTLIERS; layer too
+    int layer;
+    bool all_rows; // PROMPT: it must have every row that is edited; else the first will do
+    int place; // WITHOUT, BRANCH: the number of the kind's place that it is about; DOCS: its ranges
     int64_t token; // DOCS: what stands in the place; -1: its own tokens, scattered over it
     bool last;     // SELF, WITHOUT: of tensors, the prompt's last row alone is asked for
 } hs_ref_need;
@@ -56,6 +68,10 @@ typedef struct hs_ref {
     // nearer the start. Rows and keys are asked for by positions of the whole prompt: rows that were
     // left out are HS_ENOTFOUND, such keys are masked (-inf, 0). NULL otherwise.
     const struct hs_ref *other;
+    // BRANCH: rows of HS_LOGITS alone, by positions of the prompt as it is and of what follows, from
+    // the end of the place on. What follows is told before it is asked for, and told anew where it
+    // changes.
+    int (*tell)(void *ctx, int64_t row0, int64_t n, const int32_t *token);
     const int64_t *channel; // CHANNELS: [n_channel] ascending, at least one
     int64_t n_channel;
     const double
@@ -180,8 +196,8 @@ typedef struct hs_edit_prompt {
     hs_spans own, given; // names that pos= may use: the prompt's, those of --span
 } hs_edit_prompt;
 int hs_edit_check(const hs_edit *, const hs_edit_prompt *) HS_MUST_USE;
-// HS_REF_WITHOUT: which positions of the prompt the other run lacks, gone[n_token]; none where the
-// edit is not about the prompt. Errors as above.
+// HS_REF_WITHOUT and BRANCH: which positions of the prompt are in the place, gone[n_token]; none where
+// the edit is not about the prompt. Errors as above.
 int hs_edit_gone(const hs_edit *, const hs_edit_prompt *, bool *gone) HS_MUST_USE;
 // The ranges of a checked prompt that the kind's place i holds; free with hs_places_free.
 int hs_edit_ranges(const hs_edit *, const hs_edit_prompt *, int i, hs_places *out) HS_MUST_USE;

@@ -264,6 +264,16 @@ static int place_rows(const hs_pass *r) {
     return rc;
 }
 
+static int tell_tokens(const hs_pass *r) {
+    int rc = HS_OK;
+    if (r->batch->resid || !r->tap || !r->tap->tokens) return HS_OK;
+    for (int i = 0; i < r->batch->n_seq && !rc; i++) {
+        const hs_run_seq *s = &r->x->seq[i];
+        rc = r->tap->tokens(r->tap->ctx, i, s->pos0, s->n, s->tokens);
+    }
+    return rc;
+}
+
 // ---- embedding ----------------------------------------------------------------------------------
 
 static int add_positions(const hs_pass *r) {
@@ -332,6 +342,7 @@ int hs_context_eval(hs_context *x, const hs_batch *batch) {
     rc = hs_context_reserve(x, &(hs_need_room){n_seq, r.n_rows, kept, need_wide(&r, from, to),
                                                need_queries(&r, from, to)});
     if (!rc) rc = place_rows(&r);
+    if (!rc) rc = tell_tokens(&r);
     if (rc) return rc;
 
     if (!batch->resid)

@@ -165,6 +165,9 @@ typedef struct hs_tap {
     // or learned positions added; which rows see which goes by the rows. Each from 0 to the context's
     // length, else HS_ERANGE. NULL: they stay.
     int (*positions)(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id);
+    // Before the layers, of evaluations that begin with tokens: those of rows row0 .. row0 + n - 1 of
+    // a sequence. On the driving thread; NULL allowed.
+    int (*tokens)(void *ctx, int seq, int64_t row0, int64_t n, const int32_t *token);
 } hs_tap;
 
 #endif

@@ -72,6 +72,9 @@ vhr:L*,span=late
 vista:steer,span=late,lambda=0.5
 vista:steer,span=0,rule=paper,layers=1
 vista:mix,w=1
+contrast:without,span=0,beta=0
+contrast:outliers,span=late,k=1,layer=0,alpha=0.5,beta=0
+contrast:shuffled,span=late,beta=0
 vhr:L0H*,span=0+late,keep=1,pos=1:,alpha=0.5
 END
 real() {
@@ -98,6 +101,7 @@ var:L*,span=2:5,dims=0+3,tau=1,p=0
 vhr:L*,span=2:4,alpha=1
 vista:steer,span=2:4,lambda=0
 vista:mix,w=1,gamma=0
+contrast:without,span=2:4,alpha=0,beta=0
 norm:softmax
 norm:clipped,gamma=0,zeta=1
 END

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "analyses/editing.h"
+#include "model/core/prng.h"
 #include "tests/lib/edited.h"
 
 enum {
@@ -277,6 +278,162 @@ static void vista_mixes_what_the_lens_reads(void **state) {
     assert_true(norms[HS_NORM_RMS] && norms[HS_NORM_LAYER]);
 }
 
+// ---- contrast -----------------------------------------------------------------------------------
+
+static void run_tokens(cap *c, const hs_model *m, const int32_t *ids, int64_t n) {
+    cap_open(c, m, n);
+    hs_context *x = law_context(m, (hs_context_opts){0}, &c->tap);
+    law_eval_one(x, ids, n, HS_LOGITS_ALL);
+    hs_context_close(x);
+}
+
+// Mean attention on a position from the prompt's rows after the span.
+static double received(const cap *c, int layer, int pos) {
+    double sum = 0;
+    for (int h = 0; h < c->cfg->n_head; h++)
+        for (int r = TO; r < N_PROMPT; r++)
+            sum += (double)c->at[0][layer][HS_PATTERN].data[(h * N + r) * N + pos];
+    return sum;
+}
+
+// The other version's tokens; how many come before row r of the prompt as it is, to be subtracted.
+static int other_version(int32_t *out, const int32_t *ids, const cap *plain, const char *word) {
+    int n = 0;
+    for (int i = 0; i < N; i++) {
+        int above = 0;
+        if (i >= FROM && i < TO && !strcmp(word, "without")) continue;
+        for (int j = FROM; j < TO; j++) above += received(plain, 1, j) > received(plain, 1, i);
+        if (i >= FROM && i < TO && !strcmp(word, "outliers") && above >= 3) continue;
+        out[n++] = ids[i];
+    }
+    hs_prng random = hs_prng_seed(5 * UINT64_C(0x9E3779B97F4A7C15));
+    for (int left = TO - FROM; left > 1 && !strcmp(word, "shuffled"); left--) {
+        int32_t *a = &out[FROM + hs_prng_below(&random, (uint64_t)left)],
+                *b = &out[FROM + left - 1];
+        const int32_t token = *a;
+        *a = *b;
+        *b = token;
+    }
+    return N - n;
+}
+
+static void check_contrast(const hs_model *m, const char *word, const char *more, double own,
+                           double by, double beta) {
+    int32_t ids[N], other[N];
+    char spec[200];
+    cap plain, without, c;
+    law_tokens(ids, N, SEED);
+    run_tokens(&plain, m, ids, N);
+    const int less = other_version(other, ids, &plain, word);
+    run_tokens(&without, m, other, N - less);
+    snprintf(spec, sizeof spec, "contrast:%s,span=doc%s,beta=%g", word, more, beta);
+    run_edited(&c, m, spec, 0, 0);
+    const int top = (int)plain.cfg->n_layer;
+    int cut = 0;
+    for (int r = 0; r < N; r++) {
+        const float *l = law_row(&plain, top, HS_LOGITS, r), *got = law_row(&c, top, HS_LOGITS, r);
+        double most = -INFINITY;
+        for (int i = 0; i < LAW_N_VOCAB; i++) most = fmax(most, (double)l[i]);
+        for (int i = 0; i < LAW_N_VOCAB; i++) {
+            const bool gone = beta > 0 && (double)l[i] < log(beta) + most;
+            double want = (double)l[i];
+            if (r >= TO)
+                want = gone ? -INFINITY
+                            : own * want +
+                                  by * (double)law_row(&without, top, HS_LOGITS, r - less)[i];
+            cut += r >= TO && gone;
+            if (got[i] != (float)want)
+                fail_msg("%s row %d: %.9g, not %.9g", spec, r, (double)got[i], want);
+        }
+    }
+    assert_int_equal(cut > 0, beta > 0);
+    cap_close(&plain);
+    cap_close(&without);
+    cap_close(&c);
+}
+
+static void contrasts_are_their_formulas(void **state) {
+    (void)state;
+    for (int i = 0; i < LAW_N_MODEL; i++) {
+        hs_model *m = law_model(i);
+        check_contrast(m, "without", "", 2, -1, 0);
+        check_contrast(m, "without", ",alpha=0.5", 1.5, -0.5, 0.5);
+        check_contrast(m, "outliers", ",k=3,layer=1,alpha=2", 3, -2, 0.1);
+        check_contrast(m, "outliers", ",k=3,layer=-2,alpha=-0.25", 0.75, 0.25, 0);
+        check_contrast(m, "shuffled", ",seed=5,alpha=3", 1, 3, 0.3);
+        hs_model_close(m);
+    }
+}
+
+// What follows is told anew: another choice, or one that begins like the one before; and two
+// sequences of one prompt have a branch each. More rows than a branch has room for at first.
+static void what_follows_may_change(void **state) {
+    (void)state;
+    enum { MORE = LAW_N_CTX - N_PROMPT };
+    static const char *const spec = "contrast:without,span=4:13,beta=0";
+    hs_model *m = law_model(1);
+    const hs_dims dims = hs_dims_of(m);
+    int32_t ids[LAW_N_CTX], next[2][MORE];
+    hs_prompts *prompts;
+    hs_editing *e;
+    hs_hooks *hooks;
+    cap c, whole;
+    must(hs_prompts_open(&prompts, NULL, HS_BOS_AUTO, LAW_N_VOCAB));
+    law_tokens(ids, LAW_N_CTX, SEED);
+    must(hs_prompts_add_tokens(prompts, "a", ids, N_PROMPT, 0, 0, NULL));
+    const hs_editing_opts editing = {.model = m, .prompts = prompts};
+    must(hs_editing_open(&e, &editing, &spec, 1));
+    must(hs_hooks_open(&hooks, &dims));
+    must(hs_editing_hook(e, hooks, 0, 1));
+    cap_open(&c, m, LAW_N_CTX);
+    watch(hooks, &c, &dims);
+    hs_context *x = law_context(m, (hs_context_opts){.kv_capacity = LAW_N_CTX, .n_slot = 2},
+                                hs_hooks_tap(hooks));
+    const hs_editing_seq aim[] = {{0, 0, 1}, {0, 0, 1}};
+    must(hs_editing_aim(e, aim, 2));
+    hs_seq seq[] = {{ids, N_PROMPT, 0, 0, 0}, {ids, N_PROMPT, 1, 0, 0}};
+    law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .logits = HS_LOGITS_LAST});
+    for (int round = 0; round < 3; round++) {
+        for (int s = 0; s < 2; s++) {
+            memcpy(next[s], ids + N_PROMPT, sizeof next[s]);
+            next[s][round] = (next[s][round] + 1 + s) % LAW_N_VOCAB;
+            seq[s] = (hs_seq){next[s], round < 2 ? 7 : MORE, s, 0, 0};
+            hs_context_truncate(x, s, N_PROMPT);
+        }
+        must(hs_editing_aim(e, aim, 2));
+        const bool last = round == 1; // rows before it changed without being asked for
+        const enum hs_logits logits = last ? HS_LOGITS_LAST : HS_LOGITS_ALL;
+        law_eval(x, &(hs_batch){.seq = seq, .n_seq = 2, .logits = logits});
+        for (int s = 0; s < 2; s++) {
+            int32_t all[LAW_N_CTX], left[LAW_N_CTX];
+            const int n = N_PROMPT + (int)seq[s].n, top = dims.n_layer;
+            cap without;
+            memcpy(all, ids, sizeof all);
+            memcpy(all + N_PROMPT, next[s], sizeof next[s]);
+            memcpy(left, all, FROM * sizeof *left);
+            memcpy(left + FROM, all + TO, (size_t)(LAW_N_CTX - TO) * sizeof *left);
+            run_tokens(&whole, m, all, n);
+            run_tokens(&without, m, left, n - (TO - FROM));
+            for (int r = last ? n - 1 : N_PROMPT; r < n; r++)
+                for (int i = 0; i < LAW_N_VOCAB; i++) {
+                    const double with = (double)law_row(&whole, top, HS_LOGITS, r)[i];
+                    const int at = r - (TO - FROM);
+                    const double other = (double)law_row(&without, top, HS_LOGITS, at)[i];
+                    const float got = c.at[s][top][HS_LOGITS].data[r * LAW_N_VOCAB + i];
+                    assert_true(got == (float)(2 * with - other));
+                }
+            cap_close(&whole);
+            cap_close(&without);
+        }
+    }
+    hs_context_close(x);
+    hs_hooks_close(hooks);
+    hs_editing_close(e);
+    hs_prompts_close(prompts);
+    cap_close(&c);
+    hs_model_close(m);
+}
+
 // ---- all of them --------------------------------------------------------------------------------
 
 static const char *const specs[] = {
@@ -285,6 +442,9 @@ static const char *const specs[] = {
     "vista:steer,span=doc,rule=paper",
     "vista:steer,span=doc,pos=2:",
     "vista:mix,w=1",
+    "contrast:without,span=doc,beta=0",
+    "contrast:outliers,span=doc,k=3,layer=0,alpha=2",
+    "contrast:shuffled,span=doc",
 };
 
 // Models without MLPs, or without norms, have no place for some.
@@ -319,6 +479,8 @@ static const char *const identities[] = {
     "vista:steer,span=doc,lambda=0",
     "vista:steer,span=doc,lambda=0,rule=paper",
     "vista:mix,w=1,gamma=0",
+    "contrast:without,span=doc,alpha=0,beta=0",
+    "contrast:shuffled,span=doc,alpha=0,beta=0",
 };
 
 static void strength_0_is_the_model(void **state) {
@@ -340,8 +502,12 @@ static void strength_0_is_the_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vhr_scales_the_heads_that_move),  cmocka_unit_test(vista_steers),
-        cmocka_unit_test(vista_mixes_what_the_lens_reads), cmocka_unit_test(decoding_is_prefill),
+        cmocka_unit_test(vhr_scales_the_heads_that_move),
+        cmocka_unit_test(vista_steers),
+        cmocka_unit_test(vista_mixes_what_the_lens_reads),
+        cmocka_unit_test(contrasts_are_their_formulas),
+        cmocka_unit_test(what_follows_may_change),
+        cmocka_unit_test(decoding_is_prefill),
         cmocka_unit_test(strength_0_is_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

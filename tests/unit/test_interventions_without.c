@@ -210,6 +210,28 @@ static void nothing_to_turn(void **state) {
     }
 }
 
+// ---- contrast -----------------------------------------------------------------------------------
+
+static void contrast_refused(void **state) {
+    (void)state;
+    refused("contrast:without", HS_EARG, "span=NAME");
+    refused("contrast:with,span=2", HS_EARG, "without|outliers|shuffled");
+    refused("contrast:without,span=doc", HS_ENOTFOUND, "there is no span 'doc'");
+    refused("contrast:without,span=4:4", HS_ERANGE, "holds no position");
+    refused("contrast:without,span=4:", HS_ERANGE, "no row comes after");
+    refused("contrast:without,span=0:13", HS_ERANGE, "no row comes after");
+    refused("contrast:without,span=2,alpha=nan", HS_EARG, "alpha");
+    refused("contrast:without,span=2,beta=1.5", HS_EARG, "beta");
+    refused("contrast:without,span=2,beta=-0.1", HS_EARG, "beta");
+    refused("contrast:without,span=2,k=3", HS_EARG, "contrast:outliers");
+    refused("contrast:without,span=2,heads=L0H0", HS_EARG, "heads=");
+    refused("contrast:outliers,span=2:8", HS_ERANGE, "k=10: the span has only 6");
+    refused("contrast:outliers,span=2:8+7,k=6", HS_ERANGE, "only 6");
+    refused("contrast:outliers,span=2:8,k=2,layer=2", HS_ERANGE, "0 to 1");
+    refused("contrast:outliers,span=2:8,k=2,layer=-3", HS_ERANGE, "0 to 1");
+    refused("contrast:shuffled,span=2", HS_ERANGE, "no other order");
+}
+
 static void what_is_left_out(void **state) {
     (void)state;
     const hs_edit_prompt p = {.ord = 1, .id = "p", .n_token = T};
@@ -225,9 +247,10 @@ static void what_is_left_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vhr_formula),     cmocka_unit_test(vhr_compares_the_target),
-        cmocka_unit_test(vhr_refused),     cmocka_unit_test(vista_refused),
-        cmocka_unit_test(nothing_to_turn), cmocka_unit_test(what_is_left_out),
+        cmocka_unit_test(vhr_formula),      cmocka_unit_test(vhr_compares_the_target),
+        cmocka_unit_test(vhr_refused),      cmocka_unit_test(vista_refused),
+        cmocka_unit_test(nothing_to_turn),  cmocka_unit_test(contrast_refused),
+        cmocka_unit_test(what_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
