@@ -3,6 +3,7 @@
 // numbers of every point that it may write: it keeps to the rows, heads and keys that it is about.
 // covers: hooks/intervention.c hooks/edits.c hooks/units.c hooks/places.c hooks/iv_ablate.c
 // covers: hooks/iv_freeze.c hooks/iv_knock.c hooks/iv_mask.c hooks/iv_norm.c hooks/iv_patch.c
+// covers: hooks/iv_boost.c hooks/iv_middle.c hooks/iv_var.c hooks/sink.c
 // covers: hooks/iv_act.c hooks/iv_embeds.c hooks/iv_scale.c hooks/iv_steer.c hooks/iv_temper.c
 #include "hooks/intervention.h"
 #include "model/core/json.h"
@@ -28,6 +29,10 @@ static hs_dims dims_of(uint8_t lacks) {
     if (lacks & 2) d.points &= ~HS_BIT(HS_POS_EMBED);
     return d;
 }
+
+// What edits about channels and documents refer to; a prompt has as many of these as positions.
+static const int64_t channels[] = {1, 4};
+static const double looks[N_LAYER * N_HEAD * T_MAX] = {0.25, 0, 0.5};
 
 // A number of any place, as an unedited run would hold it.
 static float number_of(int64_t row, int64_t k) {
@@ -145,7 +150,13 @@ static void apply(hs_edit *const *edit, int n, hs_dims *d, const hs_edit_prompt 
         const int64_t row = hs_edit_first(edit[i], p);
         need(0 <= row && row <= p->n_token);
         if (row < first) first = row;
-        ref[i] = (hs_ref){.ctx = d, .n_row = T_MAX + 1, .rows = ref_rows, .map = ref_map};
+        ref[i] = (hs_ref){.ctx = d,
+                          .n_row = T_MAX + 1,
+                          .rows = ref_rows,
+                          .map = ref_map,
+                          .channel = channels,
+                          .n_channel = 2,
+                          .look = looks};
     }
     const hs_edit_seq seq[2] = {{edit, ref, n, *p}, {NULL, NULL, 0, *p}};
     need(!hs_edits_open(&edits, d));
