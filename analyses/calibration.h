@@ -41,6 +41,8 @@ typedef struct hs_calibration {
     // last ones.
     int first_layer, but_last;
     const char *usual; // the set where --on is not given
+    // Parameters that follow from the model's sizes, appended as "k=v", each ended by 0. NULL: none do.
+    void (*settle)(const hs_dims *dims, const hs_args *args, hs_buf *found);
     // Measures what the specs need: group[n_layer * n_head], 0 before, the spec that a head is for, -1
     // for none; and parameters that are found rather than given, appended as "k=v", each ended by 0.
     // NULL: nothing is.
@@ -55,7 +57,8 @@ int hs_calibration_find(const hs_calibration **out, const char *spec) HS_MUST_US
 typedef struct hs_calibrate {
     const hs_calibration *method;
     hs_args args;
-    hs_buf found; // of prepare: "k=v" texts, each ended by 0, in the place of what args say
+    hs_buf
+        found; // of settle and prepare: "k=v" texts, each ended by 0, in the place of what args say
     int n_strength;
     char *strength[HS_CALIBRATION_STRENGTHS]; // "t=0.8", as it is told and stored
 } hs_calibrate;

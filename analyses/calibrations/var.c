@@ -7,10 +7,9 @@
 #include "analyses/channels.h"
 
 // The paper's threshold is beyond reach, or nearly, in models that are not wide.
-static void find_tau(const hs_calibration_job *job, hs_buf *found) {
-    const double most = sqrt((double)hs_dims_of(job->model).d_model);
-    if (*hs_args_text(job->args, "tau") || *hs_args_text(job->args, "tau_share")) return;
-    hs_buf_str(found, 20 <= .9 * most ? "tau=20" : "tau_share=0.8");
+static void settle(const hs_dims *dims, const hs_args *args, hs_buf *found) {
+    if (*hs_args_text(args, "tau") || *hs_args_text(args, "tau_share")) return;
+    hs_buf_str(found, 20 <= .9 * sqrt((double)dims->d_model) ? "tau=20" : "tau_share=0.8");
     hs_buf_chr(found, 0);
 }
 
@@ -28,7 +27,6 @@ static int find_channels(const hs_calibration_job *job, hs_buf *found) {
 
 static int prepare(const hs_calibration_job *job, int *group, hs_buf *found) {
     (void)group;
-    find_tau(job, found);
     int rc = find_channels(job, found);
     return rc ? rc : hs_buf_rc(found);
 }
@@ -66,5 +64,6 @@ const hs_calibration hs_calibration_var = {
     .first_layer = 2,
     .but_last = 1,
     .usual = "lost_middle",
+    .settle = settle,
     .prepare = prepare,
 };
