@@ -14,12 +14,16 @@ static int open_session(hs_calibrate_work *w) {
 
 static int prepare(hs_calibrate_work *w) {
     if (!w->whole->n_arg)
-        return hs_fail(HS_EARG, "no method given: headscope calibrate METHOD MODEL, headscope list "
+        return hs_fail(HS_EARG, "no method given: headscope calibrate METHOD MODEL; headscope list "
                                 "calibrations names them");
     int rc = hs_calibrate_check_options(w->opt);
     if (!rc) rc = hs_calibrate_open(&w->method, w->whole->arg[0]);
     if (!rc) rc = open_session(w);
-    return rc ? rc : hs_calibrate_check_work(w);
+    if (!rc) rc = hs_calibrate_check_work(w);
+    if (!rc && w->split)
+        hs_note(w->whole, "the set is split in halves: %lld items to calibrate on, %lld held out",
+                (long long)w->n_on, (long long)(w->n - w->n_on));
+    return rc;
 }
 
 static void close_work(hs_calibrate_work *w) {
@@ -83,11 +87,11 @@ static const hs_opt prompt[] = {
 const hs_cmd hs_cmd_calibrate = {
     .name = "calibrate",
     .group = "runs",
-    .title = "repairs attention without training: finds heads and strength, proves them on other "
-             "items",
-    .synopsis = "METHOD[:k=v,...] MODEL [--on SET] [--held-out SET] [options]",
+    .title = "repairs attention without training, and proves it on held-out items",
+    .synopsis = "CALIBRATION[:k=v,...] MODEL [--on SET] [--held-out SET] [options]",
     .about =
-        "METHOD is one of list calibrations, with its parameters; the ones that say how strong it "
+        "The method is one of list calibrations, with its parameters; the ones that say how strong "
+        "it "
         "is take several values, joined by +. Items have choices or answers: built-in sets as "
         "two_choice, or JSON lines with \"choices\" and \"answer\"; methods of a span also "
         "\"spans\".\n\n"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/calibration.h"
 #include "analyses/experiment.h"
 #include "analyses/prompt.h"
 #include "cli/help/explain.h"
@@ -19,6 +20,10 @@ static const hs_col edit_columns[] = {{"name", "name", 0},
                                       {"title", "what", 0},
                                       {"example", "example", 0},
                                       {"reference", "reference", 0}};
+static const hs_col method_columns[] = {{"name", "name", 0},
+                                        {"title", "what", 0},
+                                        {"usual", "usual set", 0},
+                                        {"reference", "reference", 0}};
 #define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
 
 static void row(hs_table *t, const char *name, const char *title, const char *detail) {
@@ -65,6 +70,18 @@ static int list_metrics(hs_table *t, const char *model) {
     hs_analysis a;
     for (int i = 0; hs_analysis_at(i, &a); i++)
         for (const hs_metric *m = a.metrics; m && m->name; m++) row(t, m->name, m->about, a.name);
+    return HS_OK;
+}
+
+static int list_calibrations(hs_table *t, const char *model) {
+    (void)model;
+    for (int i = 0; hs_calibrations[i]; i++) {
+        const hs_calibration *c = hs_calibrations[i];
+        hs_table_str(t, c->name);
+        hs_table_str(t, c->title);
+        hs_table_str(t, c->usual);
+        hs_table_str(t, c->reference);
+    }
     return HS_OK;
 }
 
@@ -201,6 +218,7 @@ static const struct what {
 } whats[] = {
     {"archs", list_archs, columns, N_OF(columns)},
     {"backends", list_backends, columns, N_OF(columns)},
+    {"calibrations", list_calibrations, method_columns, N_OF(method_columns)},
     {"colormaps", list_colormaps, columns, N_OF(columns)},
     {"datasets", list_datasets, columns, N_OF(columns)},
     {"experiments", list_experiments, columns, N_OF(columns)},
@@ -265,10 +283,11 @@ const hs_cmd hs_cmd_list = {
     .group = "other",
     .title = "what this build knows: models, hooks, observers, queries and more",
     .synopsis = "WHAT [MODEL] [options]",
-    .about = "WHAT is one of archs, backends, colormaps, datasets, experiments, figures, hooks, "
-             "interventions, metrics, models, observers, queries. hooks takes a MODEL and then "
-             "lists the points which that model has. headscope help NAME explains an observer, "
-             "intervention, data set or query.",
+    .about =
+        "WHAT is one of archs, backends, calibrations, colormaps, datasets, experiments, figures, "
+        "hooks, interventions, metrics, models, observers, queries. hooks takes a MODEL and then "
+        "lists the points which that model has. headscope help NAME explains an observer, "
+        "intervention, data set or query.",
     .examples = (const char *const[][2]){{"list observers", "what --observe can watch"},
                                          {"list hooks model.gguf", "the hook points of a model"},
                                          {NULL}},

@@ -180,9 +180,6 @@ int hs_calibrate_open_sets(hs_calibrate_work *w) {
     w->split = !b;
     if (!rc) rc = make_order(w, &order, hs_prompts_count(a), !parts);
     if (!rc) rc = join(w, a, b, order);
-    if (!rc && w->split)
-        hs_note(w->whole, "%s is split in halves: %lld items to calibrate on, %lld held out", on,
-                (long long)w->n_on, (long long)(w->n - w->n_on));
     free(order);
     hs_prompts_close(a);
     hs_prompts_close(b);

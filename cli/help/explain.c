@@ -140,6 +140,21 @@ void hs_page_intervention(hs_doc *d, int i) {
     hs_buf_free(&text);
 }
 
+// ---- calibrations -------------------------------------------------------------------------------
+
+void hs_page_calibration(hs_doc *d, int i) {
+    const hs_calibration *c = hs_calibrations[i];
+    hs_buf text = {0};
+    head(d, "calibration", c->name, c->title, c->about, c->reference);
+    hs_buf_printf(&text, "headscope calibrate %s model.gguf", c->name);
+    hs_doc_code(d, hs_buf_text(&text));
+    params_of(d, c->name, c->params);
+    hs_buf_clear(&text);
+    hs_buf_printf(&text, "Calibrated on %s unless --on says otherwise.", c->usual);
+    hs_doc_para(d, hs_buf_text(&text));
+    hs_buf_free(&text);
+}
+
 // ---- data sets, queries ---------------------------------------------------------------------
 
 void hs_page_dataset(hs_doc *d, int i) {

@@ -4,6 +4,7 @@
 #ifndef HS_CLI_EXPLAIN_H
 #define HS_CLI_EXPLAIN_H
 
+#include "analyses/calibration.h"
 #include "analyses/experiment.h"
 #include "cli/help/doc.h"
 #include "model/core/buf.h"
@@ -35,6 +36,7 @@ void hs_doc_columns(hs_doc *, int table);
 void hs_page_observer(hs_doc *, int i);
 void hs_page_experiment(hs_doc *, int i);
 void hs_page_intervention(hs_doc *, int i);
+void hs_page_calibration(hs_doc *, int i);
 void hs_page_dataset(hs_doc *, int i);
 void hs_page_query(hs_doc *, int i);
 void hs_page_metric(hs_doc *, int i);

@@ -140,6 +140,9 @@ static const char *experiment_at(int i) {
 static const char *intervention_at(int i) {
     return hs_interventions[i] ? hs_interventions[i]->name : NULL;
 }
+static const char *calibration_at(int i) {
+    return hs_calibrations[i] ? hs_calibrations[i]->name : NULL;
+}
 static const char *dataset_at(int i) {
     return hs_datasets[i] ? hs_datasets[i]->name : NULL;
 }
@@ -168,6 +171,7 @@ const hs_kind hs_kinds[] = {
     {"observer", false, observer_at, hs_page_observer},
     {"experiment", true, experiment_at, hs_page_experiment},
     {"intervention", false, intervention_at, hs_page_intervention},
+    {"calibration", true, calibration_at, hs_page_calibration},
     {"dataset", false, dataset_at, hs_page_dataset},
     {"query", true, query_at, hs_page_query},
     {"metric", true, metric_at, hs_page_metric},

@@ -131,6 +131,16 @@ static void datasets(hs_words *w) {
         hs_words_add(w, hs_datasets[i]->name, hs_datasets[i]->title);
 }
 
+static void calibrations(hs_words *w) {
+    for (int i = 0; hs_calibrations[i]; i++)
+        if (is_spec(w, hs_calibrations[i]->name)) {
+            params(w, hs_calibrations[i]->params);
+            return;
+        }
+    for (int i = 0; hs_calibrations[i]; i++)
+        hs_words_add(w, hs_calibrations[i]->name, hs_calibrations[i]->title);
+}
+
 static void stats(hs_words *w) {
     for (int i = 0; i < HS_N_STAT; i++)
         hs_words_add(w, hs_stat_infos[i].name, hs_stat_infos[i].about);
@@ -316,6 +326,7 @@ static const struct {
     const char *name;
     void (*add)(hs_words *);
 } kinds[] = {
+    {"CALIBRATION", calibrations},
     {"COLORMAP", colormaps},
     {"DATASET", datasets},
     {"FOLDER", folder},

@@ -73,7 +73,7 @@ t "help on a query" exits 0 help sink_rate
 wide() { exits 0 help record && ! prints '.{101}'; }
 t "help fits a page" wide
 
-for w in archs backends colormaps datasets experiments figures hooks interventions metrics models \
+for w in archs backends calibrations colormaps datasets experiments figures hooks interventions metrics models \
     observers queries; do
     listed() { exits 0 list "$w" --json && json "type(d['$w']) is list"; }
     t "list $w" listed
