@@ -71,7 +71,7 @@ t "two runs of held-out prompts, for diff" before_after
 few() { exits 0 calibrate $stream "$ind2" $parts --keep 0 --json && json 'd["runs"] == []'; }
 t "--keep 0 records none" few
 again() {
-    exits 0 eval "$ind2" -f "$tmp/held.jsonl" --do "$spec" --metric choice_nll,accuracy --json &&
+    exits 0 eval "$ind2" -f "$tmp/held.jsonl" --do "$spec" --json &&
         json "(lambda f: near(d['choice_nll'], f['calibrated']['choice_nll'], 1e-9) and near(d['baseline_choice_nll'], f['baseline']['choice_nll'], 1e-9) and d['accuracy'] == f['calibrated']['accuracy'])(json.load(open('$tmp/first')))"
 }
 t "eval --do gives the same numbers" again
