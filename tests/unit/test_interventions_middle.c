@@ -59,6 +59,7 @@ static void worked_rows(void **state) {
     check_worked("middle:L*,docs=1:3+3:7,bias=0+0,t=1.5", c * e, c);
     // a - b + mean b: .1 - .03 + .02 = .09 and .05 - .01 + .02 = .06, scaled from .42 to .4.
     check_worked("middle:L*,docs=1:3+3:7,bias=.03+.01,rule=shift", .09 * .4 / .42, .06 * .4 / .42);
+    check_worked("middle:L*,docs=1:3+3:5+5:7,bias=.03+.015+.015,rule=shift", .09, .055);
     check_worked("middle:L*,docs=1:3+3:7,bias=.4+0,rule=shift", 0, .1); // cut off at 0
     check_worked("middle:L*,docs=3:7+1:3,bias=.01+.03,rule=shift", .09 * .4 / .42, .06 * .4 / .42);
 }
