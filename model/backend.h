@@ -67,12 +67,15 @@ typedef struct hs_attn {
     void *z; // [n_q, ld_z], head h at column h * d_head
     int64_t ld_z;
     int64_t pos0, n_q; // row r sees keys 0 .. pos0 + r
+    int64_t until;     // > 0: all rows see keys 0 .. until - 1, which are there, later ones too
     // Keys and values: those of an optional shared prefix, then the sequence's own.
     // prefix holds keys 0 .. n_prefix-1, own the keys from n_prefix on.
     const hs_kv *prefix, *own;
     int64_t n_prefix;
-    float *stats;             // [n_head][HS_N_STAT][n_q], NULL: not wanted
-    const hs_tap *tap;        // for tiles; NULL: not watched
+    float *stats;      // stat s of head h, row r at [(h * HS_N_STAT + s) * ld_stats + r]; NULL:
+                       // not wanted
+    int64_t ld_stats;  // 0: n_q
+    const hs_tap *tap; // for tiles; NULL: not watched
     const uint8_t *tile_want; // [n_head], NULL: none
     // Only shows the heads of HS_TILE_SURVEY to the tap, as hs_tap says: no z. Without `stats`.
     bool survey;
@@ -83,6 +86,11 @@ static inline int hs_attn_want(const hs_attn *a, int64_t head) {
     const int want = a->tap && a->tile_want ? a->tile_want[head] : 0;
     if (!a->survey) return want;
     return want & HS_TILE_SURVEY ? HS_TILE_WRITE_PATTERN | (want & HS_TILE_WRITE_SCORES) : 0;
+}
+
+// Keys that the last row sees.
+static inline int64_t hs_attn_keys(const hs_attn *a) {
+    return a->until ? a->until : a->pos0 + a->n_q;
 }
 
 // Causal attention differentiated, for whole sequences that lie end to end, each from its position

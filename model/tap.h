@@ -123,7 +123,13 @@ typedef struct hs_tile {
     const float *stats;
     int64_t stats_ld;
     bool survey; // of the first pass over the layer's maps: nothing is made of it (see hs_tap)
+    bool whole; // every row sees all n_key keys: rows that see each other (hs_tap's block)
 } hs_tile;
+
+// Keys that row r of a tile sees.
+static inline int64_t hs_tile_keys(const hs_tile *t, int64_t r) {
+    return t->whole ? t->n_key : t->row0 + r + 1;
+}
 
 // Which stages of a head's attention somebody wants, a bit set a (layer, head).
 enum hs_tile_want {
@@ -168,6 +174,10 @@ typedef struct hs_tap {
     // Before the layers, of evaluations that begin with tokens: those of rows row0 .. row0 + n - 1 of
     // a sequence. On the driving thread; NULL allowed.
     int (*tokens)(void *ctx, int seq, int64_t row0, int64_t n, const int32_t *token);
+    // Before the layers: rows *from .. *to - 1 of a sequence see each other, later ones too, in all
+    // heads; none where *to - *from is less than 2, as it is if the callback leaves them. An
+    // evaluation has all of these rows or none of them. NULL: no rows do.
+    int (*block)(void *ctx, int seq, int64_t *from, int64_t *to);
 } hs_tap;
 
 #endif

@@ -61,7 +61,8 @@ struct tile {
     int64_t head, heads; // the first and their number
     int64_t place, turn; // among heads side by side, and in the order there
     int64_t r0, n;       // queries
-    int64_t pos;         // position of the first; query r sees pos + r + 1 keys
+    int64_t pos;         // position of the first
+    int64_t seen, n_key; // keys that the first and the last see
     float *s;            // [heads * n, ld] scores, then pattern
     float *most;         // [heads * n, width] largest scores, a lane each
     float *z;            // [heads * n, pad]
@@ -70,6 +71,10 @@ struct tile {
     int worker;
 };
 
+// Keys that a row sees: one more from row to row, or all of them the same.
+static int64_t keys_of(const struct tile *t, int64_t r) {
+    return hs_min64(t->seen + r, t->n_key);
+}
 static int64_t kv_head(const struct attn_job *j, const struct tile *t) {
     return t->head / (j->a->n_head / j->a->n_kv_head);
 }
@@ -88,13 +93,13 @@ static void products(const struct attn_job *j, const struct tile *t) {
     for (int64_t i = 0; i < rows * w; i++) t->most[i] = -INFINITY;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
-        const int64_t end = hs_min64(seg->n, t->pos + t->n - seg->first);
+        const int64_t end = hs_min64(seg->n, t->n_key - seg->first);
         for (int64_t k = 0; k < end; k += kern->nr) {
-            const int64_t at = seg->first + k, r = hs_max64(0, at - t->pos); // the first to see any
+            const int64_t at = seg->first + k,
+                          r = hs_max64(0, at + 1 - t->seen); // the first to see any
             kern->scores(t->s + r * j->ld + at, j->ld, t->most + r * w, q + r * ld, ld,
                          hs_kv_panel(seg->kv, kv_head(j, t), k / kern->nr), rows - r,
-                         t->pos + r + 1 - at, hs_min64(kern->nr, end - k), a->d_head,
-                         (float)a->scale);
+                         t->seen + r - at, hs_min64(kern->nr, end - k), a->d_head, (float)a->scale);
         }
     }
 }
@@ -109,12 +114,12 @@ static void mix_values(const struct attn_job *j, const struct tile *t) {
     const int64_t ld = direct ? ld_out : pad;
     for (int i = 0; i < 2; i++) {
         const struct segment *seg = &j->seg[i];
-        const int64_t end = hs_min64(seg->first + seg->n, t->pos + t->n);
+        const int64_t end = hs_min64(seg->first + seg->n, t->n_key);
         for (int64_t k = seg->first; k < end; k += KEY_CHUNK) {
-            const int64_t r = hs_max64(0, k - t->pos);
+            const int64_t r = hs_max64(0, k + 1 - t->seen);
             j->dev->kern->mix(z + r * ld, ld, t->s + r * j->ld + k, j->ld,
                               hs_kv_value(seg->kv, kv_head(j, t), k - seg->first), pad, rows - r,
-                              pad, t->pos + r + 1 - k, hs_min64(KEY_CHUNK, end - k), k > 0);
+                              pad, t->seen + r - k, hs_min64(KEY_CHUNK, end - k), k > 0);
         }
     }
     for (int64_t r = 0; !direct && r < rows; r++)
@@ -137,7 +142,7 @@ static void pass_turn(struct attn_job *j, const struct tile *t, int rc) {
 // Puts x where a row has no key, for those who look at tiles.
 static void fill_masked(const struct attn_job *j, const struct tile *t, float x) {
     for (int64_t r = 0; r < t->n; r++)
-        for (int64_t k = t->pos + r + 1; k < t->pos + t->n; k++) t->s[r * j->ld + k] = x;
+        for (int64_t k = keys_of(t, r); k < t->n_key; k++) t->s[r * j->ld + k] = x;
 }
 
 static int show(const struct attn_job *j, const struct tile *t, enum hs_point point, bool write) {
@@ -149,7 +154,8 @@ static int show(const struct attn_job *j, const struct tile *t, enum hs_point po
                     .seq = a->seq,
                     .row0 = t->pos,
                     .n_row = t->n,
-                    .n_key = t->pos + t->n,
+                    .n_key = t->n_key,
+                    .whole = a->until > 0,
                     .row = t->s,
                     .ld = j->ld,
                     .stats = with_stats ? t->stats : NULL,
@@ -158,23 +164,29 @@ static int show(const struct attn_job *j, const struct tile *t, enum hs_point po
     return a->tap->tile(a->tap->ctx, &tile, write, t->worker);
 }
 
+// What of a summary depends on where the row itself is, from the n keys that it sees.
+static void summarize_place(const float *p, int64_t n, int64_t pos, float *stats, int64_t ld) {
+    double distance = 0;
+    for (int64_t k = 0; k < n; k++) distance += (double)p[k] * (double)(pos - k);
+    stats[HS_STAT_SELF * ld] = p[pos];
+    stats[HS_STAT_PREV * ld] = pos > 0 ? p[pos - 1] : 0;
+    stats[HS_STAT_DISTANCE * ld] = (float)distance;
+}
+
 // The summary of an edited row, straight from its pattern; the log-sum-exp is of the scores and
 // stays. 0 ln 0 = 0.
-static void summarize(const float *p, int64_t n, float *stats, int64_t ld) {
-    double entropy = 0, distance = 0;
+static void summarize(const float *p, int64_t n, int64_t pos, float *stats, int64_t ld) {
+    double entropy = 0;
     int64_t best = 0;
     for (int64_t k = 0; k < n; k++) {
         if (p[k] != 0) entropy -= (double)p[k] * log((double)p[k]);
-        distance += (double)p[k] * (double)(n - 1 - k);
         if (p[k] > p[best]) best = k;
     }
     stats[HS_STAT_ENTROPY * ld] = (float)entropy;
     stats[HS_STAT_MAX * ld] = p[best];
     stats[HS_STAT_ARGMAX * ld] = (float)best;
     stats[HS_STAT_FIRST * ld] = p[0];
-    stats[HS_STAT_SELF * ld] = p[n - 1];
-    stats[HS_STAT_PREV * ld] = n > 1 ? p[n - 2] : 0;
-    stats[HS_STAT_DISTANCE * ld] = (float)distance;
+    summarize_place(p, n, pos, stats, ld);
 }
 
 static int score_hooks(const struct attn_job *j, const struct tile *t, int want) {
@@ -182,7 +194,7 @@ static int score_hooks(const struct attn_job *j, const struct tile *t, int want)
     fill_masked(j, t, -INFINITY);
     if (want & HS_TILE_WRITE_SCORES) {
         if ((rc = show(j, t, HS_SCORES, true))) return rc;
-        j->dev->kern->largest(t->s, j->ld, t->most, t->n, t->pos + 1, t->pos + t->n);
+        j->dev->kern->largest(t->s, j->ld, t->most, t->n, t->seen, t->n_key);
     }
     if (want & HS_TILE_READ_SCORES) rc = show(j, t, HS_SCORES, false);
     return rc;
@@ -190,7 +202,7 @@ static int score_hooks(const struct attn_job *j, const struct tile *t, int want)
 
 // A row's pattern in one number, by which rows that hooks changed are told from those left alone.
 static uint64_t row_mark(const struct attn_job *j, const struct tile *t, int64_t r) {
-    return hs_fnv(HS_FNV_SEED, t->s + r * j->ld, (size_t)(t->pos + r + 1) * sizeof *t->s);
+    return hs_fnv(HS_FNV_SEED, t->s + r * j->ld, (size_t)keys_of(t, r) * sizeof *t->s);
 }
 
 // Write hooks at the pattern. Rows that they left alone keep their summaries to the bit; the marks
@@ -205,7 +217,7 @@ static int edit_pattern(const struct attn_job *j, const struct tile *t) {
     for (int64_t r = 0; t->stats && !rc && r < t->n; r++) {
         const uint64_t mark = row_mark(j, t, r);
         if (memcmp(t->most + r * width, &mark, sizeof mark) != 0)
-            summarize(t->s + r * j->ld, t->pos + r + 1, t->stats + r, t->stats_ld);
+            summarize(t->s + r * j->ld, keys_of(t, r), t->pos + r, t->stats + r, t->stats_ld);
     }
     return rc;
 }
@@ -226,8 +238,10 @@ static int weigh(struct attn_job *j, const struct tile *t, int want) {
     int rc = scores ? await_turn(j, t) : HS_OK;
     if (!rc && scores) rc = score_hooks(j, t, want);
     if (!rc)
-        j->dev->kern->softmax(t->s, j->ld, t->most, t->n, t->pos + 1, t->pos + t->n, t->stats,
-                              t->stats_ld);
+        j->dev->kern->softmax(t->s, j->ld, t->most, t->n, t->seen, t->n_key, t->stats, t->stats_ld);
+    // The kernel takes the last key that a row sees for its own.
+    for (int64_t r = 0; !rc && t->stats && j->a->until && r < t->n; r++)
+        summarize_place(t->s + r * j->ld, t->n_key, t->pos + r, t->stats + r, t->stats_ld);
     if (!rc && !scores) rc = await_turn(j, t);
     if (!rc && pattern) rc = pattern_hooks(j, t, want);
     pass_turn(j, t, rc);
@@ -309,6 +323,8 @@ static int run_tile(struct attn_job *j, int64_t task, int worker) {
     t.r0 = index * j->rows;
     t.n = hs_min64(j->rows, a->n_q - t.r0);
     t.pos = a->pos0 + t.r0;
+    t.seen = a->until ? a->until : t.pos + 1;
+    t.n_key = a->until ? a->until : t.pos + t.n;
     t.s = j->dev->scratch[worker].p;
     t.z = t.s + rows * j->ld;
     t.most = t.z + rows * j->pad;
@@ -324,8 +340,8 @@ static int run_tile(struct attn_job *j, int64_t task, int worker) {
         one.stats = want & HS_TILE_READ_PATTERN ? own_stats : NULL;
         one.stats_ld = j->rows;
         if (a->stats) {
-            one.stats = a->stats + one.head * HS_N_STAT * a->n_q + t.r0;
-            one.stats_ld = a->n_q;
+            one.stats_ld = a->ld_stats ? a->ld_stats : a->n_q;
+            one.stats = a->stats + one.head * HS_N_STAT * one.stats_ld + t.r0;
         }
         int rc = weigh(j, &one, want);
         if (rc) return rc;
@@ -336,9 +352,10 @@ static int run_tile(struct attn_job *j, int64_t task, int worker) {
 
 static int check(const hs_attn *a) {
     const hs_kv *kvs[2] = {a->n_prefix > 0 ? a->prefix : NULL, a->own};
-    int64_t need[2] = {a->n_prefix, a->pos0 + a->n_q - a->n_prefix};
-    if (a->n_q < 0 || a->n_kv_head < 1 || a->n_head % a->n_kv_head || a->pos0 < a->n_prefix ||
-        !a->own || (a->n_prefix > 0 && !a->prefix))
+    int64_t need[2] = {a->n_prefix, hs_attn_keys(a) - a->n_prefix};
+    if (a->n_q < 0 || (a->until && a->until < a->pos0 + a->n_q) || a->n_kv_head < 1 ||
+        a->n_head % a->n_kv_head || a->pos0 < a->n_prefix || !a->own ||
+        (a->n_prefix > 0 && !a->prefix))
         return hs_fail(HS_EARG, "attention: heads, positions and prefix do not fit together");
     for (int i = 0; i < 2; i++)
         if (kvs[i] && (kvs[i]->n_head != a->n_kv_head || kvs[i]->d_head != a->d_head ||
@@ -357,7 +374,7 @@ static int attend_together(hs_dev *dev, const hs_attn *a, int n) {
     struct attn_job job[TOGETHER];
     int64_t n_task = 0, scratch = 0, work = 0;
     for (int i = 0; i < n; i++, a++) {
-        const int64_t n_key = a->pos0 + a->n_q;
+        const int64_t n_key = hs_attn_keys(a);
         struct attn_job *j = &job[i];
         j->dev = dev;
         j->a = a;

@@ -81,13 +81,18 @@ struct tile {
     const hs_attn *a;
     int head, kv_head, worker;
     int64_t r0, n; // query rows
-    int64_t pos;   // position of the first: row r sees keys 0 .. pos + r
+    int64_t pos;   // position of the first
     int64_t n_key; // that the last row sees, the length of a row here
     double *s;     // [n][n_key] scores, then pattern
     float *shown;  // the same, for hooks
     float *stats;  // stat i of row r at stats[i * stats_ld + r]
     int64_t stats_ld;
 };
+
+// Keys that row r sees.
+static int64_t keys_of(const struct tile *t, int64_t r) {
+    return t->a->until ? t->a->until : t->pos + r + 1;
+}
 
 // Where key j of the head's vectors lies in a store.
 static int64_t place(const hs_kv *kv, int64_t j, int head) {
@@ -111,7 +116,7 @@ static void scores(const struct tile *t) {
     for (int64_t r = 0; r < t->n; r++) {
         const double *q = (const double *)a->q + (t->r0 + r) * a->ld_q + t->head * a->d_head;
         for (int64_t j = 0; j < t->n_key; j++) {
-            const double *k = j <= t->pos + r ? key(t, j) : NULL;
+            const double *k = j < keys_of(t, r) ? key(t, j) : NULL;
             double dot = 0;
             for (int64_t i = 0; k && i < a->d_head; i++) dot += q[i] * k[i];
             t->s[r * t->n_key + j] = k ? a->scale * dot : -INFINITY;
@@ -131,30 +136,31 @@ static void softmax(double *s, int64_t n, int64_t n_key, double *lse) {
     *lse = max == -INFINITY ? max : max + log(sum);
 }
 
-// The summary of a row that sees n keys, but for the log-sum-exp, which is of the scores.
-static void summarise(const double *p, int64_t n, float *stats, int64_t ld) {
+// The summary of the row at `pos`, which sees n keys, but for the log-sum-exp, which is of the
+// scores.
+static void summarise(const double *p, int64_t n, int64_t pos, float *stats, int64_t ld) {
     double entropy = 0, distance = 0;
     int64_t best = 0;
     for (int64_t j = 0; j < n; j++) {
         if (p[j] != 0) entropy -= p[j] * log(p[j]);
-        distance += (double)(n - 1 - j) * p[j];
+        distance += (double)(pos - j) * p[j];
         if (p[j] > p[best]) best = j;
     }
     stats[HS_STAT_ENTROPY * ld] = (float)entropy;
     stats[HS_STAT_MAX * ld] = (float)p[best];
     stats[HS_STAT_ARGMAX * ld] = (float)best;
     stats[HS_STAT_FIRST * ld] = (float)p[0];
-    stats[HS_STAT_SELF * ld] = (float)p[n - 1];
-    stats[HS_STAT_PREV * ld] = n > 1 ? (float)p[n - 2] : 0;
+    stats[HS_STAT_SELF * ld] = (float)p[pos];
+    stats[HS_STAT_PREV * ld] = pos > 0 ? (float)p[pos - 1] : 0;
     stats[HS_STAT_DISTANCE * ld] = (float)distance;
 }
 
 static void weigh(const struct tile *t) {
     for (int64_t r = 0; r < t->n; r++) {
-        const int64_t n = t->pos + r + 1;
+        const int64_t n = keys_of(t, r);
         double lse, *row = t->s + r * t->n_key;
         softmax(row, n, t->n_key, &lse);
-        summarise(row, n, t->stats + r, t->stats_ld);
+        summarise(row, n, t->pos + r, t->stats + r, t->stats_ld);
         t->stats[HS_STAT_LSE * t->stats_ld + r] = (float)lse;
     }
 }
@@ -164,7 +170,7 @@ static void mix_values(const struct tile *t) {
     for (int64_t r = 0; r < t->n; r++) {
         double *z = (double *)a->z + (t->r0 + r) * a->ld_z + t->head * a->d_head;
         for (int64_t i = 0; i < a->d_head; i++) z[i] = 0;
-        for (int64_t j = 0; j <= t->pos + r; j++) {
+        for (int64_t j = 0; j < keys_of(t, r); j++) {
             const double weight = t->s[r * t->n_key + j], *v = value(t, j);
             for (int64_t i = 0; i < a->d_head; i++) z[i] += weight * v[i];
         }
@@ -183,6 +189,7 @@ static int show(const struct tile *t, enum hs_point point, bool write) {
                           .row0 = t->pos,
                           .n_row = t->n,
                           .n_key = t->n_key,
+                          .whole = t->a->until > 0,
                           .row = t->shown,
                           .ld = t->n_key,
                           .stats = with_stats ? t->stats : NULL,
@@ -191,7 +198,7 @@ static int show(const struct tile *t, enum hs_point point, bool write) {
     for (int64_t i = 0; i < t->n * t->n_key; i++) t->shown[i] = (float)t->s[i];
     int rc = tap->tile(tap->ctx, &tile, write, t->worker);
     for (int64_t r = 0; write && r < t->n; r++)
-        hs_elem_take(HS_F64, t->s + r * t->n_key, t->shown + r * t->n_key, t->pos + r + 1);
+        hs_elem_take(HS_F64, t->s + r * t->n_key, t->shown + r * t->n_key, keys_of(t, r));
     return rc;
 }
 
@@ -205,7 +212,7 @@ static int run_tile(const struct tile *t, int want) {
     if (want & HS_TILE_WRITE_PATTERN) {
         rc = show(t, HS_PATTERN, true);
         for (int64_t r = 0; r < t->n; r++)
-            summarise(t->s + r * t->n_key, t->pos + r + 1, t->stats + r, t->stats_ld);
+            summarise(t->s + r * t->n_key, keys_of(t, r), t->pos + r, t->stats + r, t->stats_ld);
     }
     if (!rc && want & HS_TILE_READ_PATTERN) rc = show(t, HS_PATTERN, false);
     if (!rc && !t->a->survey) mix_values(t);
@@ -223,17 +230,17 @@ static int head_task(void *arg, int64_t head, int worker) {
                      .kv_head = (int)(head / (a->n_head / a->n_kv_head)),
                      .worker = worker,
                      .s = j->dev->scratch[worker]};
-    void *const after = t.s + j->rows * (a->pos0 + a->n_q);
+    void *const after = t.s + j->rows * hs_attn_keys(a);
     t.shown = after;
-    float *own_stats = t.shown + j->rows * (a->pos0 + a->n_q);
+    float *own_stats = t.shown + j->rows * hs_attn_keys(a);
     int rc = HS_OK;
     if (a->survey && !want) return HS_OK;
     for (t.r0 = 0; !rc && t.r0 < a->n_q; t.r0 += j->rows) {
         t.n = a->n_q - t.r0 < j->rows ? a->n_q - t.r0 : j->rows;
         t.pos = a->pos0 + t.r0;
-        t.n_key = t.pos + t.n;
-        t.stats = a->stats ? a->stats + head * HS_N_STAT * a->n_q + t.r0 : own_stats;
-        t.stats_ld = a->stats ? a->n_q : j->rows;
+        t.n_key = a->until ? a->until : t.pos + t.n;
+        t.stats_ld = !a->stats ? j->rows : a->ld_stats ? a->ld_stats : a->n_q;
+        t.stats = a->stats ? a->stats + head * HS_N_STAT * t.stats_ld + t.r0 : own_stats;
         rc = run_tile(&t, want);
     }
     return rc;
@@ -241,9 +248,10 @@ static int head_task(void *arg, int64_t head, int worker) {
 
 static int check(const hs_attn *a) {
     const hs_kv *kvs[2] = {a->n_prefix > 0 ? a->prefix : NULL, a->own};
-    const int64_t need[2] = {a->n_prefix, a->pos0 + a->n_q - a->n_prefix};
-    if (a->n_q < 0 || a->n_kv_head < 1 || a->n_head % a->n_kv_head || a->pos0 < a->n_prefix ||
-        !a->own || (a->n_prefix > 0 && !a->prefix))
+    const int64_t need[2] = {a->n_prefix, hs_attn_keys(a) - a->n_prefix};
+    if (a->n_q < 0 || (a->until && a->until < a->pos0 + a->n_q) || a->n_kv_head < 1 ||
+        a->n_head % a->n_kv_head || a->pos0 < a->n_prefix || !a->own ||
+        (a->n_prefix > 0 && !a->prefix))
         return hs_fail(HS_EARG, "attention: heads, positions and prefix do not fit together");
     for (int i = 0; i < 2; i++)
         if (kvs[i] && (kvs[i]->n_head != a->n_kv_head || kvs[i]->d_head != a->d_head ||
@@ -269,7 +277,7 @@ int64_t hs_ref_attention_scratch(const hs_extent *e) {
 static int attend(hs_dev *dev, const hs_attn *a) {
     struct job j = {dev, a, tile_height(a->n_q, a->tap ? a->tap->tile_rows : 0)};
     int rc = check(a);
-    if (!rc) rc = hs_ref_scratch(dev, tile_numbers(j.rows, a->pos0 + a->n_q));
+    if (!rc) rc = hs_ref_scratch(dev, tile_numbers(j.rows, hs_attn_keys(a)));
     return rc ? rc : hs_pool_run(dev->pool, a->n_head, head_task, &j);
 }
 
