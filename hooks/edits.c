@@ -178,6 +178,8 @@ static int on_rows(void *ctx, const hs_site *site, const hs_view *view) {
 static int meet_tile(const hs_edit_at *at, const hs_tile *tile) {
     const hs_intervention *kind = at->edit->kind;
     const bool looks = tile->survey && tile->point == HS_PATTERN && kind->survey;
+    if (tile->whole && !kind->block)
+        return hs_fail(HS_EUNSUPPORTED, "--do %s: not where rows see later ones", at->edit->spec);
     int rc = (looks ? kind->survey : kind->tile)(at->edit->state, at, tile);
     return hs_prefix(rc, "--do %s", at->edit->spec);
 }
@@ -205,6 +207,26 @@ static int on_positions(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id
                            edit->spec);
     }
     return rc;
+}
+
+static int on_block(void *ctx, int seq, int64_t *from, int64_t *to) {
+    const hs_edits *e = ctx;
+    hs_edit_at at;
+    for (int i = 0; seq < e->n_seq && i < e->seq[seq].n; i++) {
+        const hs_edit *edit = e->seq[seq].edit[i];
+        int64_t lo = 0, hi = 0;
+        if (!edit->kind->block || !aim_at(e, seq, i, e->dims.n_layer, HS_EMBED, 0, &at)) continue;
+        edit->kind->block(edit->state, &at, &lo, &hi);
+        if (lo >= hi) continue;
+        if (*from < *to)
+            return hs_fail(HS_EUNSUPPORTED,
+                           "--do %s: the prompt has rows that see each other "
+                           "already, and can have no others",
+                           edit->spec);
+        *from = lo;
+        *to = hi;
+    }
+    return HS_OK;
 }
 
 static int64_t on_survey(void *ctx, int layer, int seq) {
@@ -243,7 +265,7 @@ static void add_heads(hs_heads *to, const hs_edit *edit, int layer, uint64_t poi
 int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
     uint64_t *points = NULL;
     hs_heads heads = {0}, surveyed = {0};
-    bool positions = false, survey = false, branch = false;
+    bool positions = false, block = false, survey = false, branch = false;
     int rc = hs_alloc(&points, (size_t)e->dims.n_layer + 1, sizeof *points);
     if (!rc) rc = hs_heads_parse(&heads, &e->dims, "none");
     if (!rc) rc = hs_heads_parse(&surveyed, &e->dims, "none");
@@ -252,6 +274,7 @@ int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
         survey |= surveys;
         branch |= edit[i]->need.from == HS_REF_BRANCH;
         positions |= edit[i]->kind->positions != NULL;
+        block |= edit[i]->kind->block != NULL;
         for (int l = 0; l <= e->dims.n_layer; l++) {
             points[l] |= edit[i]->points[l];
             add_heads(&heads, edit[i], l, maps);
@@ -264,6 +287,8 @@ int hs_edits_hook(hs_edits *e, hs_hooks *hooks, hs_edit *const *edit, int n) {
                           .rows = on_rows,
                           .tile = on_tile,
                           .positions = positions ? on_positions : NULL,
+                          .block = block ? on_block : NULL,
+                          .sees_later = true,
                           .survey = survey ? on_survey : NULL,
                           .surveyed = &surveyed,
                           .tokens = branch ? on_tokens : NULL,

@@ -146,6 +146,9 @@ static int fire_tile(void *ctx, const hs_tile *tile, bool write, int worker) {
         if (e->hook.write != write || !(e->points[tile->layer] & HS_BIT(tile->point)) ||
             !wants_head(e, tile->layer, tile->head))
             continue;
+        if (tile->whole && !e->hook.sees_later)
+            return hs_fail(HS_EUNSUPPORTED, "maps of rows that see later ones cannot be watched or "
+                                            "stored: leave them out, or say mask=no");
         int rc = e->hook.tile(e->hook.ctx, tile, worker);
         if (rc) return rc;
     }
@@ -193,6 +196,16 @@ static int fire_tokens(void *ctx, int seq, int64_t row0, int64_t n, const int32_
     return rc;
 }
 
+static int fire_block(void *ctx, int seq, int64_t *from, int64_t *to) {
+    const hs_hooks *h = ctx;
+    int rc = HS_OK;
+    for (int i = 0; i < h->n && !rc; i++) {
+        const hs_hook *hook = &h->entry[i].hook;
+        if (hook->block) rc = hook->block(hook->ctx, seq, from, to);
+    }
+    return rc;
+}
+
 // ---- compiling ----------------------------------------------------------------------------------
 
 static uint8_t want_of(const struct entry *e, int layer, int head) {
@@ -221,13 +234,14 @@ static void merge(hs_hooks *h, const struct entry *e) {
 const hs_tap *hs_hooks_tap(hs_hooks *h) {
     if (!h->n) return NULL;
     if (!h->compiled) {
-        bool layer_done = false, survey = false, positions = false, tokens = false;
+        bool layer_done = false, survey = false, positions = false, block = false, tokens = false;
         for (int i = 0; i < h->n; i++) {
             merge(h, &h->entry[i]);
             layer_done |= h->entry[i].hook.layer_done != NULL;
             survey |= h->entry[i].hook.survey != NULL;
             positions |= h->entry[i].hook.positions != NULL;
             tokens |= h->entry[i].hook.tokens != NULL;
+            block |= h->entry[i].hook.block != NULL;
         }
         h->tap = (hs_tap){
             .ctx = h,
@@ -241,6 +255,7 @@ const hs_tap *hs_hooks_tap(hs_hooks *h) {
             .layer_done = layer_done ? fire_layer_done : NULL,
             .positions = positions ? fire_positions : NULL,
             .tokens = tokens ? fire_tokens : NULL,
+            .block = block ? fire_block : NULL,
         };
         h->compiled = true;
     }

@@ -18,6 +18,8 @@ typedef struct hs_hook {
     int (*layer_done)(void *ctx, int layer);
     int (*positions)(void *ctx, int seq, int64_t row0, int64_t n, int32_t *id); // NULL: they stay
     int (*tokens)(void *ctx, int seq, int64_t row0, int64_t n, const int32_t *token);
+    int (*block)(void *ctx, int seq, int64_t *from, int64_t *to); // NULL: no rows see each other
+    bool sees_later; // `tile` goes by hs_tile_keys; else tiles of rows that see later ones fail
     // Of a write hook: rows of a sequence whose pattern, in these heads of a layer, `tile` must be
     // shown before any of them is used (hs_tap). NULL: none.
     int64_t (*survey)(void *ctx, int layer, int seq);

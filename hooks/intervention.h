@@ -153,6 +153,9 @@ typedef struct hs_intervention {
     // Position ids of rows, as hs_tap has them; edits before it in the list may have changed them.
     // The kind names HS_EMBED among its points, since rows are others from there on. NULL: they stay.
     int (*positions)(void *state, const hs_edit_at *at, int64_t row0, int64_t n, int32_t *id);
+    // Rows of the prompt that see each other, as hs_tap's block; left alone, none do. Its tiles are
+    // those of rows that may see later ones (hs_tile_keys); other kinds fail on them. NULL: none.
+    void (*block)(void *state, const hs_edit_at *at, int64_t *from, int64_t *to);
 
     // HS_BIT of points that the kind only looks at: there it comes after every edit that writes.
     uint64_t looks;

@@ -76,6 +76,8 @@ int hs_back_taps_open(hs_back_taps *t, const hs_backward *job, const hs_config *
     for (int64_t i = 0; edits && edits->tile_want && i < c->n_layer * c->n_head; i++)
         if (edits->tile_want[i] & ~HS_TILE_WRITE_SCORES)
             return hs_fail(HS_EARG, "gradients do not go through edits of patterns");
+    if (edits && edits->block)
+        return hs_fail(HS_EARG, "gradients do not go through rows that see later ones");
     int rc = hs_alloc(&t->write_up, 2 * ((size_t)c->n_layer + 1), sizeof *t->write_up);
     if (!rc) rc = hs_alloc(&t->tile_want, (size_t)c->n_layer, (size_t)c->n_head);
     if (rc) return rc;

@@ -10,8 +10,9 @@
 // After each named step the tap is asked: write hooks first, then read hooks, on what the next
 // step goes on with. An unwatched point costs one test of a mask.
 //
-// A layer whose maps somebody must see whole before a row of them is used (hs_tap's survey) goes in
-// two halves: queries and keys of all blocks, the maps shown, then block by block from attention on.
+// A layer whose maps somebody must see whole before a row of them is used (hs_tap's survey), or in
+// which rows see later ones, goes in two halves: queries and keys of all blocks, the maps shown, then
+// block by block from attention on.
 //
 // Activations are numbers of the backend's type, addressed in elements through `at`; the tap is
 // shown f32 in any case.
@@ -80,28 +81,54 @@ static hs_attn attention_of(const hs_pass *r, const hs_piece *p) {
     // clang-format on
 }
 
+// Attention of a piece's rows in three parts, in their order: those before the rows of the sequence
+// that see each other, these, and those after them; all rows are the last part where there are none.
+// False when a part has no row.
+enum { PARTS = 3, EACH_OTHER = 1 };
+
+static bool part_of(const hs_pass *r, const hs_piece *p, int part, hs_attn *a) {
+    const hs_run_seq *s = &r->x->seq[p->seq];
+    const int64_t cut[] = {0, s->block_from, s->block_to, INT64_MAX}, end = p->pos + p->n;
+    const int64_t lo = cut[part] > p->pos ? cut[part] : p->pos;
+    const int64_t hi = cut[part + 1] < end ? cut[part + 1] : end;
+    if (lo >= hi) return false;
+    *a = attention_of(r, &(hs_piece){p->seq, p->row + lo - p->pos, hi - lo, lo});
+    a->until = part == EACH_OTHER ? s->block_to : 0;
+    a->stats = a->stats ? stats_of(r, p) + lo - p->pos : NULL;
+    a->ld_stats = p->n;
+    return true;
+}
+
 static int attend(const hs_pass *r) {
-    for (int i = 0; i < r->n_piece; i++) r->x->attn[i] = attention_of(r, &r->piece[i]);
-    return r->be->attention(r->dev, r->x->attn, r->n_piece);
+    int rc = HS_OK;
+    for (int part = 0; part < PARTS && !rc; part++) {
+        int n = 0;
+        for (int i = 0; i < r->n_piece; i++) n += part_of(r, &r->piece[i], part, &r->x->attn[n]);
+        if (n) rc = r->be->attention(r->dev, r->x->attn, n);
+    }
+    return rc;
 }
 
 // Shows the maps of the block's rows that are surveyed.
 static int show_maps(const hs_pass *r) {
-    int n = 0;
-    for (int i = 0; i < r->n_piece; i++) {
-        const hs_piece *p = &r->piece[i];
-        const int64_t rows = r->tap->survey(r->tap->ctx, r->layer, p->seq) - p->pos;
-        hs_attn *a = &r->x->attn[n];
-        if (rows <= 0) continue;
-        *a = attention_of(r, p);
-        if (rows < a->n_q) a->n_q = rows;
-        a->tap = r->tap;
-        a->tile_want = r->tap->tile_want + (int64_t)r->layer * r->c->n_head;
-        a->stats = NULL;
-        a->survey = true;
-        n++;
+    int rc = HS_OK;
+    for (int part = 0; part < PARTS && !rc; part++) {
+        int n = 0;
+        for (int i = 0; i < r->n_piece; i++) {
+            const hs_piece *p = &r->piece[i];
+            const int64_t end = r->tap->survey(r->tap->ctx, r->layer, p->seq);
+            hs_attn *a = &r->x->attn[n];
+            if (!part_of(r, p, part, a) || end <= a->pos0) continue;
+            if (end - a->pos0 < a->n_q) a->n_q = end - a->pos0;
+            a->tap = r->tap;
+            a->tile_want = r->tap->tile_want + (int64_t)r->layer * r->c->n_head;
+            a->stats = NULL;
+            a->survey = true;
+            n++;
+        }
+        if (n) rc = r->be->attention(r->dev, r->x->attn, n);
     }
-    return r->be->attention(r->dev, r->x->attn, n);
+    return rc;
 }
 
 static int give_stats(const hs_pass *r, const hs_piece *p) {
@@ -194,18 +221,19 @@ static int mlp(const hs_pass *r) {
     return rc ? rc : r->be->add(r->dev, x, x, out, r->n * c->d_model);
 }
 
-// The first half of a layer that is surveyed.
-static int survey(hs_pass *r) {
+// The first half of a layer that has two.
+static int first_half(hs_pass *r, bool surveys) {
     int rc = HS_OK;
     for (hs_pass_first(r); !rc && hs_pass_next(r);) rc = project(r);
-    for (hs_pass_first(r); !rc && hs_pass_next(r);) rc = show_maps(r);
+    for (hs_pass_first(r); surveys && !rc && hs_pass_next(r);) rc = show_maps(r);
     return rc;
 }
 
 static int layer(hs_pass *r, int64_t l) {
     hs_pass_enter(r, l);
-    r->queries = hs_pass_surveys(r, l) ? r->x->queries : NULL;
-    int rc = r->queries ? survey(r) : HS_OK;
+    const bool surveys = hs_pass_surveys(r, l);
+    r->queries = surveys || r->each_other ? r->x->queries : NULL;
+    int rc = r->queries ? first_half(r, surveys) : HS_OK;
     for (hs_pass_first(r); !rc && hs_pass_next(r);) {
         if (!r->queries) rc = project(r);
         if (!rc) rc = attention(r);
@@ -274,6 +302,26 @@ static int tell_tokens(const hs_pass *r) {
     return rc;
 }
 
+// Rows that see each other, of all sequences.
+static int take_blocks(hs_pass *r) {
+    for (int i = 0; r->tap && r->tap->block && i < r->batch->n_seq; i++) {
+        hs_run_seq *s = &r->x->seq[i];
+        int64_t from = 0, to = 0;
+        int rc = r->tap->block(r->tap->ctx, i, &from, &to);
+        if (rc) return rc;
+        if (to - from < 2 || to <= s->pos0 || from >= s->pos0 + s->n) continue;
+        if (from < s->pos0 || to > s->pos0 + s->n)
+            return hs_fail(HS_EUNSUPPORTED,
+                           "positions %lld to %lld see each other: they are evaluated together or "
+                           "not at all",
+                           (long long)from, (long long)to - 1);
+        s->block_from = from;
+        s->block_to = to;
+        r->each_other = true;
+    }
+    return HS_OK;
+}
+
 // ---- embedding ----------------------------------------------------------------------------------
 
 static int add_positions(const hs_pass *r) {
@@ -317,7 +365,7 @@ static int64_t need_wide(const hs_pass *r, int64_t from, int64_t to) {
 }
 
 static bool need_queries(const hs_pass *r, int64_t from, int64_t to) {
-    while (from < to && !hs_pass_surveys(r, from)) from++;
+    while (from < to && !r->each_other && !hs_pass_surveys(r, from)) from++;
     return from < to;
 }
 
@@ -337,6 +385,7 @@ int hs_context_eval(hs_context *x, const hs_batch *batch) {
     x->n_rows = 0;
     x->has_logits = false;
     int rc = hs_batch_take(x, batch, &r.n_rows);
+    if (!rc) rc = take_blocks(&r);
     if (rc) return rc;
     const int n_seq = batch->n_seq, kept = r.logits == HS_LOGITS_LAST ? n_seq : 0;
     rc = hs_context_reserve(x, &(hs_need_room){n_seq, r.n_rows, kept, need_wide(&r, from, to),

@@ -85,8 +85,9 @@ typedef struct hs_run_seq {
     int64_t row, n; // its rows in the batch
     int64_t pos0;   // position of its first row
     int64_t n_prefix;
-    hs_slot *slot, *prefix; // NULL where nothing is kept, and without a prefix
-    hs_kv *kv;              // the layer in work when nothing is kept; reused by later evaluations
+    int64_t block_from, block_to; // its rows that see each other, all of this evaluation
+    hs_slot *slot, *prefix;       // NULL where nothing is kept, and without a prefix
+    hs_kv *kv; // the layer in work when nothing is kept; reused by later evaluations
     int64_t kv_cap;
 } hs_run_seq;
 

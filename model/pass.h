@@ -19,7 +19,8 @@ typedef struct hs_pass {
     const hs_tap *tap;
     int64_t n_rows;
     enum hs_logits logits; // none short of the last layer
-    void *queries; // of all rows, in a layer that is surveyed; NULL: a block's, in its buffer
+    bool each_other;       // some rows of a sequence see each other
+    void *queries;         // of all rows, in a layer of two halves; NULL: a block's, in its buffer
 
     int layer;            // in work; n_layer stands for the model's own points
     uint64_t read, write; // its masks

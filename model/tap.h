@@ -123,7 +123,7 @@ typedef struct hs_tile {
     const float *stats;
     int64_t stats_ld;
     bool survey; // of the first pass over the layer's maps: nothing is made of it (see hs_tap)
-    bool whole; // every row sees all n_key keys: rows that see each other (hs_tap's block)
+    bool whole;  // every row sees all n_key keys: rows that see each other (hs_tap's block)
 } hs_tile;
 
 // Keys that row r of a tile sees.

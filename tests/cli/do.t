@@ -46,6 +46,9 @@ scale:L0H2,by=0.5
 scale:L1M,by=-1
 steer:resid_pre:1,vec=$tmp/vec.npy,scale=2
 steer:resid_post,vec=$tmp/vec.npy,mode=project,pos=2:
+concentric:late,grid=1x3
+concentric:2:6,grid=2x2,mask=no
+concentric:2:6,grid=2x2
 temper:L*,t=2
 temper:L0H0,t=1,log=0.3
 mask:sink_recent,s=1,w=2
@@ -90,6 +93,7 @@ ablate:L0H*,mode=mean,reference=prompt,by=position
 patch:z+resid_post+pattern,from=prompt:a,prompts=a
 freeze:resid_mid+q+attn_scores
 steer:resid_pre,vec=$tmp/vec.npy,scale=0
+concentric:3,grid=1x1
 temper:L*,t=1
 mask:sink_recent,s=0,w=99
 mask:topk,k=99
@@ -246,6 +250,12 @@ again() {
 sys.exit(dbcheck.differs(*(dbcheck.content(p) for p in sys.argv[1:])))' "$tmp/run.db" "$tmp/again.db"
 }
 t "@RUN: as that run was edited, equal in every table" again
+no_maps() {
+    exits 3 record "$m" -f "$tmp/p.jsonl" --do concentric:2:6,grid=2x2 --maps all -o "$tmp/c.db" && says 'rows that see later ones' &&
+        exits 0 record "$m" -f "$tmp/p.jsonl" --do concentric:2:6,grid=2x2,mask=no --maps all -o "$tmp/c.db" &&
+        exits 0 record "$m" -f "$tmp/p.jsonl" --do concentric:2:6,grid=2x2 -o "$tmp/c.db"
+}
+t "maps of rows that see later ones are not stored" no_maps
 other_runs() {
     exits 0 record "$m" -f "$tmp/p.jsonl" --do ablate:L0H0 --resume -o "$tmp/r.db" -q &&
         exits 0 record "$m" -f "$tmp/p.jsonl" --do ablate:L0H0,mode=zero --resume -o "$tmp/r.db" && says 'run 1 is complete already' &&
@@ -296,7 +306,7 @@ t "generate" decoded
 # Rows past the prompt are edited as those of it: half of the new tokens as a longer prompt give the
 # other half.
 longer() {
-    for spec in ablate:L0H*,mode=mean,reference=repeat:k=4 temper:L1H1,t=3 mask:sink_recent,s=1,w=3 norm:softplus \
+    for spec in concentric:2:6,grid=2x2 ablate:L0H*,mode=mean,reference=repeat:k=4 temper:L1H1,t=3 mask:sink_recent,s=1,w=3 norm:softplus \
         ablate:all,mode=uniform steer:resid_post:0,vec=$tmp/vec.npy,mode=project; do
         tokens --do "$spec" && cp "$out" "$tmp/new" && python3 - "$tmp" <<'END' &&
 import json, sys
@@ -366,6 +376,8 @@ no 5 'no run 99' @99
 no 5 'run 1 was under no intervention' @1
 no 1 'none.npy' "steer:resid_pre,vec=$tmp/none.npy"
 no 2 'narrow.npy.*31' "steer:resid_pre,vec=$tmp/narrow.npy"
+no 2 'the span has 4 positions, and a grid of 2 x 3 has 6' concentric:2:6,grid=2x3
+no 2 'written HxW' concentric:2:6,grid=2
 no 2 "'none' is none of sink_recent" mask:none
 no 2 'w= is for mask:sink_recent, and this is mask:topk' mask:topk,w=3
 no 2 'zeta= is for norm:clipped, and this is norm:relu' norm:relu,zeta=2

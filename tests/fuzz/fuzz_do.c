@@ -4,7 +4,8 @@
 // covers: hooks/intervention.c hooks/edits.c hooks/units.c hooks/places.c hooks/iv_ablate.c
 // covers: hooks/iv_freeze.c hooks/iv_knock.c hooks/iv_mask.c hooks/iv_norm.c hooks/iv_patch.c
 // covers: hooks/iv_boost.c hooks/iv_middle.c hooks/iv_var.c hooks/sink.c
-// covers: hooks/iv_act.c hooks/iv_embeds.c hooks/iv_scale.c hooks/iv_steer.c hooks/iv_temper.c
+// covers: hooks/iv_act.c hooks/iv_concentric.c hooks/iv_embeds.c hooks/iv_scale.c
+// covers: hooks/iv_steer.c hooks/iv_temper.c
 #include "hooks/intervention.h"
 #include "model/core/json.h"
 #include "tests/fuzz/shared.h"
@@ -109,7 +110,7 @@ static void give_tile(const hs_tap *tap, enum hs_point p, int layer, int head, i
     float data[(T_MAX + 1) * LD];
     for (int64_t i = 0; i < (n + 1) * LD; i++) data[i] = number_of(i / LD, i % LD);
     const int64_t rows = survey ? n : n + 1; // what is decoded is not surveyed
-    const hs_tile t = {p, layer, head, seq, 0, rows, rows, data, LD, NULL, 0, survey};
+    const hs_tile t = {p, layer, head, seq, 0, rows, rows, data, LD, NULL, 0, survey, false};
     if (tap->tile(tap->ctx, &t, true, head)) need(*hs_errmsg() != 0);
     for (int64_t r = 0; r < rows; r++) {
         if (r < first) need(as_it_was(data + r * LD, r, LD));

@@ -101,7 +101,7 @@ static int send_scores(const block *b, int head, int64_t row0, int64_t n, float 
     for (int64_t r = 0; r < n; r++)
         for (int64_t k = 0; k < ld; k++)
             tile[r * ld + k] = dbrun_score(b->seed, b->layer, head, row0 + r, k);
-    hs_tile t = {HS_SCORES, b->layer, head, 0, row0, n, n_key, tile, ld, NULL, 0, false};
+    hs_tile t = {HS_SCORES, b->layer, head, 0, row0, n, n_key, tile, ld, NULL, 0, false, false};
     return b->tap->tile(b->tap->ctx, &t, false, b->first);
 }
 
@@ -116,7 +116,8 @@ static int send_tile(const block *b, int head, int64_t row0, int64_t n, float *t
                  row0,       n,
                  n_key,      tile,
                  ld,         b->stats + (int64_t)head * HS_N_STAT * b->n + (row0 - b->row0),
-                 b->n,       false};
+                 b->n,       false,
+                 false};
     return b->tap->tile(b->tap->ctx, &t, false, b->first);
 }
 

@@ -166,6 +166,93 @@ static void test_long_rows(void **state) {
     on_each_isa(long_rows);
 }
 
+// ---- rows that see each other -------------------------------------------------------------------
+
+// Edits take the last key from every row; then summaries are those of what is left.
+static int take_last(void *ctx, const hs_tile *t, bool write, int worker) {
+    (void)ctx, (void)worker;
+    assert_true(t->whole);
+    for (int64_t r = 0; r < t->n_row; r++) {
+        float *row = t->row + r * t->ld;
+        double distance = 0;
+        assert_int_equal(hs_tile_keys(t, r), t->n_key);
+        if (write && t->point == HS_PATTERN) row[t->n_key - 1] = 0;
+        if (write || t->point != HS_PATTERN) continue;
+        for (int64_t k = 0; k < t->n_key; k++)
+            distance += (double)row[k] * (double)(t->row0 + r - k);
+        assert_true(row[t->n_key - 1] == 0);
+        assert_true(fabs(distance - (double)t->stats[HS_STAT_DISTANCE * t->stats_ld + r]) <
+                    1e-5 * (double)t->n_key);
+        assert_true(t->stats[HS_STAT_SELF * t->stats_ld + r] == row[t->row0 + r]);
+    }
+    return HS_OK;
+}
+
+// Rows at .. at + n - 1 of n_key keys, all of which they see, have the bits of a last row that asks
+// the same.
+static void see_all(hs_dev *dev, const struct problem *p, int64_t at, int64_t tile_rows) {
+    const int64_t qw = p->heads * p->d, kw = p->kv_heads * p->d, n = p->n - at;
+    const uint8_t want[64] = {[1] = HS_TILE_WRITE_PATTERN | HS_TILE_READ_PATTERN};
+    const hs_tap tap = {.tile = take_last, .tile_rows = tile_rows};
+    float *q = normal_floats(1, n * qw), *k = normal_floats(2, p->n * kw),
+          *v = normal_floats(3, p->n * kw), *z = zeros(n * qw), *one = zeros(qw);
+    float *stats = zeros(p->heads * HS_N_STAT * n), *own_stats = zeros(p->heads * HS_N_STAT);
+    hs_kv *kv;
+    assert_int_equal(be->kv_open(dev, &kv, p->kv_heads, p->d, p->n), 0);
+    assert_int_equal(be->kv_put(dev, kv, 0, p->n, k, kw, v, kw), 0);
+    hs_attn a = {.n_head = p->heads,
+                 .n_kv_head = p->kv_heads,
+                 .d_head = p->d,
+                 .scale = 0.3,
+                 .q = q,
+                 .ld_q = qw,
+                 .z = z,
+                 .ld_z = qw,
+                 .pos0 = at,
+                 .n_q = n,
+                 .until = p->n,
+                 .own = kv,
+                 .stats = stats,
+                 .tap = &tap,
+                 .tile_want = want};
+    assert_int_equal(be->attention(dev, &a, 1), 0);
+    a.tap = NULL, a.until = 0, a.z = one, a.stats = own_stats, a.pos0 = p->n - 1, a.n_q = 1;
+    for (int64_t i = 0; i < n; i++) {
+        a.q = q + i * qw;
+        assert_int_equal(be->attention(dev, &a, 1), 0);
+        for (int64_t h = 0; h < p->heads; h++) {
+            if (h == 1) continue; // edited
+            assert_memory_equal(z + i * qw + h * p->d, one + h * p->d, (size_t)p->d * sizeof *z);
+            for (int s = HS_STAT_ENTROPY; s <= HS_STAT_FIRST; s++)
+                assert_memory_equal(stats + (h * HS_N_STAT + s) * n + i,
+                                    own_stats + h * HS_N_STAT + s, sizeof *stats);
+        }
+    }
+    a.n_q = 2, a.until = p->n - 1, a.pos0 = p->n - 2; // of fewer keys than rows
+    assert_int_equal(be->attention(dev, &a, 1), HS_EARG);
+    be->kv_close(kv);
+    free(q), free(k), free(v), free(z), free(one), free(stats), free(own_stats);
+}
+
+static void each_other(const char *isa) {
+    static const struct problem problems[] = {
+        {1, 1, 3, 66}, {9, 3, 64, 130}, {4, 4, 33, 129}, {6, 2, 16, 40}, {2, 1, 20, 1100}};
+    static const int64_t tile_rows[] = {0, 1, 7, 100000};
+    hs_dev *dev;
+    assert_int_equal(be->open(&dev, &(hs_dev_opts){.threads = 2, .isa = isa}), 0);
+    for (int i = 0; i < COUNT(problems); i++)
+        for (int j = 0; j < COUNT(tile_rows); j++) {
+            const int64_t at = problems[i].n > 1000 ? 1000 : 0;
+            see_all(dev, &problems[i], at, tile_rows[j]);
+            see_all(dev, &problems[i], problems[i].n - 5, tile_rows[j]);
+        }
+    be->close(dev);
+}
+static void test_each_other(void **state) {
+    (void)state;
+    on_each_isa(each_other);
+}
+
 // ---- turns --------------------------------------------------------------------------------------
 
 enum { HEADS = 6 };
@@ -290,7 +377,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuts),     cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_turns),    cmocka_unit_test(test_blind_rows),
-        cmocka_unit_test(test_nan_rows),
+        cmocka_unit_test(test_nan_rows), cmocka_unit_test(test_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

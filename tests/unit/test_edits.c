@@ -475,7 +475,7 @@ static void tiles_go_to_the_heads_meant(void **state) {
     assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
     for (int h = 0; h < 4; h++) {
         float row[8] = {9, 9, 9, 7, 9, 9, 9, 9}; // positions 2 and 3
-        hs_tile tile = {HS_PATTERN, 0, h, 0, 2, 2, 4, row, 4, NULL, 0, false};
+        hs_tile tile = {HS_PATTERN, 0, h, 0, 2, 2, 4, row, 4, NULL, 0, false, false};
         assert_int_equal(w.tap->tile(w.tap->ctx, &tile, true, 5), HS_OK);
         assert_true(row[0] == (h < 2 ? 9.0f : 1.0f / 3) && row[3] == 7);
         assert_true(row[4] == (h < 2 ? 9.0f : 0.25f) && row[7] == row[4]);
@@ -496,7 +496,7 @@ static void temper_leaves_the_masked(void **state) {
     const hs_edit_seq seq = {w.edit, NULL, 1, story};
     assert_int_equal(hs_edits_aim(w.edits, &seq, 1), HS_OK);
     float row[3] = {-INFINITY, 5, -INFINITY};
-    const hs_tile tile = {HS_SCORES, 0, 0, 0, 2, 1, 3, row, 3, NULL, 0, false};
+    const hs_tile tile = {HS_SCORES, 0, 0, 0, 2, 1, 3, row, 3, NULL, 0, false, false};
     assert_int_equal(w.tap->tile(w.tap->ctx, &tile, true, 0), HS_OK);
     assert_true(row[0] == -INFINITY && row[2] == -INFINITY);
     assert_true(row[1] == (float)(5 * (1 - log(3))));
