@@ -180,9 +180,13 @@ static const char *const steered[] = {"vista:steer,span=0:5,rule=paper,prompts=0
 static const char *const louder[] = {"vhr:L*,span=0:3,prompts=0+3+5,rows=last"};
 static const char *const middle[] = {"middle:L*,docs=0:4+4:8,prompts=0+3+5"};
 static const char *const moved[] = {"var:L*,span=0:9,dims=0+1,tau_share=.2,prompts=0+3+5"};
+static const char *const apart[] = {"contrast:outliers,span=0:6,k=2,layer=0,beta=0,prompts=0+3"};
+static const char *const other[] = {"contrast:without,span=1:4,alpha=.5,beta=0,prompts=0+3+5",
+                                    "contrast:shuffled,span=0:5,beta=0,prompts=3"};
 static const hs_quiz_variant variants[] = {
-    {baseline, 0}, {scale, 1}, {late, 1},    {half, 1},   {mean_of, 2}, {window, 1}, {sigmoid, 1},
-    {frozen, 2},   {mixed, 1}, {steered, 2}, {louder, 1}, {middle, 1},  {moved, 1},
+    {baseline, 0}, {scale, 1},   {late, 1},   {half, 1},  {mean_of, 2},
+    {window, 1},   {sigmoid, 1}, {frozen, 2}, {mixed, 1}, {steered, 2},
+    {louder, 1},   {middle, 1},  {moved, 1},  {apart, 1}, {other, 2},
 };
 enum { N_VARIANT = sizeof variants / sizeof *variants };
 
