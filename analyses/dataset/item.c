@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyses/dataset/long.h"
 #include "model/core/mem.h"
 
 enum { CALIBRATION, HELD_OUT, BOTH };
@@ -169,8 +170,8 @@ int hs_items_generate(hs_prompts *to, const hs_tok *tok, const hs_args *args, hs
     const int which = !strcmp(part, "all") ? BOTH : !strcmp(part, part_name[HELD_OUT]);
     hs_item it = {.seed = (uint64_t)hs_args_int(args, "seed")};
     int32_t bos;
-    if (!tok) return hs_fail(HS_EARG, "its texts need a tokenizer: give a model, -m MODEL");
-    int rc = hs_dataset_bos(&bos, to, tok, args);
+    int rc = hs_long_needs(tok);
+    if (!rc) rc = hs_dataset_bos(&bos, to, tok, args);
     for (int64_t i = 0; i < hs_args_int(args, "n") && !rc; i++) {
         empty(&it);
         it.part = which == BOTH ? (int)(i % 2) : which;

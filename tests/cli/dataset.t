@@ -46,7 +46,7 @@ ids_alone() { exits 0 dataset mqar:n=2,vocab=40 --n-vocab 60 && cp "$out" "$tmp/
 t "ids need no model" ids_alone
 
 # ---- questions with answers, in two parts -----------------------------------------------------
-asks_listed() { for set in kv_lookup lost_middle two_choice; do grep -q "\"$set\"" "$tmp/list" || return 1; done; }
+asks_listed() { for set in kv_lookup lost_middle two_choice yes_no; do grep -q "\"$set\"" "$tmp/list" || return 1; done; }
 t "list datasets has those that ask" asks_listed
 asks() {
     exits 0 dataset lost-middle:n=3,part=held_out -m "$DATA/tok_smollm" --n-vocab 480 && python3 - "$out" <<'END'

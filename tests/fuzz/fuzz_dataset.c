@@ -7,7 +7,10 @@
 // covers: analyses/datasets/gendered.c analyses/datasets/greater_than.c analyses/datasets/ioi.c
 // covers: analyses/datasets/kv_json.c analyses/datasets/mqar.c analyses/datasets/needle.c
 // covers: analyses/datasets/passkey.c analyses/datasets/repeat.c analyses/dataset/long.c
-// covers: analyses/dataset/pair.c analyses/dataset/words.c
+// covers: analyses/dataset/pair.c analyses/dataset/words.c analyses/dataset/item.c
+// covers: analyses/dataset/subjects.c analyses/datasets/kv_lookup.c
+// covers: analyses/datasets/lost_middle.c analyses/datasets/two_choice.c
+// covers: analyses/datasets/yes_no.c
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -67,6 +70,7 @@ static void look_at(hs_prompts *p, const hs_tok *t) {
         hs_answer answer;
         hs_needle found;
         need(a->n_token > 0 && a->bos_len <= 1);
+        need(!a->extra || !strstr(a->extra, "\"choices\":") || a->spans.n > 0);
         if (needle) {
             need(!hs_needle_of(&found, a, n_vocab) && found.from >= a->bos_len);
             hs_needle_free(&found);

@@ -49,6 +49,7 @@ struct line {
     const hs_prompt *p;
     const hs_tok *tok;
     char text[MOST], choice[CHOICES][64], answer[64];
+    char thing[64], place[64]; // of yes_no, else empty
     int n_choice, right, part;
     double gold;
 };
@@ -78,6 +79,10 @@ static void read_line(struct line *l, const hs_tok *tok, const hs_prompt *p) {
     copy_text(l->text, MOST, hs_json_get(doc, "text"));
     copy_text(part, sizeof part, hs_json_get(doc, "part"));
     hs_json_num(hs_json_get(doc, "gold"), &l->gold);
+    if (hs_json_get(doc, "thing")) {
+        copy_text(l->thing, sizeof l->thing, hs_json_get(doc, "thing"));
+        copy_text(l->place, sizeof l->place, hs_json_get(doc, "place"));
+    }
     const hs_json *choices = hs_json_get(doc, "choices");
     for (const hs_json *v = choices ? hs_json_first(choices) : NULL; v; v = hs_json_next(v)) {
         assert_true(l->n_choice < CHOICES);
@@ -209,6 +214,32 @@ static void check_kv_lookup(const struct line *l) {
     hs_json_free(doc);
 }
 
+// The last text of the prompt, after the solved examples.
+static const char *last_text(const struct line *l) {
+    const char *at = l->text;
+    for (const char *next; (next = strstr(at, "Text: ")); at = next + strlen("Text: ")) continue;
+    return at;
+}
+
+static void check_yes_no(const struct line *l) {
+    const char *from = last_text(l), *to = strstr(from, "\nQuestion: ");
+    char asked[128], place[96];
+    int things = -1; // the first sentence names the place
+    is_span(l, "doc", from, to);
+    snprintf(place, sizeof place, "This is %s %s. ", strchr("aeiou", l->place[0]) ? "an" : "a",
+             l->place);
+    assert_int_equal(strncmp(from, place, strlen(place)), 0);
+    const char *article = strchr("aeiou", l->thing[0]) ? "an" : "a";
+    snprintf(asked, sizeof asked, " %s %s", article, l->thing);
+    assert_true(tells(from, to, asked, "") == (l->right == 0));
+    snprintf(asked, sizeof asked, "\nQuestion: Is there %s %s?\nAnswer:", article, l->thing);
+    assert_string_equal(to, asked);
+    for (const char *at = from; at < to; at++) things += *at == '.';
+    assert_int_equal(things, 6);
+    assert_string_equal(l->choice[0], " Yes");
+    assert_string_equal(l->choice[1], " No");
+}
+
 static const struct set {
     const char *name;
     void (*check)(const struct line *);
@@ -218,8 +249,9 @@ static const struct set {
     {"two_choice", check_two_choice, 2, 0, 0},
     {"lost_middle", check_lost_middle, 4, 10, 1},
     {"kv_lookup", check_kv_lookup, 4, 12, 0},
+    {"yes_no", check_yes_no, 2, 0, 0},
 };
-enum { N_SET = sizeof sets / sizeof *sets };
+enum { TWO_CHOICE, N_SET = sizeof sets / sizeof *sets };
 
 static void lines_say_what_is_true(void **state) {
     (void)state;
@@ -267,14 +299,14 @@ static void places_are_balanced(void **state) {
                 assert_int_equal(l->n_choice, sets[s].n_choice);
                 right[l->right]++;
                 if (sets[s].n_gold) gold[(int)l->gold - sets[s].gold_from]++;
-                if (l->n_choice == 2 && !sets[s].n_gold)
+                if (s == TWO_CHOICE)
                     first[l->right]
                          [strstr(l->text, l->choice[0]) < strstr(l->text, l->choice[1])]++;
             }
             for (int k = 0; k < sets[s].n_choice; k++)
                 assert_int_equal(right[k], N / sets[s].n_choice);
             for (int k = 0; k < sets[s].n_gold; k++) assert_int_equal(gold[k], N / sets[s].n_gold);
-            if (s == 0)
+            if (s == TWO_CHOICE)
                 for (int k = 0; k < 4; k++) assert_int_equal(first[k / 2][k % 2], N / 4);
             hs_prompts_close(p);
         }
@@ -317,7 +349,8 @@ static void read_part(struct part *a, const hs_tok *tok, const char *set, const 
             read_line(l, tok, hs_prompts_at(p, i));
             hs_buf_str(&a->text, l->text);
             hs_buf_chr(&a->text, '\n');
-            for (int k = 0; k < l->n_choice; k++) {
+            if (*l->thing) add_word(a, l->thing);
+            for (int k = 0; k < l->n_choice && !*l->thing; k++) {
                 const size_t skip = strspn(l->choice[k], " \"");
                 l->choice[k][strcspn(l->choice[k] + skip, "\"") + skip] = 0;
                 add_word(a, l->choice[k] + skip);
@@ -341,7 +374,7 @@ static void parts_share_nothing(void **state) {
         for (int k = 0; k < 2; k++) {
             assert_true(a[k].n_word >= 20);
             for (int i = 0; i < a[k].n_word; i++) {
-                assert_true(s == N_SET || has_word(a[k].text.data, a[k].word[i]));
+                assert_true(has_word(a[k].text.data, a[k].word[i]));
                 if (has_word(a[!k].text.data, a[k].word[i]))
                     fail_msg("%s: both parts have '%s'", sets[s].name, a[k].word[i]);
             }
@@ -408,6 +441,59 @@ static void parts_make_the_whole(void **state) {
     hs_tok_close(tok);
 }
 
+// ---- what is not there --------------------------------------------------------------------------
+
+// Things asked about that are not there: in how many of the part's texts they stand, and in how
+// many of the same place.
+static void count_absent(const hs_tok *tok, const char *kind, double *common, double *own) {
+    enum { N = 300 };
+    struct line *l = malloc(sizeof *l);
+    hs_buf doc[N] = {{0}};
+    char(*thing)[64] = calloc(N, sizeof *thing), (*place)[64] = calloc(N, sizeof *place);
+    char spec[128];
+    int n = 0, in_text = 0, in_place = 0, of_place = 0;
+    assert_true(l && thing && place);
+    snprintf(spec, sizeof spec, "yes_no:n=%d,part=held_out,negatives=%s", N, kind);
+    hs_prompts *p = generate(tok, spec);
+    for (int i = 0; i < N; i++) {
+        read_line(l, tok, hs_prompts_at(p, i));
+        const char *from = last_text(l);
+        hs_buf_add(&doc[i], from, (size_t)(strstr(from, "\nQuestion: ") - from));
+        strcpy(place[i], l->place);
+        if (l->right) strcpy(thing[i], l->thing);
+    }
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < N && *thing[i]; k++) {
+            const bool same = !strcmp(place[i], place[k]), has = has_word(doc[k].data, thing[i]);
+            n++;
+            in_text += has;
+            of_place += same;
+            in_place += same && has;
+        }
+    *common = (double)in_text / n;
+    *own = (double)in_place / of_place;
+    for (int i = 0; i < N; i++) hs_buf_free(&doc[i]);
+    hs_prompts_close(p);
+    free(thing);
+    free(place);
+    free(l);
+}
+
+// With 6 things of which 2 are common: a common one is in 2 / 8 of all texts, one of the place in
+// 4 / 10 of the place's and in none of the others.
+static void what_is_absent_is_drawn_as_asked(void **state) {
+    (void)state;
+    double common[3], own[3];
+    hs_tok *tok = wordtok_at(tokenizers[0]);
+    count_absent(tok, "random", &common[0], &own[0]);
+    count_absent(tok, "popular", &common[1], &own[1]);
+    count_absent(tok, "adversarial", &common[2], &own[2]);
+    assert_true(common[0] > 0.05 && common[0] < 0.13 && own[0] < 0.17);
+    assert_true(common[1] > 0.2 && common[1] < 0.3 && own[1] > 0.15 && own[1] < 0.35);
+    assert_true(common[2] > 0.03 && common[2] < 0.11 && own[2] > 0.3 && own[2] < 0.5);
+    hs_tok_close(tok);
+}
+
 // ---- parameters ---------------------------------------------------------------------------------
 
 static void cues_differ(void **state) {
@@ -464,10 +550,13 @@ static void sizes_are_kept(void **state) {
     hs_prompts_close(p);
     hs_prompts_close(generate(tok, "two_choice:n=4,who=12,details=3"));
     hs_prompts_close(generate(tok, "kv_lookup:n=4,pairs=24"));
+    hs_prompts_close(generate(tok, "yes_no:n=9,things=8,negatives=adversarial,shots=0"));
+    hs_prompts_close(generate(tok, "yes_no:n=9,things=8,negatives=popular,shots=1"));
     wont(tok, "lost_middle:documents=3", "documents");
     wont(tok, "lost_middle:documents=13", "documents");
     wont(tok, "two_choice:who=1", "who");
     wont(tok, "kv_lookup:pairs=25", "pairs");
+    wont(tok, "yes_no:things=9", "things");
     wont(tok, "kv_lookup:part=test", "all|calibration|held_out");
     for (int s = 0; s < N_SET; s++) wont(NULL, sets[s].name, "tokenizer");
     hs_tok_close(tok);
@@ -480,6 +569,7 @@ int main(void) {
         cmocka_unit_test(parts_share_nothing),
         cmocka_unit_test(names_keep_to_their_part),
         cmocka_unit_test(parts_make_the_whole),
+        cmocka_unit_test(what_is_absent_is_drawn_as_asked),
         cmocka_unit_test(cues_differ),
         cmocka_unit_test(open_questions_have_their_answer),
         cmocka_unit_test(sizes_are_kept),
