@@ -69,6 +69,8 @@ static const hs_opt own[] = {
      "the loss that is to fall; auto: choice_nll where there are choices, else nll of the answers"},
     {"screen", 0, HS_OPT_ENUM, AT(screen), "gradient|exact", "gradient",
      "how heads are ranked: by their edits' effect to first order, or run one by one as papers do"},
+    {"screen-tokens", 0, HS_OPT_INT, AT(screen_tokens), "N", "8192",
+     "gradient: of how many tokens, continuations and all, the first items are looked at; 0: all"},
     {"decode", 0, HS_OPT_INT, AT(decode), "N", "16",
      "tokens to decode where held-out items have no choices, for exact match and recall"},
     {"keep", 0, HS_OPT_INT, AT(keep), "N", "16",
@@ -108,8 +110,10 @@ const hs_cmd hs_cmd_calibrate = {
         "eval, generate, record; the first held-out prompts are recorded before and after, for "
         "diff "
         "and heatmap --diff.\n\n"
-        "A built-in set gives 32 items to calibrate on and 96 held out unless n= says otherwise: "
-        "minutes on two cores with a model of 135M parameters. With --resume an interrupted run "
+        "A built-in set gives 32 items to calibrate on and 128 held out, fewer where they are long "
+        "(4096 and 16384 tokens), unless n= says otherwise: two to four minutes on two cores with "
+        "a "
+        "model of 135M parameters. With --resume an interrupted run "
         "screens its heads again and goes on with the item that it had come to.",
     .examples =
         (const char *const[][2]){

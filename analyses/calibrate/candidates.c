@@ -90,14 +90,16 @@ double hs_candidates_mean(int n, const double *value, int64_t n_item, int c) {
         sum += x;
         count++;
     }
-    return count ? sum / (double)count : (double)NAN;
+    return count ? sum / (double)count : (double)NAN; // NaN too where one item has no loss
 }
 
 // Of those alive only the `keep` best on items [0, done) stay, of equal ones the first.
 static void cut(int n, const double *value, int64_t done, int keep, bool *alive) {
     double mean[MOST_CANDIDATES];
-    for (int c = 0; c < n; c++)
+    for (int c = 0; c < n; c++) {
         mean[c] = alive[c] ? hs_candidates_mean(n, value, done, 1 + c) : INFINITY;
+        if (isnan(mean[c])) mean[c] = INFINITY; // an edit that leaves no loss to compare
+    }
     for (int c = 0; c < n; c++) {
         int before = 0;
         for (int k = 0; k < n; k++) before += mean[k] < mean[c] || (mean[k] == mean[c] && k < c);

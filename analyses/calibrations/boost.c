@@ -24,5 +24,5 @@ const hs_calibration hs_calibration_boost = {
     .span = "span",
     .by = HS_CALIBRATE_HEADS,
     .first_layer = 2,
-    .usual = "lost_middle",
+    .usual = "two_choice",
 };

@@ -63,7 +63,7 @@ const hs_calibration hs_calibration_var = {
     .by = HS_CALIBRATE_HEADS,
     .first_layer = 2,
     .but_last = 1,
-    .usual = "lost_middle",
+    .usual = "two_choice",
     .settle = settle,
     .prepare = prepare,
 };

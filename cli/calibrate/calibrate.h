@@ -17,13 +17,20 @@ typedef struct hs_calibrate_options {
     hs_out_options out;
     const char *on, *held_out, *heads;
     int screen, objective;
-    int64_t decode, keep, seed;
+    int64_t decode, keep, seed, screen_tokens;
 } hs_calibrate_options;
 enum { HS_CALIBRATE_GRADIENT, HS_CALIBRATE_EXACT };
 enum { HS_CALIBRATE_AUTO, HS_CALIBRATE_CHOICE_NLL, HS_CALIBRATE_NLL };
 
-// Sizes of the parts of a built-in set where n= is not given.
-enum { HS_CALIBRATE_ITEMS = 32, HS_CALIBRATE_HELD_OUT = 96 };
+// Sizes of the parts of a built-in set where n= is not given: so many items, and fewer, but eight at
+// least, where they have more tokens than that together.
+enum {
+    HS_CALIBRATE_ITEMS = 32,
+    HS_CALIBRATE_TOKENS = 4096,
+    HS_CALIBRATE_HELD_OUT = 128,
+    HS_CALIBRATE_HELD_TOKENS = 16384,
+    HS_CALIBRATE_LEAST = 8,
+};
 
 typedef struct hs_calibrate_work {
     hs_call call; // without the method: what is left begins with the model

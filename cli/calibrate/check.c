@@ -11,6 +11,7 @@ int hs_calibrate_check_options(const hs_calibrate_options *o) {
     if (o->seed < 0) return hs_fail(HS_EARG, "--seed takes a number from 0 on");
     if (o->keep < 0) return hs_fail(HS_EARG, "--keep takes a number from 0 on");
     if (o->decode < 0) return hs_fail(HS_EARG, "--decode takes a number from 0 on");
+    if (o->screen_tokens < 0) return hs_fail(HS_EARG, "--screen-tokens takes a number from 0 on");
     return hs_out_check(&o->out);
 }
 

@@ -218,10 +218,10 @@ static int put_people(const found *f) {
     int rc = put_rows(f);
     verdict_text(f, &verdict);
     if (!rc) rc = hs_buf_rc(&verdict);
-    if (!rc && f->specs.len && f->n_head)
-        printf("\n%" PRId64 " head%s, %s\n", f->n_head, f->n_head == 1 ? "" : "s",
-               hs_buf_text(&f->setting));
-    if (!rc) printf("%s%s\n", f->specs.len && f->n_head ? "" : "\n", hs_buf_text(&verdict));
+    if (!rc) putchar('\n');
+    if (!rc && f->n_head) printf("%" PRId64 " head%s, ", f->n_head, f->n_head == 1 ? "" : "s");
+    if (!rc && f->specs.len) printf("%s\n", hs_buf_text(&f->setting));
+    if (!rc) puts(hs_buf_text(&verdict));
     if (!rc && f->specs.len) printf("--do %s\n", f->specs.data);
     if (!rc) put_next(f);
     hs_buf_free(&verdict);

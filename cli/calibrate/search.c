@@ -80,6 +80,19 @@ static int list_items(const hs_calibrate_work *w, const hs_quiz_item ***item) {
     return rc;
 }
 
+// Items that are screened: the first ones, of no more tokens than asked for with all continuations,
+// two at least.
+static int64_t screened(const hs_calibrate_work *w) {
+    const bool choices = w->objective == HS_MEASURE_CHOICE_NLL;
+    int64_t i = 0, tokens = 0;
+    for (; i < w->n_on; i++) {
+        const hs_quiz_item *item = hs_quiz_at(w->quiz, i);
+        tokens += (choices ? item->n_choice : 1) * item->prompt->n_token;
+        if (w->opt->screen_tokens && tokens > w->opt->screen_tokens && i >= 2) break;
+    }
+    return i;
+}
+
 static int screen(hs_calibrate_work *w, const int64_t *ord, double **out) {
     const hs_quiz_item **item = NULL;
     variants v = {0};
@@ -94,7 +107,7 @@ static int screen(hs_calibrate_work *w, const int64_t *ord, double **out) {
                               .heads = &w->heads,
                               .spans = {w->spans.span, w->spans.n_span},
                               .progress = &w->session.bar.progress};
-    if (!rc) rc = hs_screen(&o, v.at, w->method.n_strength, ord, w->n_on, add_estimate, &s);
+    if (!rc) rc = hs_screen(&o, v.at, w->method.n_strength, ord, screened(w), add_estimate, &s);
     for (int64_t i = 0; i < s.n && !rc; i++) s.at[i] /= (double)s.n_item;
     for (int i = 0; i < HS_CALIBRATION_STRENGTHS; i++) hs_buf_free(&v.text[i]);
     free(item);

@@ -117,11 +117,31 @@ static int check_sizes(const hs_calibrate_work *w) {
     return check_apart(w);
 }
 
+// Items of a set that count: all of them, or the first ones where its size was left open.
+static int64_t fit(const hs_prompts *set, bool open, int64_t tokens) {
+    const int64_t n = hs_prompts_count(set);
+    int64_t i = 0, sum = 0;
+    if (!open) return n;
+    for (; i < n; i++) {
+        sum += hs_prompts_at(set, i)->n_token;
+        if (sum > tokens && i >= HS_CALIBRATE_LEAST) break;
+    }
+    return i;
+}
+
+// A part as it is read.
+typedef struct part {
+    hs_buf spec;
+    bool open; // a built-in set whose size was not said
+    hs_prompts *set;
+} part;
+
 // Both parts into the session: items order[0 .. n_on) of `on`; of `held`, or the rest of `on`.
-static int join(hs_calibrate_work *w, const hs_prompts *on, const hs_prompts *held,
-                const int64_t *order) {
+static int join(hs_calibrate_work *w, const part *first, const part *second, const int64_t *order) {
+    const hs_prompts *on = first->set, *held = second->set;
     const hs_model *m = w->session.model;
-    const int64_t n = hs_prompts_count(on);
+    const int64_t n = fit(on, first->open, HS_CALIBRATE_TOKENS);
+    const int64_t n_held = held ? fit(held, second->open, HS_CALIBRATE_HELD_TOKENS) : 0;
     int rc = hs_prompts_open(&w->session.prompts, hs_model_tok(m), (enum hs_bos)w->opt->prompt.bos,
                              hs_model_config(m)->n_vocab);
     w->n_on = held ? n : n / 2;
@@ -129,61 +149,66 @@ static int join(hs_calibrate_work *w, const hs_prompts *on, const hs_prompts *he
         rc = hs_prompts_add_copy(w->session.prompts, NULL, hs_prompts_at(on, order[i]));
     for (int64_t i = w->n_on; i < n && !rc; i++)
         rc = hs_prompts_add_copy(w->session.prompts, NULL, hs_prompts_at(on, order[i]));
-    for (int64_t i = 0; held && i < hs_prompts_count(held) && !rc; i++)
-        rc = add_held(w, hs_prompts_at(held, i));
+    for (int64_t i = 0; i < n_held && !rc; i++) rc = add_held(w, hs_prompts_at(held, i));
     w->n = rc ? 0 : hs_prompts_count(w->session.prompts);
     return rc ? rc : check_sizes(w);
 }
 
 // The specs of both parts of --on where the set has parts.
-static int name_parts(const hs_calibrate_work *w, const char *on, hs_buf *first, hs_buf *second) {
-    const char *part = NULL, *n;
-    size_t n_part = 0, n_n;
-    const bool sized = says(on, "n", &n, &n_n);
-    if (says(on, "part", &part, &n_part) &&
-        (n_part != strlen("calibration") || strncmp(part, "calibration", n_part)))
+static int name_parts(const hs_calibrate_work *w, const char *on, part *first, part *second) {
+    const char *value;
+    size_t n;
+    first->open = !says(on, "n", &value, &n);
+    if (says(on, "part", &value, &n) &&
+        (n != strlen("calibration") || strncmp(value, "calibration", n)))
         return hs_fail(HS_EARG,
                        "--on %s: it is calibrated on part=calibration, and proved on part=held_out",
                        on);
-    part_spec(first, on, "calibration", sized, HS_CALIBRATE_ITEMS);
-    if (!w->opt->held_out) part_spec(second, on, "held_out", false, HS_CALIBRATE_HELD_OUT);
-    int rc = hs_buf_rc(first);
-    return rc ? rc : hs_buf_rc(second);
+    part_spec(&first->spec, on, "calibration", !first->open, HS_CALIBRATE_ITEMS);
+    if (w->opt->held_out) return HS_OK;
+    second->open = true;
+    part_spec(&second->spec, on, "held_out", false, HS_CALIBRATE_HELD_OUT);
+    return HS_OK;
 }
 
 // A built-in set as --held-out is its held-out part unless it says otherwise.
-static int name_held(const char *spec, hs_buf *out) {
+static void name_held(const char *spec, part *out) {
     const char *value;
     size_t n;
-    if (parted(spec) && !says(spec, "part", &value, &n))
-        part_spec(out, spec, "held_out", says(spec, "n", &value, &n), HS_CALIBRATE_HELD_OUT);
-    else
-        hs_buf_str(out, spec);
-    return hs_buf_rc(out);
+    if (parted(spec) && !says(spec, "part", &value, &n)) {
+        out->open = !says(spec, "n", &value, &n);
+        part_spec(&out->spec, spec, "held_out", !out->open, HS_CALIBRATE_HELD_OUT);
+    } else {
+        hs_buf_str(&out->spec, spec);
+    }
+}
+
+static void close_part(part *p) {
+    hs_prompts_close(p->set);
+    hs_buf_free(&p->spec);
 }
 
 int hs_calibrate_open_sets(hs_calibrate_work *w) {
     const char *on = w->opt->on ? w->opt->on : w->method.method->usual;
     const bool parts = parted(on);
-    hs_buf first = {0}, second = {0};
-    hs_prompts *a = NULL, *b = NULL;
+    part first = {0}, second = {0};
     int64_t *order = NULL;
     int rc = HS_OK;
     if (parts)
         rc = name_parts(w, on, &first, &second);
     else
-        hs_buf_str(&first, on);
-    if (!rc && w->opt->held_out) rc = name_held(w->opt->held_out, &second);
-    if (!rc) rc = hs_buf_rc(&first);
-    if (!rc) rc = read_set(&a, w, "--on", hs_buf_text(&first));
-    if (!rc && second.len) rc = read_set(&b, w, "--held-out", hs_buf_text(&second));
-    w->split = !b;
-    if (!rc) rc = make_order(w, &order, hs_prompts_count(a), !parts);
-    if (!rc) rc = join(w, a, b, order);
+        hs_buf_str(&first.spec, on);
+    if (!rc && w->opt->held_out) name_held(w->opt->held_out, &second);
+    if (!rc) rc = hs_buf_rc(&first.spec);
+    if (!rc) rc = hs_buf_rc(&second.spec);
+    if (!rc) rc = read_set(&first.set, w, "--on", hs_buf_text(&first.spec));
+    if (!rc && second.spec.len)
+        rc = read_set(&second.set, w, "--held-out", hs_buf_text(&second.spec));
+    w->split = !second.set;
+    if (!rc) rc = make_order(w, &order, hs_prompts_count(first.set), !parts);
+    if (!rc) rc = join(w, &first, &second, order);
     free(order);
-    hs_prompts_close(a);
-    hs_prompts_close(b);
-    hs_buf_free(&first);
-    hs_buf_free(&second);
+    close_part(&first);
+    close_part(&second);
     return rc;
 }

@@ -226,6 +226,7 @@ static void what_json(hs_buf *out, const hs_calibrate_work *w) {
     hs_jw_key_int(&j, "calibration", w->n_on);
     hs_jw_key_str(&j, "objective", hs_measures[w->objective].name);
     hs_jw_key_str(&j, "screen", w->opt->screen == HS_CALIBRATE_EXACT ? "exact" : "gradient");
+    hs_jw_key_int(&j, "screen_tokens", w->opt->screen_tokens);
     hs_jw_key_str(&j, "heads", w->opt->heads ? w->opt->heads : "");
     hs_jw_key_int(&j, "decode", w->opt->decode);
     hs_jw_key_int(&j, "seed", w->opt->seed);
