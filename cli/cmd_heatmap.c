@@ -40,6 +40,9 @@ static const hs_opt figure_options[] = {
     {"diff", 0, HS_OPT_FLAG, AT(diff), NULL, NULL,
      "how each head changed from one run to another, heatmap --diff 1 2: entropy, sink and span "
      "mass, or with --grid other metrics that diff takes, joined by commas"},
+    {"moved", 0, HS_OPT_FLAG, AT(moved), NULL, NULL,
+     "where attention went from one run to another, heatmap --moved 1 2: what each token receives, "
+     "before and after; with --head or --layer"},
     {"patch", 0, HS_OPT_FLAG, AT(patch), NULL, NULL,
      "of a run of patch: what was recovered, by layers or heads and positions; with --layer"},
     {"circuit", 0, HS_OPT_FLAG, AT(circuit), NULL, NULL,
@@ -59,7 +62,9 @@ static const hs_opt part_options[] = {
      "--strip: the token that looks, 0-based; -1, the default, is the last"},
     {"to", 0, HS_OPT_TEXT, AT(to), "POS", NULL, "--strip: the token that is looked at"},
     {"rows", 0, HS_OPT_TEXT, AT(rows), "A:B", NULL, "maps: only the queries A to B - 1"},
-    {"cols", 0, HS_OPT_TEXT, AT(cols), "A:B", NULL, "maps: only the keys A to B - 1"},
+    {"cols", 0, HS_OPT_TEXT, AT(cols), "A:B", NULL, "maps, --moved: only the keys A to B - 1"},
+    {"mark", 0, HS_OPT_TEXT, AT(mark), "hidden_sinks|sink_tokens", NULL,
+     "--strip, --moved: tokens that ACT or VAR calls sinks in the heads drawn, or in their layers"},
     {"pool", 0, HS_OPT_ENUM, AT(pool), "max|mean", NULL,
      "maps longer than the page: what a cell of several tokens shows, max unless given"},
     {"value", 0, HS_OPT_ENUM, AT(value), "prob|rank|kl", NULL,
@@ -257,6 +262,7 @@ const hs_cmd hs_cmd_heatmap = {
              "do these heads overlap?"},
             {"heatmap --prune -o prune.png", "how many heads a sweep could do without"},
             {"heatmap --diff 1 2 -o diff.png", "how an edit changed every head"},
+            {"heatmap --moved 1 2 --head L5H1 -o moved.png", "where one head's attention went"},
             {"heatmap --patch -o patch.png", "where patching brings the clean answer back"},
             {"heatmap --lens -o lens.png", "what each layer would say"},
             {"heatmap --masking -o masking.png", "what masking retrieval heads does to recall"},

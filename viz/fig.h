@@ -109,6 +109,8 @@ typedef struct hs_fig_strip {
     const double *value;      // [n]
     int64_t n;
     int64_t mark;           // the token that the values are about, framed; -1 = none
+    const bool *found;      // [n] tokens that are underlined; NULL = none
+    const char *found_name; // what these are, for the legend; NULL = nothing is said
     const char *pale_label; // what the tokens without a value are; NULL = no note
 } hs_fig_strip;
 
@@ -143,6 +145,26 @@ typedef struct hs_fig_bars {
     bool diverging;
 } hs_fig_bars;
 
+// What positions x0 to x0 + n - 1 had and have, as bars (wide and pale, narrow and dark), and below
+// their differences, over the tokens. Bands are ranges of positions, shaded; marked positions have a
+// dot above. NaN = none. A few bars that are much longer than all others are cut, and a note says
+// where they end; with a range of the style, of the upper axis, all that leave it.
+typedef struct hs_fig_band {
+    const char *name;
+    int64_t from, to; // half open; what lies outside of the figure is not drawn
+} hs_fig_band;
+typedef struct hs_fig_shift {
+    const char *title, *subtitle, *x_title, *y_title, *change_title;
+    const char *before_name, *after_name; // for the legend
+    const double *before, *after;         // [n]
+    int64_t x0, n;                        // 1 to 1000 positions
+    const char *const *label;             // [x0 + n], NULL = numbers
+    const hs_fig_band *band;              // [n_band], at most 64
+    int64_t n_band;
+    const bool *mark;      // [n], NULL = none
+    const char *mark_name; // what the marked ones are, for the legend; NULL = nothing is said
+} hs_fig_shift;
+
 // A layered graph, drawn from the bottom to the top: nodes of a rank stand side by side, ordered so
 // that few lines cross (a rank of many takes several rows), and every line goes from a node to one
 // of a higher rank. A line is as wide as its value is large, and its colour tells the sign; NaN: a
@@ -175,6 +197,7 @@ int hs_fig_open_grids(hs_fig **out, const hs_fig_grids *, const hs_fig_style *) 
 int hs_fig_open_strip(hs_fig **out, const hs_fig_strip *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_curve(hs_fig **out, const hs_fig_curve *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_bars(hs_fig **out, const hs_fig_bars *, const hs_fig_style *) HS_MUST_USE;
+int hs_fig_open_shift(hs_fig **out, const hs_fig_shift *, const hs_fig_style *) HS_MUST_USE;
 int hs_fig_open_graph(hs_fig **out, const hs_fig_graph *, const hs_fig_style *) HS_MUST_USE;
 void hs_fig_close(hs_fig *);
 

@@ -16,6 +16,7 @@ static const double NARROW = 300, WIDE = 620;               // of the column
 static const double PITCH = 1.75, UP = 1.1, DOWN = 0.42;    // lines and their grounds, in sizes
 static const double SPACE = 0.318;                          // a blank, in sizes
 static const double APART = 1.2;                            // between pieces, points
+static const double UNDERLINE = 1.6;                        // points
 
 // A piece of the text in its place.
 typedef struct piece {
@@ -255,6 +256,25 @@ static void frame_mark(const strip *s) {
     }
 }
 
+// A line below the ground, over the lower edge of the mark's frame.
+static void underline(const strip *s) {
+    bool any = false;
+    for (int64_t i = 0; s->f->found && i < s->n; i++) {
+        const piece *c = &s->piece[i];
+        for (int64_t k = 0; k < c->of.n; k++) {
+            if (!s->f->found[c->of.token + k]) continue;
+            any = true;
+            if (!drawn(s, c)) continue;
+            hs_rect r = ground(s, c, k);
+            r.y += r.h;
+            r.h = hs_page_pixels(s->p, UNDERLINE);
+            hs_page_fill(s->p, r, HS_INK_SERIES + 1);
+        }
+    }
+    if (any && s->f->found_name)
+        hs_page_key(s->p, HS_MARK_LINE, HS_INK_SERIES + 1, s->f->found_name);
+}
+
 static void draw(strip *s) {
     hs_reach reach = HS_REACH_EMPTY;
     bool pale = false;
@@ -269,6 +289,7 @@ static void draw(strip *s) {
     for (int64_t i = 0; i < s->n; i++)
         if (drawn(s, &s->piece[i])) draw_piece(s, &s->piece[i], &scale);
     frame_mark(s);
+    underline(s);
     int64_t lines = s->n_line < s->most ? s->n_line : s->most;
     hs_colour_bar(s->p, &scale, s->f->bar_label,
                   (hs_rect){.w = hs_page_pixels(s->p, s->column),

@@ -136,6 +136,14 @@ int hs_job_heads(hs_job *j, hs_heads *out) {
     return rc ? rc : hs_heads_parse(out, &j->dims, layer);
 }
 
+int hs_job_name_heads(hs_job *j, int64_t count, const char **out) {
+    const hs_figure_options *opt = j->opt;
+    if (count == 1) return hs_job_text(j, out, "%s", opt->head ? opt->head : "its one head");
+    if (opt->head) return hs_job_text(j, out, "%s, mean over %d heads", opt->head, (int)count);
+    if (opt->layer) return hs_job_text(j, out, "layer %s, mean over its heads", opt->layer);
+    return hs_job_text(j, out, "all heads, mean");
+}
+
 enum hs_pool_by hs_job_pool(const hs_job *j) {
     return (enum hs_pool_by)j->opt->pool;
 }

@@ -12,8 +12,8 @@
 // The command's options that say what is drawn; NULL, false, 0: not given.
 typedef struct hs_figure_options {
     const char *head, *layer, *grid, *over_layers, *over_positions, *bar, *overlap;
-    bool all, circuit, patch, strip, prune, masking, streaming, lens, diff;
-    const char *from, *to, *rows, *cols, *title;
+    bool all, circuit, patch, strip, prune, masking, streaming, lens, diff, moved;
+    const char *from, *to, *rows, *cols, *mark, *title;
     int pool;  // enum hs_pool_by
     int value; // of lenses: prob, rank, kl
     int64_t top;
@@ -71,6 +71,12 @@ int hs_job_two(hs_job *, const char **out) HS_MUST_USE;
 // The heads of --head (a selection), else of --layer, else all.
 int hs_job_heads(hs_job *, hs_heads *out) HS_MUST_USE;
 enum hs_pool_by hs_job_pool(const hs_job *);
+// The positions that --mark names, of the prompt and the heads, among 0 to n - 1, and what they are;
+// NULL without the option.
+int hs_job_marks(hs_job *, const hs_heads *, int64_t n, const bool **out,
+                 const char **name) HS_MUST_USE;
+// "L5H1", or which heads the mean is over; count of them.
+int hs_job_name_heads(hs_job *, int64_t count, const char **out) HS_MUST_USE;
 // The number of --layer.
 int hs_job_layer(const hs_job *, int *out) HS_MUST_USE;
 

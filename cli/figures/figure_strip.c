@@ -30,19 +30,10 @@ static int read_values(hs_job *j, hs_maps *m, int64_t pos, bool from, double **v
     return rc;
 }
 
-// "L5H1", or which heads the mean is over.
-static int name_heads(hs_job *j, const hs_maps *m, const char **out) {
-    const hs_figure_options *opt = j->opt;
-    if (m->n == 1) return hs_job_text(j, out, "%s", opt->head ? opt->head : "its one head");
-    if (opt->head) return hs_job_text(j, out, "%s, mean over %d heads", opt->head, (int)m->n);
-    if (opt->layer) return hs_job_text(j, out, "layer %s, mean over its heads", opt->layer);
-    return hs_job_text(j, out, "all heads, mean");
-}
-
 static int caption(hs_job *j, const hs_maps *m, int64_t pos, bool from) {
     const char *heads, *where, *token = j->labels.text[pos];
     if (token) token += strspn(token, " ");
-    int rc = name_heads(j, m, &heads);
+    int rc = hs_job_name_heads(j, m->n, &heads);
     if (!rc) rc = hs_job_text(j, &where, "%lld", (long long)pos);
     if (!rc) rc = hs_job_say(j, "heads", heads);
     if (!rc) rc = hs_job_say(j, from ? "from" : "to", where);
@@ -56,11 +47,14 @@ static int draw_strip(hs_job *j, hs_maps *m, hs_fig **out) {
     const bool from = !j->opt->to;
     const char *given = from ? j->opt->from ? j->opt->from : "-1" : j->opt->to;
     const char *const *label = NULL;
+    const bool *found = NULL;
+    const char *found_name = NULL;
     double *value;
     int64_t pos;
     int rc = hs_job_bytes(j, m->n_key, &label);
     if (!rc) rc = hs_prefix(hs_pos_parse(&pos, m->n_q, given), from ? "--from" : "--to");
     if (!rc) rc = read_values(j, m, pos, from, &value);
+    if (!rc) rc = hs_job_marks(j, m->heads, m->n_key, &found, &found_name);
     if (!rc) rc = caption(j, m, pos, from);
     if (rc) return rc;
     const hs_fig_strip fig = {
@@ -71,6 +65,8 @@ static int draw_strip(hs_job *j, hs_maps *m, hs_fig **out) {
         .value = value,
         .n = m->n_key,
         .mark = pos,
+        .found = found,
+        .found_name = found_name,
         .pale_label = from ? "Pale: what comes later, and cannot be seen from there."
                            : "Pale: what comes earlier, and cannot see it."};
     return hs_fig_open_strip(out, &fig, &j->style);
@@ -94,7 +90,7 @@ const hs_figure hs_figure_strip = {
     .name = "strip",
     .title = "the text, coloured by attention from a token or to one",
     .option = "strip",
-    .takes = "head layer from to",
+    .takes = "head layer from to mark",
     .example = "heatmap --strip --head L5H1 --from -1",
     .draw = draw,
 };

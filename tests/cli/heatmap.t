@@ -5,9 +5,9 @@ m=$DATA/llama_gqa.gguf
 export HEADSCOPE_DB=$tmp/run.db
 printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 5, 6, 7, 8]}' \
     '{"id": "b", "tokens": [9, 8, 7, 9, 8, 7, 9, 8, 7], "period": 3}' >"$tmp/p.jsonl"
-t "record" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks,stripes,massive,drains -q
+t "record" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks,stripes,massive,drains,sink_tokens:dims=3+5,tau=1.5 -q
 t "record without maps" exits 0 record "$m" -f "$tmp/p.jsonl" -q
-t "record an edit" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks --do 'temper:L*,t=2' -q
+t "record an edit" exits 0 record "$m" -f "$tmp/p.jsonl" --maps all --observe sinks --span doc=2:5 --span tail=6:8 --do 'temper:L*,t=2' -q
 
 # The texts of a picture as a Python dictionary d, and an expression about them.
 cat >"$tmp/texts.py" <<'END'
@@ -46,7 +46,10 @@ for end in png svg pdf; do
     runs='1 3'
     t "diff as $end" twice diff.$end --diff
     t "diff of a metric as $end" twice one.$end --diff --grid previous
+    t "moved as $end" twice moved.$end --moved
+    t "moved, a head as $end" twice head.$end --moved --head L1H1 --prompt b
     runs=1
+    t "marks as $end" twice marks.$end --strip --head L1H0 --mark hidden_sinks
     t "map as $end" twice map.$end --head L0H1
     t "several heads as $end" twice some.$end --head 'L0H*,L1H0'
     t "layer as $end" twice layer.$end --layer 1
@@ -70,6 +73,43 @@ t "bars tell" tells "$tmp/bar.png" 'd["metric"] == "induction" and "Top 3 heads"
 t "overlap tells" tells "$tmp/overlap.png" 'd["metrics"] == "induction,previous,-previous" and "first 2 of two metrics" in d["Title"] and "at random share 0.50" in d["Description"] and d["vmin"] == "-1"'
 t "diff tells" tells "$tmp/diff.png" 'd["figure"] == "diff" and d["metric"] == "entropy_nats, sink_alpha0" and d["run"] == "1" and d["run_after"] == "3" and d["edits_after"] == "--do temper:L*,t=2" and "edits" not in d and d["Description"].endswith("; after: run 3, --do temper:L*,t=2") and float(d["sink_alpha0.vmin"]) == -float(d["sink_alpha0.vmax"])'
 t "diff of a metric tells" tells "$tmp/one.png" 'd["metric"] == "previous" and d["centre"] == "0"'
+t "moved tells" tells "$tmp/moved.png" 'd["figure"] == "moved" and d["heads"] == "all heads, mean" and d["prompt"] == "a" and d["run_after"] == "3" and d["edits_after"] == "--do temper:L*,t=2" and "prompt a; all heads, mean; after: run 3" in d["Description"]'
+t "marks tell" tells "$tmp/marks.png" 'd["mark"] == "hidden_sinks" and d["heads"] == "L1H0"'
+t "moved shades spans" tells "$tmp/moved.png" 'd["spans"] == "doc=2:5 tail=6:8"'
+# Without series, maps give the same column means: the same picture.
+printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 5, 6, 7, 8]}' >"$tmp/one.jsonl"
+from_maps() {
+    for o in '--observe sinks' '--maps all'; do
+        rm -f "$tmp/m.db"
+        # shellcheck disable=SC2086
+        exits 0 record "$m" -f "$tmp/one.jsonl" $o -q -o "$tmp/m.db" &&
+            exits 0 record "$m" -f "$tmp/one.jsonl" $o --span doc=2:5 --do 'temper:L*,t=2' -q -o "$tmp/m.db" &&
+            exits 0 heatmap 1 2 --moved --layer 1 --cols 1: --db "$tmp/m.db" -o "$tmp/m$((i += 1)).png" || return 1
+    done
+    cmp "$tmp/m1.png" "$tmp/m2.png"
+}
+i=0
+t "moved from maps is moved from series" from_maps
+none_there() {
+    exits 0 record "$m" -f "$tmp/one.jsonl" -q -o "$tmp/n.db" && exits 0 record "$m" -f "$tmp/one.jsonl" -q -o "$tmp/n.db" &&
+        exits 5 heatmap 1 2 --moved --db "$tmp/n.db" -o "$tmp/none.png" && says '--observe sinks, or with --maps'
+}
+t "moved with neither" none_there
+# The largest bar is the largest column mean.
+tallest() {
+    exits 0 query moved --run 3 --param other=1 --param layer=1 --param head=1 --prompt a --json &&
+        json "open('$tmp/reach', 'w').write(str(max(max(r[2], r[3]) for r in d['rows'])))" &&
+        exits 0 heatmap 1 3 --moved --head L1H1 --range data -o "$tmp/b.png" && tells "$tmp/b.png" "0 <= float(d['vmax']) - float(open('$tmp/reach').read()) < 0.25"
+}
+t "moved draws what the query moved tells" tallest
+# Marks are what the queries find: another picture where they find some.
+marked() {
+    exits 0 query "$2" --prompt a --run 1 --json && json 'd["rows"]' && exits 0 heatmap 1 --strip -o "$tmp/b.png" &&
+        exits 0 heatmap 1 --strip --mark "$1" -o "$tmp/c.png" && ! cmp -s "$tmp/b.png" "$tmp/c.png" && tells "$tmp/c.png" "d['mark'] == '$1'"
+}
+t "hidden sinks are marked" marked hidden_sinks hidden_sinks
+t "VAR's sink tokens are marked" marked sink_tokens residual_sinks
+t "sinks of one layer" exits 0 heatmap 1 3 --moved --layer 1 --mark sink_tokens -o "$tmp/b.png"
 # The largest change is the one that diff tells.
 reach() {
     exits 0 diff "$1" "$2" --metric entropy_nats --top 0 --json && json "open('$tmp/reach', 'w').write(str(max(abs(h['value']) for h in d['heads'])))" &&
@@ -158,6 +198,14 @@ t "diff of the same run" two 2 '1 1' previous 'is one run'
 t "diff with no such run" two 5 '1 9' previous 'no run 9'
 t "diff of no such metric" two 5 '1 3' previos 'previos'
 t "diff of too many metrics" two 2 '1 3' a,b,c,d,e,f,g 'more than 6'
+t "no such mark" refused 2 'hidden_sinks, sink_tokens' --strip --mark massive
+t "a mark of another figure" refused 2 '--mark does not go with --grid' --grid previous --mark hidden_sinks
+unmarked() { exits 5 heatmap 3 1 --moved --layer 1 --mark sink_tokens -o "$tmp/none.png" && says '--observe sink_tokens'; }
+t "marks that were not recorded" unmarked
+t "moved of one run" refused 2 'heatmap --moved 1 2' --moved
+parts() { exits 2 heatmap 1 3 --moved --cols "$1" -o "$tmp/none.png" && says -- '--cols'; }
+t "moved of no position" parts 3:3
+t "moved past the end" parts 3:99
 alone() { exits 2 heatmap 1 3 --all -o "$tmp/none.png" && says 'is of one run'; }
 t "another figure of two runs" alone
 unstored() { exits 5 heatmap 2 "$@" -o "$tmp/none.png" && says "--maps $want_maps"; }

@@ -7,8 +7,8 @@ db=$tmp/q.db
 export HEADSCOPE_DB=$db
 printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]}' \
     '{"id": "b", "tokens": [9, 8, 7, 9, 8, 7, 9, 8, 7, 9, 8, 7, 9]}' >"$tmp/p.jsonl"
-hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive -o "$db"
-hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --precision bf16 -o "$db"
+hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --observe sink_tokens:dims=3+5,tau=1.2 -o "$db"
+hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --observe sink_tokens:dims=3+5,tau=1.2 --precision bf16 -o "$db"
 
 # ---- named queries
 
@@ -39,6 +39,41 @@ one() { exits 0 query changed_prompts --prompt b --param metric=previous --param
 t "one prompt of two runs" one
 changes() { exits 0 query run_changes --json && json '["precision", "exact", "bf16"] in d["rows"]'; }
 t "what two runs differ in" changes
+
+# ---- where attention went
+
+# Every row gives out 1, so that shares come to 1, and what some lose others get.
+moved() { exits 0 query moved --param other=1 "$@" --json && json 'abs(sum(r[6] for r in d["rows"]) - 1) < 1e-5 and abs(sum(r[5] for r in d["rows"]) - 1) < 1e-5 and abs(sum(r[7] for r in d["rows"])) < 1e-5 and [r[0] for r in d["rows"]] == list(range(len(d["rows"]))) and all(near(r[4], r[3] - r[2]) and near(r[6], r[3] * (len(d["rows"]) - r[0]) / len(d["rows"])) for r in d["rows"])'; }
+t "moved" moved
+t "moved, of a layer" moved --param layer=1 --prompt b
+t "moved, of a head" moved --param layer=0 --param head=1
+first_token() { exits 0 query moved --param other=1 --param layer=1 --param head=0 --prompt a --json && json "open('$tmp/v', 'w').write(repr(d['rows'][0][3]))" && exits 0 heads --metric sink_alpha0 --prompt a --json && json "[near(h['value'], float(open('$tmp/v').read())) for h in d['heads'] if (h['layer'], h['head']) == (1, 0)] == [True]"; }
+t "what the first token receives is its sink's mass" first_token
+printf '%s\n' '{"id": "n", "tokens": [1, 2, 3, 4, 5, 6], "positions": {"END": -1, "S": 2}, "spans": {"a": [1, 3], "b": [-3, -1], "c": [0, 6], "empty": [2, 2], "far": [4, 9], "three": [1, 2, 3], "S": [0, 1]}}' \
+    '{"id": "o", "tokens": [1, 2, 3]}' >"$tmp/s.jsonl"
+named() {
+    exits 0 record "$m" -f "$tmp/s.jsonl" --span a=0:1 --span z=1:3 --span most=2:6 -q -o "$tmp/spans.db" && exits 0 query spans --db "$tmp/spans.db" --json &&
+        json '[(r[0], r[1], r[2], r[3], r[-1]) for r in d["rows"]] == [(0, "c", 0, 6, "spans"), (0, "a", 1, 3, "spans"), (0, "z", 1, 3, "--span"), (0, "S", 2, 3, "positions"), (0, "most", 2, 6, "--span"), (0, "b", 3, 5, "spans"), (0, "END", 5, 6, "positions"), (1, "a", 0, 1, "--span"), (1, "z", 1, 3, "--span")]'
+}
+t "spans" named
+# A text is the tokens that cover it.
+covered() {
+    python3 - "$tmp/spans.db" <<'END'
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+c.execute("""UPDATE prompt SET text = 'thé cat sat', extra_json = '{"spans": {"who": "cat", "what": "at s", "no": "dog", "all": "thé cat sat"}}' WHERE label = 'o'""")
+for pos, (a, b) in enumerate([(0, 4), (4, 8), (8, 12)]):
+    c.execute("UPDATE token SET byte_from = ?, byte_to = ? WHERE pos = ? AND prompt_id = (SELECT id FROM prompt WHERE label = 'o')", (a, b, pos))
+c.commit()
+END
+    exits 0 query spans --prompt o --db "$tmp/spans.db" --json && json '[r[1:4] for r in d["rows"]] == [["a", 0, 1], ["all", 0, 3], ["who", 1, 2], ["what", 1, 3], ["z", 1, 3]]'
+}
+t "spans that are texts" covered
+residual() {
+    exits 0 query residual_sinks --json && json 'len(d["rows"]) > 2 and all(r[5] >= 1.2 and r[4] in (3, 5) for r in d["rows"])' &&
+        json "open('$tmp/v', 'w').write(repr(sum(r[5] >= 1.5 for r in d['rows'])))" && exits 0 query residual_sinks --param tau=1.5 --json && json "len(d['rows']) == int(open('$tmp/v').read())"
+}
+t "residual_sinks" residual
 
 # ---- sets of heads
 
