@@ -43,13 +43,8 @@ static bool read_ends(const hs_json *v, int64_t n_token, int64_t *from, int64_t 
 
 // Where `what` begins in the text from byte `from` on, -1 for nowhere.
 static int64_t find_text(const hs_prompt *p, const char *what, int64_t n, int64_t from) {
-    for (int64_t i = from; i + n <= p->text_len; i++) {
-        const char *at = memchr(p->text + i, *what, (size_t)(p->text_len - n - i + 1));
-        if (!at) break;
-        i = at - p->text;
-        if (!memcmp(at, what, (size_t)n)) return i;
-    }
-    return -1;
+    const char *at = memmem(p->text + from, (size_t)(p->text_len - from), what, (size_t)n);
+    return at ? at - p->text : -1;
 }
 
 // The tokens that have bytes of the only place where the text says this.

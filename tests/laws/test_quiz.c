@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,10 +184,11 @@ static const char *const moved[] = {"var:L*,span=0:9,dims=0+1,tau_share=.2,promp
 static const char *const apart[] = {"contrast:outliers,span=0:6,k=2,layer=0,beta=0,prompts=0+3"};
 static const char *const other[] = {"contrast:without,span=1:4,alpha=.5,beta=0,prompts=0+3+5",
                                     "contrast:shuffled,span=0:5,beta=0,prompts=3"};
+static const char *const shrunk[] = {"act:L*,alpha=1,beta=.4"};
 static const hs_quiz_variant variants[] = {
-    {baseline, 0}, {scale, 1},   {late, 1},   {half, 1},  {mean_of, 2},
-    {window, 1},   {sigmoid, 1}, {frozen, 2}, {mixed, 1}, {steered, 2},
-    {louder, 1},   {middle, 1},  {moved, 1},  {apart, 1}, {other, 2},
+    {baseline, 0}, {scale, 1},  {late, 1},  {half, 1},    {mean_of, 2}, {window, 1},
+    {sigmoid, 1},  {frozen, 2}, {mixed, 1}, {steered, 2}, {louder, 1},  {middle, 1},
+    {moved, 1},    {shrunk, 1}, {apart, 1}, {other, 2},
 };
 enum { N_VARIANT = sizeof variants / sizeof *variants };
 
@@ -305,10 +307,45 @@ static void batches_do_not_matter(void **state) {
     }
 }
 
+// An answer that is what the model says, of which the first tokens are decoded.
+static void few_tokens(void **state) {
+    (void)state;
+    enum { N = 3 };
+    hs_model *m = law_model(0);
+    hs_prompts *prompts = some_items(), *own;
+    hs_quiz *q;
+    int32_t said[N];
+    double entropy[N], value[HS_N_MEASURE];
+    char extra[80];
+    must(hs_quiz_open(&q, &(hs_quiz_opts){.model = m, .prompts = prompts}));
+    plain *p = plain_open(m, prompts, NULL, 0);
+    const hs_prompt *at = hs_prompts_at(prompts, 3);
+    plain_decode(p, hs_quiz_at(q, 3), said, entropy, N);
+    snprintf(extra, sizeof extra, "{\"answer\":[%d,%d,%d]}", said[0], said[1], said[2]);
+    must(hs_prompts_open(&own, NULL, HS_BOS_AUTO, LAW_N_VOCAB));
+    must(hs_prompts_add_tokens(own, NULL, at->tokens, at->n_token, 0, 0, extra));
+    for (int n = 1; n <= N + 1; n++) {
+        values got = {.n_variant = 1};
+        hs_quiz *one;
+        must(hs_quiz_open(&one, &(hs_quiz_opts){.model = m, .prompts = own, .decode = n}));
+        must(hs_quiz_run(one, variants, 1, &(int64_t){0}, 1, take, &got));
+        memcpy(value, got.at[0][0], sizeof value);
+        near(value[HS_MEASURE_RECALL], n < N ? n / 3.0 : 1, 1e-12, "recall", n, 0);
+        near(value[HS_MEASURE_EXACT_MATCH], n >= N, 0, "exact_match", n, 0);
+        hs_quiz_close(one);
+    }
+    plain_close(p);
+    hs_quiz_close(q);
+    hs_prompts_close(own);
+    hs_prompts_close(prompts);
+    hs_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_are_plain_evaluations),
         cmocka_unit_test(batches_do_not_matter),
+        cmocka_unit_test(few_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
