@@ -314,11 +314,25 @@ static int take_need(hs_editing *e, int i) {
     return HS_OK;
 }
 
+// Versions of a prompt are made of its tokens, among which given embeddings are not.
+static int check_versions(const hs_editing *e) {
+    bool input = false;
+    for (int i = 0; i < e->n; i++) input |= hs_edit_kind(e->edit[i])->input;
+    for (int i = 0; i < e->n && input; i++)
+        if (need_of(e, i)->from == HS_REF_WITHOUT || need_of(e, i)->from == HS_REF_BRANCH)
+            return hs_fail(HS_EARG,
+                           "--do %s: it runs another version of the prompt, by tokens alone: it "
+                           "cannot be had beside given embeddings",
+                           hs_edit_spec(e->edit[i]));
+    return HS_OK;
+}
+
 // Everything is checked before the model runs.
 static int open_edits(hs_editing *e, const char *const *specs, int n) {
     int rc = HS_OK;
     for (; e->n < n && !rc; e->n += !rc) rc = hs_edit_open(&e->edit[e->n], &e->dims, specs[e->n]);
     if (!rc) rc = check_edits(e);
+    if (!rc) rc = check_versions(e);
     for (int i = 0; i < n && !rc; i++) rc = hs_prefix(take_need(e, i), "--do %s", specs[i]);
     for (int s = 0; s < e->n_set && !rc; s++) rc = fill_set(e, &e->sets[s]);
     if (!rc && e->any_channels)
