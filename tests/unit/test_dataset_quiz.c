@@ -562,6 +562,76 @@ static void sizes_are_kept(void **state) {
     hs_tok_close(tok);
 }
 
+// ---- lines of tests/data ------------------------------------------------------------------------
+
+// A user's lines: the text begins with its span doc, in which the sentence after "Answer:" goes on
+// with the right choice and with no other.
+static void read_own(struct part *a, const hs_tok *tok, const char *path) {
+    struct line *l = malloc(sizeof *l);
+    int right[4] = {0};
+    hs_prompts *p;
+    assert_non_null(l);
+    assert_int_equal(hs_prompts_open(&p, tok, HS_BOS_AUTO, N_VOCAB), HS_OK);
+    if (hs_prompts_add_file(p, path)) fail_msg("%s", hs_errmsg());
+    assert_int_equal(hs_prompts_count(p), 64);
+    for (int64_t i = 0; i < 64; i++) {
+        const hs_prompt *prompt = hs_prompts_at(p, i);
+        hs_json *doc;
+        int64_t answer;
+        *l = (struct line){.p = prompt, .tok = tok};
+        strcpy(l->text, prompt->text);
+        assert_int_equal(hs_json_parse(&doc, prompt->extra, strlen(prompt->extra)), HS_OK);
+        const hs_json *choices = hs_json_get(doc, "choices");
+        assert_int_equal(hs_json_size(choices), 4);
+        for (const hs_json *v = hs_json_first(choices); v; v = hs_json_next(v)) {
+            copy_text(l->choice[l->n_choice], sizeof *l->choice, v);
+            add_word(a, l->choice[l->n_choice++] + 1);
+        }
+        assert_true(hs_json_int(hs_json_get(doc, "answer"), &answer));
+        assert_in_range(answer, 0, 3);
+        right[l->right = (int)answer]++;
+        strcpy(l->answer, l->choice[answer]);
+        const char *end = strstr(l->text, "\nQuestion: ");
+        is_span(l, "doc", l->text, end);
+        // The sentence may stand in the middle of another one.
+        char *cue = strstr(l->text, "\nAnswer: ") + strlen("\nAnswer: ");
+        assert_true(strlen(cue) > 5);
+        if (!tells(l->text, end, cue, l->answer)) *cue = (char)tolower((unsigned char)*cue);
+        assert_true(tells(l->text, end, cue, l->answer));
+        for (int k = 0; k < 4; k++) {
+            assert_true(tells(l->text, end, "", l->choice[k]));
+            if (k != answer) assert_false(tells(l->text, end, cue, l->choice[k]));
+        }
+        hs_buf_add(&a->text, l->text, (size_t)(end - l->text));
+        hs_buf_chr(&a->text, '\n');
+        hs_json_free(doc);
+    }
+    for (int k = 0; k < 4; k++) assert_int_equal(right[k], 16);
+    hs_prompts_close(p);
+    free(l);
+}
+
+static void own_lines_share_nothing(void **state) {
+    (void)state;
+    static const char *const paths[] = {"tests/data/choices.jsonl",
+                                        "tests/data/choices_held_out.jsonl"};
+    for (int t = 0; t < N_TOK; t++) {
+        hs_tok *tok = wordtok_at(tokenizers[t]);
+        struct part *a = calloc(2, sizeof *a);
+        assert_non_null(a);
+        for (int k = 0; k < 2; k++) read_own(&a[k], tok, paths[k]);
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(a[k].n_word, 64);
+            for (int i = 0; i < 64; i++)
+                if (has_word(a[!k].text.data, a[k].word[i]))
+                    fail_msg("both files have '%s'", a[k].word[i]);
+        }
+        for (int k = 0; k < 2; k++) hs_buf_free(&a[k].text);
+        free(a);
+        hs_tok_close(tok);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_say_what_is_true),
@@ -573,6 +643,7 @@ int main(void) {
         cmocka_unit_test(cues_differ),
         cmocka_unit_test(open_questions_have_their_answer),
         cmocka_unit_test(sizes_are_kept),
+        cmocka_unit_test(own_lines_share_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
