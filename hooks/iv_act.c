@@ -109,7 +109,9 @@ static void act_row(const struct act *a, const double *column, float *row, int64
     double sinks = 0, rest = 0;
     for (int64_t j = 0; j < n; j++) {
         const double weight = (double)row[j];
-        *(is_sink(column, limit, j, weight) ? &sinks : &rest) += weight;
+        const bool sink = is_sink(column, limit, j, weight);
+        sinks += sink ? weight : 0;
+        rest += sink ? 0 : weight;
     }
     const double freed = (1 - a->beta) * sinks;
     if (!(freed > 0) || !(rest > 0)) return;
