@@ -314,16 +314,23 @@ static int take_need(hs_editing *e, int i) {
     return HS_OK;
 }
 
-// Versions of a prompt are made of its tokens, among which given embeddings are not.
+// Whether what an edit refers to is a run of a prompt's tokens, or of some of them.
+static bool runs_tokens(const hs_ref_need *need) {
+    if (need->from != HS_REF_MEAN) return need->from != HS_REF_NONE && need->from != HS_REF_RUN;
+    return !strcmp(need->name, "prompts") || !strcmp(need->name, "prompt");
+}
+
+// Given embeddings are not among the tokens.
 static int check_versions(const hs_editing *e) {
     bool input = false;
     for (int i = 0; i < e->n; i++) input |= hs_edit_kind(e->edit[i])->input;
     for (int i = 0; i < e->n && input; i++)
-        if (need_of(e, i)->from == HS_REF_WITHOUT || need_of(e, i)->from == HS_REF_BRANCH)
-            return hs_fail(HS_EARG,
-                           "--do %s: it runs another version of the prompt, by tokens alone: it "
-                           "cannot be had beside given embeddings",
-                           hs_edit_spec(e->edit[i]));
+        if (runs_tokens(need_of(e, i)))
+            return hs_fail(
+                HS_EARG,
+                "--do %s: it refers to a run of the prompt by its tokens alone: it cannot "
+                "be had beside given embeddings",
+                hs_edit_spec(e->edit[i]));
     return HS_OK;
 }
 

@@ -156,9 +156,13 @@ t "embeddings at no place" no_embeds 'takes FILE.npy@START' "$tmp/vec.npy@"
 t "embeddings with a comma" no_embeds 'a comma' "$tmp/a,b.npy@1"
 t "embeddings beyond a prompt" no_embeds 'prompt 2: 3 embeddings from position 6 on, and the prompt has 8' "$tmp/rows@3.npy@6"
 t "embeddings of another model" no_embeds 'narrow.npy: its rows are 31 wide' "$tmp/narrow.npy@1"
-no_versions() { exits 2 eval "$m" -f "$tmp/p.jsonl" --embeds "$tmp/rows@3.npy@2" --do "$1" && says 'by tokens alone'; }
+no_versions() { exits 2 eval "$m" -f "$tmp/p.jsonl" --embeds "$tmp/rows@3.npy@2" --do "$1" && says 'by its tokens alone'; }
 t "embeddings beside a prompt without a span" no_versions 'vhr:L*,span=0'
 t "embeddings beside another branch" no_versions 'contrast:without,span=0'
+t "embeddings beside what the prompt has without" no_versions freeze:attn_out
+t "embeddings beside a mean over prompts without" no_versions ablate:L0H0,mode=mean,reference=prompts
+beside() { score --embeds "$tmp/rows@3.npy@2" --do "ablate:L0H0,mode=mean,reference=$tmp/p.jsonl" && json 'd["kl"] > 0'; }
+t "embeddings beside a mean over a file" beside
 
 in_order() {
     score --do scale:L1H0,by=2 --do ablate:L1H0,mode=mean && cp "$out" "$tmp/last" && score --do ablate:L1H0,mode=mean &&
