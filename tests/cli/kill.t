@@ -71,7 +71,7 @@ def look(db, whole): # how many prompts it holds, each of them whole
 
 def said(db): # of a complete run
     out = subprocess.run([*record(db), "--resume", "--json"], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    return {k: v for k, v in json.loads(out).items() if k != "db"}
+    return {k: v for k, v in json.loads(out).items() if k not in ("db", "seconds")}
 
 def recordings():
     hit, partial, rounds, db = 0, 0, 0, f"{tmp}/{how}.db"
@@ -167,7 +167,8 @@ t "by SIGINT" killed int "$(share 10)" 2
 t "by SIGTERM" killed term "$(share 10)" 3
 t "edited recordings" killed kill "$(share 15)" 5 --do ablate:L0H1,mode=mean --do ablate:L1H0,mode=resample
 pairs=$tmp/pairs.jsonl needles=$tmp/needles.jsonl
-python3 - "$pairs" "$needles" <<'END_PY'
+items=$tmp/items.jsonl
+python3 - "$pairs" "$needles" "$items" <<'END_PY'
 import json, random, sys
 rng = random.Random(3)
 with open(sys.argv[1], "w") as f:
@@ -179,6 +180,11 @@ with open(sys.argv[2], "w") as f: # for the hand-built model, which says what st
         last, at, n = rng.choice([(6, 3, 3), (1, 2, 2), (8, 5, 2)])
         t = [0, 1, 6, 3, 8, 5, 2, 7, 4]
         print(json.dumps({"tokens": [*t, *t[1:rng.randrange(1, 4)], last], "needle": [at, at + n], "answer": t[at:at + n]}), file=f)
+with open(sys.argv[3], "w") as f: # items with choices, of which a head is in the way
+    after = dict(zip(t[1:], t[2:]))
+    for r in range(1, 7):
+        for last in t[1:8]:
+            print(json.dumps({"tokens": [*t, *t[1:r], last], "choices": [[after[last]], [5 if after[last] != 5 else 4]], "answer": 1}), file=f)
 END_PY
 study() { killed study "$@"; }
 t "retrieval, masks and all" study "$(share 5)" 12 retrieve "$DATA/closed/ind2" -f "$needles" --max-new 6 --mask-k 1,2
@@ -189,6 +195,7 @@ t "paths" study "$(share 4)" 16 patch "$m" -f "$pairs" --path --to 'L1H*.q+L1G0.
 t "edges" study "$(share 4)" 17 patch "$m" -f "$pairs" --edges
 t "lenses" study "$(share 4)" 18 lens "$m" -f "$pairs" --pos all --dla answer,minus=wrong --by neuron --track 3,5
 t "streaming heads" study "$(share 4)" 20 duo "$m" -f "$pairs" --sink 1 --recent 2 --steps 3
+t "calibrations" study "$(share 6)" 21 calibrate stream:s=1,w=2+4 "$DATA/closed/ind2" --on "$items" --keep 5
 t "weights" study "$(share 4)" 19 weights "$m" --composition 3 --neurons 3
 t "observers stopped and run again" killed observe "$(share 10)" 4
 db=$tmp/whole.db
