@@ -14,6 +14,7 @@ mkdir "$tmp/base"
 printf '{"tokens": [1, 2, 3, 1, 2]}\n{"tokens": [5, 6]}\n' >"$tmp/base/p.jsonl"
 printf '{"tokens":[0,1,6,3,8,5,2,7,4,1,6],"needle":[3,6],"answer":[3,8,5]}\n' >"$tmp/base/n.jsonl"
 printf '{"tokens":[1,2,3,4,5],"corrupt_tokens":[1,2,9,4,5],"answer":3,"wrong":8,"positions":{"S":2}}\n{"tokens":[7,2,3,4],"corrupt_tokens":[7,2,8,4],"answer":7,"wrong":8,"positions":{"S":2}}\n' >"$tmp/base/c.jsonl"
+for i in 1 6 3 8; do printf '{"tokens":[0,1,6,3,8,5,2,7,4,1,6,%s],"choices":[[7],[2]],"answer":%s}\n' $i $((i % 2)); done >"$tmp/base/q.jsonl"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --observe sinks -o "$tmp/base/run.db"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps all -o "$tmp/base/maps.db"
 for i in 0 1; do hs sweep "$m" -f "$tmp/base/p.jsonl" --metric 'nll,a=exp(nll)' --shard $i/2 -o "$tmp/base/part.$i.db"; done
@@ -129,6 +130,7 @@ t "patching, estimated and measured" starved patch "$m" -f c.jsonl --point q --p
 t "paths" starved patch "$m" -f c.jsonl --path --to 'L1H*.q+L1G0.k' --pos S --threads 1 --json -o new.db
 t "edges" starved patch "$m" -f c.jsonl --edges --top 5 --threads 1 -o new.db
 t "streaming heads" starved duo "$m" -f c.jsonl --sink 1 --recent 2 --steps 2 --threads 1 --json -o new.db
+t "calibrations" starved calibrate stream:s=1,w=2 "$DATA/closed/ind2" --on q.jsonl --keep 1 --threads 1 --json -q -o new.db
 t "weights" starved weights "$m" --embed mlp0 --sample 5 --composition 2 --neurons 2 --json --threads 1 -o new.db
 t "merging" starved merge all.db part.0.db part.1.db
 t "runs" starved runs --db run.db
