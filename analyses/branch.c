@@ -244,7 +244,7 @@ int hs_branches_fill(hs_branches *s) {
 // ---- as a reference -----------------------------------------------------------------------------
 
 // Drops what was told from the first token on that is another now.
-static int tell(void *ctx, int64_t row0, int64_t n, const int32_t *token) {
+static int branch_tell(void *ctx, int64_t row0, int64_t n, const int32_t *token) {
     branch *b = ctx;
     for (int64_t j = 0; j < n; j++) {
         const int64_t at = b->n_own + row0 + j - b->n_prompt;
@@ -257,7 +257,7 @@ static int tell(void *ctx, int64_t row0, int64_t n, const int32_t *token) {
         if (rc) return rc;
         b->token[at] = token[j];
         b->n_token = at + 1;
-        if (hs_context_len(b->all->context, b->slot) > at)
+        if (b->all->context && hs_context_len(b->all->context, b->slot) > at)
             hs_context_truncate(b->all->context, b->slot, at);
     }
     return HS_OK;
@@ -268,7 +268,7 @@ static int run_rows(branch *b, int64_t first, int64_t n) {
     hs_branches *s = b->all;
     int64_t *row;
     int rc = HS_OK;
-    if (first + n > s->capacity) rc = make_context(s, s->n_slot, 2 * (first + n));
+    if (!s->context || first + n > s->capacity) rc = make_context(s, s->n_slot, 2 * (first + n));
     if (!rc) rc = hs_alloc(&row, (size_t)n, sizeof *row);
     if (rc) return rc;
     if (hs_context_len(s->context, b->slot) > first)
@@ -283,7 +283,8 @@ static int run_rows(branch *b, int64_t first, int64_t n) {
     return rc;
 }
 
-static int rows(void *ctx, enum hs_point point, int layer, int64_t row0, int64_t n, float *out) {
+static int branch_rows(void *ctx, enum hs_point point, int layer, int64_t row0, int64_t n,
+                       float *out) {
     branch *b = ctx;
     const int64_t first = b->n_own + row0 - b->n_prompt;
     (void)layer;
@@ -299,5 +300,5 @@ hs_ref hs_branches_ref(hs_branches *s, const hs_edit *edit, int64_t ord) {
     int i = 0;
     while (s->at[i]->given || !is_of(s->at[i], edit, ord)) i++;
     s->at[i]->given = true;
-    return (hs_ref){.ctx = s->at[i], .n_row = INT64_MAX, .rows = rows, .tell = tell};
+    return (hs_ref){.ctx = s->at[i], .n_row = INT64_MAX, .rows = branch_rows, .tell = branch_tell};
 }
