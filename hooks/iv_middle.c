@@ -190,7 +190,7 @@ const hs_intervention hs_iv_middle = {
              "softmax: by exp((a - b) / t), the paper; shift: by a - b, made positive"},
             {"t", HS_PARAM_NUM, "1", 1e-9, 1e9, NULL, "", "softmax: the temperature"},
             {"t_of", HS_PARAM_ENUM, "row", 0, 0, "row|weight", "",
-             "t in the row's mean weight on documents, or in weight as it is"},
+             "softmax: t in the row's mean weight on documents, or in weight as it is"},
             {"by", HS_PARAM_NUM, "1", 0, 1, NULL, "", "how far: 0 is not at all, 1 all the way"},
             {0}},
     .places = (const hs_edit_place[]){[DOCS] = {"docs", false}, {0}},

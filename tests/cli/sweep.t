@@ -61,6 +61,7 @@ for m in "$DATA/llama_gqa.gguf" "$DATA/gpt2_masks.gguf"; do
     t "MLPs" equal 'ablate:@,mode=resample,seed=3' --heads 'L*M' --op resample --seed 3
     t "some heads, some positions" equal 'ablate:@,mode=zero,pos=2+-3' --heads L1H0-1 --pos 2+-3
     t "an intervention with @" equal 'temper:@,t=2' --op temper:@,t=2
+    t "one that must see whole prompts" equal 'act:@,alpha=1.1,pos=-2' --op act:@,alpha=1.1,pos=-2
 done
 m=$DATA/llama_gqa.gguf
 answers() { # logit_diff, prob and accuracy against what the logits say
