@@ -67,6 +67,8 @@ int hs_calibrate_open_sets(hs_calibrate_work *) HS_MUST_USE;
 // Before the model is opened, and after; each names what does not fit.
 int hs_calibrate_check_options(const hs_calibrate_options *) HS_MUST_USE;
 int hs_calibrate_check_work(hs_calibrate_work *) HS_MUST_USE;
+// A spec as --do takes it, on every item.
+int hs_calibrate_check_spec(const hs_calibrate_work *, const char *spec) HS_MUST_USE;
 
 // What the method needs, the screen and the candidates.
 int hs_calibrate_find(hs_calibrate_work *) HS_MUST_USE;

@@ -79,7 +79,7 @@ static int usual_heads(hs_calibrate_work *w) {
     return HS_OK;
 }
 
-static int check_spec(const hs_calibrate_work *w, const char *spec) {
+int hs_calibrate_check_spec(const hs_calibrate_work *w, const char *spec) {
     const hs_spans spans = {w->spans.span, w->spans.n_span};
     hs_edit *edit;
     int rc = hs_edit_open(&edit, &w->dims, spec);
@@ -103,7 +103,8 @@ static int check_specs(const hs_calibrate_work *w) {
             for (int i = 0; i < n_unit; i++) w->group[i] = g;
             rc = hs_calibrate_specs(&w->method, s, &w->heads, w->group, &text, &n);
             const char *spec = text.data;
-            for (int i = 0; i < n && !rc; i++, spec += strlen(spec) + 1) rc = check_spec(w, spec);
+            for (int i = 0; i < n && !rc; i++, spec += strlen(spec) + 1)
+                rc = hs_calibrate_check_spec(w, spec);
             rc = hs_prefix(rc, "%s, %s", w->method.method->name, w->method.strength[s]);
             hs_buf_free(&text);
         }

@@ -91,6 +91,9 @@ static int json_selected(hs_jw *j, const found *f) {
     hs_jw_key(j, "selected");
     hs_jw_begin(j, '[');
     int rc = hs_heads_parse(&heads, &f->w->dims, f->heads.len ? f->heads.data : "none");
+    if (rc && rc != HS_ENOMEM)
+        rc = hs_fail(HS_EFORMAT, "%s is damaged: the heads that run %" PRId64 " chose are none",
+                     hs_db_path(f->w->db), f->w->run);
     for (int i = 0; i < f->w->dims.n_layer * f->w->dims.n_head && !rc; i++) {
         if (!heads.on[i]) continue;
         hs_jw_begin(j, '{');

@@ -175,6 +175,18 @@ static int on_held(void *ctx, int64_t ord, const hs_query *q) {
     return HS_OK;
 }
 
+// What was chosen has to be edits that this model takes on these items.
+static int check_chosen(const store *s) {
+    const hs_calibrate_work *w = s->w;
+    int rc = w->chosen < 1 ? HS_EFORMAT : HS_OK;
+    for (int i = 0; i < w->n_chosen_spec && !rc; i++)
+        rc = hs_calibrate_check_spec(w, w->chosen_spec[i]);
+    return !rc || rc == HS_ENOMEM
+               ? rc
+               : hs_fail(HS_EFORMAT, "%s is damaged: what run %lld chose is no edit of this model",
+                         hs_db_path(w->db), (long long)w->run);
+}
+
 static int on_candidate(void *ctx, int64_t ord, const hs_query *q) {
     store *s = ctx;
     const hs_cell spec = hs_query_named(q, "spec");
@@ -185,7 +197,7 @@ static int on_candidate(void *ctx, int64_t ord, const hs_query *q) {
     int rc = hs_buf_rc(&copy);
     if (!rc) rc = hs_calibrate_chosen(s->w, hs_query_int(q, "candidate"), hs_buf_text(&copy));
     hs_buf_free(&copy);
-    return rc;
+    return rc ? rc : check_chosen(s);
 }
 
 static int read_back(store *s) {

@@ -193,6 +193,13 @@ def false_streaming():
     names = [f[:-4] for f in os.listdir("db/queries") if f.startswith("duo")]
     falsified(make, "duo", complete(make) + asks(*sorted(names)) + metrics("duo_probe") + draws("--grid duo_probe"))
 
+def false_calibration():
+    t = [0, 1, 6, 3, 8, 5, 2, 7, 4]
+    put("q.jsonl", "".join('{"tokens":%s,"choices":[[%d],[%d]],"answer":1}\n' % ([*t, *t[1:r], t[k]], t[k + 1], t[k - 1] or 4) for r in range(1, 4) for k in range(2, 5)))
+    make = ["calibrate", "stream:s=1,w=2", IND2, "--on", "q.jsonl", "--keep", "1"]
+    names = [f[:-4] for f in os.listdir("db/queries") if f.startswith("calibrate")]
+    falsified(make, "calibrate", complete(make) + asks(*sorted(names)), *(("calibrate_candidate", f"{k} = {v}") for k in ("spec", "heads", "chosen", "candidate") for v in ("'x'", "1")))
+
 def false_weights():
     make = ["weights", MODEL, "--composition", "3", "--neurons", "3"]
     falsified(make, "weights", complete(make) + asks("weights", "weights_composition", "weights_neurons") + metrics("copy_score") + draws("--grid ov_copying"))
@@ -213,5 +220,6 @@ t "paths" strange false_paths
 t "edges" strange false_edges
 t "lenses" strange false_lenses
 t "streaming heads" strange false_streaming
+t "calibrations" strange false_calibration
 t "weights" strange false_weights
 finish
