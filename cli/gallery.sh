@@ -29,6 +29,10 @@ for i in 1 2 3 4 5 6 7 8; do cat "$texts/lighthouse.txt"; done >"$work/eight.txt
 prompt "lighthouse, eight times" "$work/eight.txt" >"$work/long.jsonl"
 prompt story "$texts/story.txt" >"$work/story.jsonl"
 
+cat >"$work/keys.jsonl" <<'END'
+{"id": "keys", "text": "The blue key opens the northern gate. It was made by a smith called Anders. The red key opens the cellar below the kitchen. Nobody has used it since the war. The green key opens the music box of the old captain. Question: which key opens the cellar? Answer: the", "spans": {"blue": "The blue key opens the northern gate. It was made by a smith called Anders.", "red": "The red key opens the cellar below the kitchen. Nobody has used it since the war.", "green": "The green key opens the music box of the old captain."}}
+END
+
 echo "recording ..."
 "$hs" record "$model" -f "$work/texts.jsonl" --maps all --store f16 \
     --observe sinks,stripes,drains,massive,spread -o "$db" -q
@@ -41,6 +45,9 @@ echo "asking what heads are for ..."
 "$hs" patch "$model" --dataset ioi:n=8,template=0 --point resid_pre --pos each -o "$db" -q >/dev/null
 "$hs" patch "$model" --dataset ioi:n=8 --edges --top 40 -o "$db" -q >/dev/null
 "$hs" retrieve "$model" --dataset needle:lengths=300,depths=5,n=1 --mask-k 0,1,2,5,10,20 --qa 20 -o "$db" -q >/dev/null
+echo "editing ..."
+"$hs" record "$model" -f "$work/keys.jsonl" --observe sinks,hidden_sinks,spans -o "$db" -q
+"$hs" record "$model" -f "$work/keys.jsonl" --observe sinks,hidden_sinks,spans --do boost:red,heads=L5-28H*,alpha=0.5 -o "$db" -q
 
 cat >"$pages" <<'END'
 # Gallery
@@ -57,13 +64,16 @@ headscope lens SmolLM2-135M-Instruct.Q4_1.gguf -p "The capital of France is Pari
 headscope patch SmolLM2-135M-Instruct.Q4_1.gguf --dataset ioi:n=8,template=0 --point resid_pre --pos each
 headscope patch SmolLM2-135M-Instruct.Q4_1.gguf --dataset ioi:n=8 --edges --top 40
 headscope retrieve SmolLM2-135M-Instruct.Q4_1.gguf --dataset needle:lengths=300,depths=5,n=1 --mask-k 0,1,2,5,10,20 --qa 20
+headscope record SmolLM2-135M-Instruct.Q4_1.gguf -f keys.jsonl --observe sinks,hidden_sinks,spans
+headscope record SmolLM2-135M-Instruct.Q4_1.gguf -f keys.jsonl --observe sinks,hidden_sinks,spans --do boost:red,heads=L5-28H*,alpha=0.5
 ```
 
 Run 1 has three prompts: a short story with a repeated sentence, a longer one, and a text in many
 scripts; run 2 random tokens that repeat, for the induction heads; run 3 the longer story eight times.
 Run 4 estimates what each head is worth on the short story, run 5 edits more and more heads together.
 Run 6 looks at two capitals layer by layer; runs 7 and 8 ask where sentences with two names keep the
-answer, and along which edges it goes; run 9 hides five needles and asks twenty questions.
+answer, and along which edges it goes; run 9 hides five needles and asks twenty questions. Runs 10 and
+11 read three documents about keys, as the model does and with every head made to look at the second.
 Pictures end in `.png`, `.svg` or `.pdf`; `--dpi 300` is for print.
 END
 
@@ -86,6 +96,7 @@ grid-entropy|Mean row entropy, another colour map.|1 --grid entropy_nats --cmap 
 strip-from|What one token looks at: the text, coloured by its attention.|1 --prompt lighthouse --strip --head L7H3 --from -1
 strip-to|What looks at a token: the mean over all heads.|1 --prompt lighthouse --strip --to 40 --theme screen
 strip-scripts|Right-to-left text, joined letters, emoji: tokens that share a character share its ground.|1 --prompt scripts --strip --layer 5 --from -1 --range 0:0.1
+strip-marks|The tokens that ACT calls hidden sinks in this head are underlined: after the first one, the ones that take more than their share.|1 --prompt lighthouse --strip --head L10H5 --from -1 --mark hidden_sinks
 # Curves
 over-layers|A metric through the layers: every head, and their mean.|1 --over-layers sink_alpha0
 over-layers-several|Several metrics.|1 --over-layers sink_alpha0,previous,self_mass
@@ -100,6 +111,9 @@ patch|How much of the answer comes with the residual of one position and layer, 
 circuit|The forty edges that carry most of the answer, by edge attribution.|8 --circuit
 masking|What is left of needles in a long text, and of answers to questions about short ones, when the heads that look them up, or as many others, are masked.|9 --masking
 overlap|Do the kinds of heads overlap? How many of their first ten each two metrics share, from two runs, and how alike they rank all heads.|2 --overlap induction,previous,duplicate,sink_alpha0,retrieval
+# Before and after an edit
+diff|What the edit did to every head: how spread its attention is, what the first token takes, and what the documents get.|10 11 --diff
+moved|Where the attention went: what each token receives, before and after. The shaded ranges are the three documents.|10 11 --moved
 # Bars
 bar|The top heads by a metric, with the standard error over the prompts.|2 --bar induction --top 15
 END

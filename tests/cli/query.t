@@ -7,8 +7,8 @@ db=$tmp/q.db
 export HEADSCOPE_DB=$db
 printf '%s\n' '{"id": "a", "tokens": [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]}' \
     '{"id": "b", "tokens": [9, 8, 7, 9, 8, 7, 9, 8, 7, 9, 8, 7, 9]}' >"$tmp/p.jsonl"
-hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --observe sink_tokens:dims=3+5,tau=1.2 -o "$db"
-hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --observe sink_tokens:dims=3+5,tau=1.2 --precision bf16 -o "$db"
+hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --observe sink_tokens:dims=3+5,tau=1.2 --observe spans --span first=1:4 --span next=4:6 -o "$db"
+hs record "$m" -f "$tmp/p.jsonl" --maps all --acts resid_post --observe sinks,hidden_sinks,stripes,massive --observe sink_tokens:dims=3+5,tau=1.2 --observe spans --span first=1:4 --span next=4:6 --precision bf16 -o "$db"
 
 # ---- named queries
 
@@ -74,6 +74,11 @@ residual() {
         json "open('$tmp/v', 'w').write(repr(sum(r[5] >= 1.5 for r in d['rows'])))" && exits 0 query residual_sinks --param tau=1.5 --json && json "len(d['rows']) == int(open('$tmp/v').read())"
 }
 t "residual_sinks" residual
+given() {
+    exits 0 query span_mass --param span=first --param top=99 --json && json 'd["rows"] and all(r[3] == "first" and 0 < r[4] < 1 and near(r[5], r[4] / 3) and r[6] == 2 for r in d["rows"]) and [r[4] for r in d["rows"]] == sorted((r[4] for r in d["rows"]), reverse=True)' &&
+        exits 0 query span_mass --prompt a --param top=4 --json && json 'len(d["rows"]) == 4 and d["rows"][0][6] == 1'
+}
+t "span_mass" given
 
 # ---- sets of heads
 
