@@ -49,14 +49,14 @@ static void draw(void *ctx, hs_item *it) {
         hs_item_choice(it, hs_company_what(&w->company, it, detail, i == it->right ? 0 : other++),
                        false);
     hs_item_shuffle(it, order, w->n_doc - 1);
-    const int docs = hs_item_from(it, "docs");
+    const int all = hs_item_from(it, "doc");
     for (int i = 0; i < w->n_doc; i++) {
         const int who = i == place ? 0 : 1 + order[i - (i > place)];
         const int told = tell(w, it, i, who, detail);
         if (!who) form = told;
         if (i + 1 < w->n_doc) hs_buf_chr(&it->text, '\n');
     }
-    hs_item_to(it, docs);
+    hs_item_to(it, all);
     hs_company_ask(&w->company, it, detail, 0, form, w->cue);
     hs_jw_key_str(&it->more, "topic", w->company.subject->name);
     hs_jw_key_int(&it->more, "gold", place + 1);
@@ -87,7 +87,7 @@ static const hs_param params[] = {
 const hs_dataset hs_dataset_lost_middle = {
     .name = "lost_middle",
     .title = "An answer in one of several documents",
-    .about = "Short documents (spans doc1, doc2, ...; docs: all; gold: the one with the answer) "
+    .about = "Short documents (spans doc1, doc2, ...; doc: all; gold: the one with the answer) "
              "and a question that one of them answers, at every place equally often; the wrong "
              "choices are the same detail of other documents. The key gold is the document's "
              "number, from 1. For eval and calibrate.",

@@ -168,7 +168,7 @@ static void check_two_choice(const struct line *l) {
 static void check_lost_middle(const struct line *l) {
     const char *from = l->text, *last = strstr(l->text, "\nQuestion: ");
     int n_doc = 0;
-    is_span(l, "docs", from, last);
+    is_span(l, "doc", from, last);
     while (from < last) {
         char head[32], name[32];
         snprintf(head, sizeof head, "Document %d: ", ++n_doc);
