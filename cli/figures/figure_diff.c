@@ -80,7 +80,7 @@ static int read_grid(hs_job *j, const hs_diff *d, const char *name, hs_fig_grid 
 
 static int caption(hs_job *j, const chosen *c) {
     const hs_metric *one = c->n == 1 ? hs_metric_info(c->name[0]) : NULL;
-    const char *names = "", *two;
+    const char *names = "", *two = NULL;
     int rc = HS_OK;
     for (int i = 0; i < c->n && !rc; i++)
         rc = hs_job_text(j, &names, "%s%s%s", names, i ? ", " : "", c->name[i]);

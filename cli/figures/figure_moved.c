@@ -137,7 +137,7 @@ static int read_marks(hs_job *j, const hs_heads *heads, const columns *c, const 
 // ---- the figure ---------------------------------------------------------------------------------
 
 static int caption(hs_job *j, int64_t n_head) {
-    const char *heads, *two;
+    const char *heads, *two = NULL;
     int rc = hs_job_name_heads(j, n_head, &heads);
     if (!rc) rc = hs_job_say(j, "heads", heads);
     if (!rc) rc = hs_job_two(j, &two);

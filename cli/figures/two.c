@@ -25,7 +25,7 @@ static int edits_of(hs_job *j, const hs_source *r, const char **out) {
 }
 
 int hs_job_two(hs_job *j, const char **out) {
-    const char *before, *after, *number;
+    const char *before = "", *after = "", *number = "";
     int rc = edits_of(j, &j->r, &before);
     if (!rc) rc = edits_of(j, &j->after, &after);
     if (!rc) rc = hs_job_text(j, &number, "%" PRId64, j->after.run);
