@@ -64,7 +64,7 @@ static int read_text(const struct reader *r, const char *text, hs_quiz_choice *o
 static int read_ids(const struct reader *r, const hs_json *list, hs_quiz_choice *out) {
     int32_t *ids, *to;
     int rc = hs_prompt_ids(list, &ids, &out->n);
-    if (rc) return HS_EFORMAT; // ids beyond all vocabularies too
+    if (rc) return rc == HS_ERANGE ? HS_EFORMAT : rc; // as smaller ids outside the vocabulary
     if (!out->n) rc = hs_fail(HS_EFORMAT, "it is empty");
     for (int64_t i = 0; i < out->n && !rc; i++)
         if (ids[i] < 0 || ids[i] >= r->n_vocab)

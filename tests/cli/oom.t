@@ -15,6 +15,7 @@ printf '{"tokens": [1, 2, 3, 1, 2]}\n{"tokens": [5, 6]}\n' >"$tmp/base/p.jsonl"
 printf '{"tokens":[0,1,6,3,8,5,2,7,4,1,6],"needle":[3,6],"answer":[3,8,5]}\n' >"$tmp/base/n.jsonl"
 printf '{"tokens":[1,2,3,4,5],"corrupt_tokens":[1,2,9,4,5],"answer":3,"wrong":8,"positions":{"S":2}}\n{"tokens":[7,2,3,4],"corrupt_tokens":[7,2,8,4],"answer":7,"wrong":8,"positions":{"S":2}}\n' >"$tmp/base/c.jsonl"
 for i in 1 6 3 8; do printf '{"tokens":[0,1,6,3,8,5,2,7,4,1,6,%s],"choices":[[7],[2]],"answer":%s}\n' $i $((i % 2)); done >"$tmp/base/q.jsonl"
+printf '{"tokens":[1,2,3,4,5],"choices":[[3],[4,5]],"answer":1}\n{"tokens":[7,2,3],"answers":[[5,6],[8]]}\n' >"$tmp/base/a.jsonl"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps L0H0,L1H1 --acts 'blocks.1.hook_resid_post' --observe sinks -o "$tmp/base/run.db"
 hs record "$m" -f "$tmp/base/p.jsonl" --maps all -o "$tmp/base/maps.db"
 for i in 0 1; do hs sweep "$m" -f "$tmp/base/p.jsonl" --metric 'nll,a=exp(nll)' --shard $i/2 -o "$tmp/base/part.$i.db"; done
@@ -143,6 +144,7 @@ t "export as npz" starved export --db run.db --what maps,tokens -o out.npz
 t "export as safetensors" starved export --db run.db --what maps,acts -o out.safetensors
 t "decoding" starved generate "$m" -f p.jsonl -n 3 --threads 1
 t "evaluating" starved eval "$m" -f p.jsonl --per-token --json --threads 1
+t "answers" starved eval "$m" -f a.jsonl --do ablate:L0H1,mode=mean --decode 2 --generate 4 --json --threads 1
 t "the laws" starved verify "$m" --threads 1
 t "a model" starved info "$m"
 t "a model in safetensors" starved info "$DATA/llama_gqa" --json
