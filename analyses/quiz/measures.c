@@ -26,7 +26,7 @@ const hs_measure_info hs_measures[HS_N_MEASURE] = {
     [HS_MEASURE_ACCURACY_NORM] = {"accuracy_norm", "",
                                   "1 when the right choice has the largest ln p a byte",
                                   .better = 1},
-    [HS_MEASURE_YES] = {"yes_share", "", "1 when yes is likelier than no"},
+    [HS_MEASURE_YES] = {"yes_share", "", "1 when yes is likelier than no", .better = 0},
     [HS_MEASURE_F1] = {"f1", "", "F1 of the answer yes over all yes/no items (POPE)", .better = 1},
     [HS_MEASURE_EXACT_MATCH] = {"exact_match", "",
                                 "1 when what is decoded begins with a right answer", .better = 1,
