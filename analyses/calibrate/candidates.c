@@ -102,7 +102,7 @@ static void cut(int n, const double *value, int64_t done, int keep, bool *alive)
     }
     for (int c = 0; c < n; c++) {
         int before = 0;
-        for (int k = 0; k < n; k++) before += mean[k] < mean[c] || (mean[k] == mean[c] && k < c);
+        for (int k = 0; k < n; k++) before += mean[k] < mean[c] || (k < c && mean[k] == mean[c]);
         alive[c] &= before < keep;
     }
 }
