@@ -116,6 +116,11 @@ static const char *span_text(const struct line *l, const char *name, char out[MO
     for (int i = 0; i < l->p->spans.n; i++)
         if (!strcmp(l->p->spans.at[i].name, name)) s = &l->p->spans.at[i];
     if (!s) fail_msg("no span %s", name);
+    // White space alone is no token of it.
+    decode(l, s->from, s->from + 1, before);
+    assert_true(before[strspn(before, " \n")]);
+    decode(l, s->to - 1, s->to, before);
+    assert_true(before[strspn(before, " \n")]);
     decode(l, s->from, s->to, out);
     decode(l, l->p->bos_len, s->from, before);
     size_t n = strlen(out);
@@ -441,6 +446,42 @@ static void parts_make_the_whole(void **state) {
     hs_tok_close(tok);
 }
 
+// ---- spans --------------------------------------------------------------------------------------
+
+static void draw_neighbours(void *ctx, hs_item *it) {
+    (void)ctx;
+    hs_item_choice(it, "x", false);
+    const int one = hs_item_from(it, "one");
+    hs_buf_str(&it->text, "Text:");
+    hs_item_to(it, one);
+    const int two = hs_item_from(it, "two");
+    hs_buf_str(&it->text, "Q.");
+    hs_item_to(it, two);
+}
+
+// Spans that touch share no token.
+static void neighbours_share_no_token(void **state) {
+    (void)state;
+    static const hs_param params[] = {HS_ITEM_PARAMS("2"), {0}};
+    struct line *l = malloc(sizeof *l);
+    hs_args args;
+    hs_prompts *p;
+    assert_non_null(l);
+    assert_int_equal(hs_args_parse(&args, params, ""), HS_OK);
+    for (int t = 0; t < N_TOK; t++) {
+        hs_tok *tok = wordtok_at(tokenizers[t]);
+        assert_int_equal(hs_prompts_open(&p, tok, HS_BOS_AUTO, N_VOCAB), HS_OK);
+        assert_int_equal(hs_items_generate(p, tok, &args, draw_neighbours, NULL), HS_OK);
+        read_line(l, tok, hs_prompts_at(p, 1));
+        is_span(l, "one", l->text, l->text + 5);
+        is_span(l, "two", l->text + 5, l->text + 7);
+        hs_prompts_close(p);
+        hs_tok_close(tok);
+    }
+    hs_args_free(&args);
+    free(l);
+}
+
 // ---- what is not there --------------------------------------------------------------------------
 
 // Things asked about that are not there: in how many of the part's texts they stand, and in how
@@ -639,6 +680,7 @@ int main(void) {
         cmocka_unit_test(parts_share_nothing),
         cmocka_unit_test(names_keep_to_their_part),
         cmocka_unit_test(parts_make_the_whole),
+        cmocka_unit_test(neighbours_share_no_token),
         cmocka_unit_test(what_is_absent_is_drawn_as_asked),
         cmocka_unit_test(cues_differ),
         cmocka_unit_test(open_questions_have_their_answer),
