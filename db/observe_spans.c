@@ -39,7 +39,7 @@ static int read_given(hs_spans *to, hs_arena *arena, const char *options) {
 static int read_bytes(hs_db *db, int64_t prompt, hs_arena *arena, hs_prompt *p, bool *known) {
     sqlite3_stmt *s = NULL;
     const hs_v v = hs_v_int(prompt);
-    int64_t *start, *end;
+    int64_t *start = NULL, *end = NULL;
     bool row = true;
     int rc = hs_arena_get(arena, &start, (size_t)p->n_token, sizeof *start);
     if (!rc) rc = hs_arena_get(arena, &end, (size_t)p->n_token, sizeof *end);
