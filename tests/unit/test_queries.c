@@ -25,7 +25,7 @@ static int set_up(void **state) {
                                .n_token = T,
                                .maps = "all",
                                .acts = "resid_post",
-                               .observe = "sinks,stripes,massive"};
+                               .observe = "sinks,stripes,massive,sink_tokens,spans"};
     *state = dbfix_open(
         "queries", &what, 2,
         "UPDATE head_metric SET value = value + (3 * layer + head) / 100.0 WHERE "
