@@ -92,29 +92,25 @@ const hs_cmd hs_cmd_calibrate = {
     .title = "repairs attention without training, and proves it on held-out items",
     .synopsis = "CALIBRATION[:k=v,...] MODEL [--on SET] [--held-out SET] [options]",
     .about =
-        "The method is one of list calibrations, with its parameters; the ones that say how strong "
-        "it "
-        "is take several values, joined by +. Items have choices or answers: built-in sets as "
-        "two_choice, or JSON lines with \"choices\" and \"answer\"; methods of a span also "
-        "\"spans\".\n\n"
-        "On the calibration part heads are ranked by what their edit does to the loss. By default "
-        "that is estimated for all heads at once: the gradient of the loss by every head's output, "
-        "times what the edit changes of it. At each strength the heads that gain most run "
-        "together, "
-        "1, 2, 4, ... 64 of them and all that gain; the worse half of these candidates stops after "
-        "a quarter of the items, and the next after a half. The best is chosen if it beats the "
-        "model as it is.\n\n"
+        "The method is one of list calibrations, with its parameters; the ones that say how "
+        "strong it is take several values, joined by +. Items have choices or answers: built-in "
+        "sets as two_choice, or JSON lines with \"choices\" and \"answer\"; methods of a span "
+        "also \"spans\".\n\n"
+        "On the calibration part heads are ranked by what their edit does to the loss. By "
+        "default that is estimated for all heads at once: the gradient of the loss by every "
+        "head's output, times what the edit changes of it. At each strength the heads that gain "
+        "most run together, 1, 2, 4, ... 64 of them and all that gain; the worse half of these "
+        "candidates stops after a quarter of the items, and the next after a half. The best is "
+        "chosen if it beats the model as it is.\n\n"
         "The held-out part proves it: every measure before and after, with the 95 % bootstrap "
         "interval of the paired differences (2000 resamples of items). The verdict is helps or "
-        "harms only where the interval leaves out 0. Printed is the --do to use it again, with "
-        "eval, generate, record; the first held-out prompts are recorded before and after, for "
-        "diff "
-        "and heatmap --diff.\n\n"
-        "A built-in set gives 32 items to calibrate on and 128 held out, fewer where they are long "
-        "(4096 and 16384 tokens), unless n= says otherwise: two to four minutes on two cores with "
-        "a "
-        "model of 135M parameters. With --resume an interrupted run "
-        "screens its heads again and goes on with the item that it had come to.",
+        "harms only where the interval leaves out 0, of 20 items at least. Printed is the --do "
+        "to use it again, with eval, generate, record; the first held-out prompts are recorded "
+        "before and after, for diff and heatmap --diff.\n\n"
+        "A built-in set gives 32 items to calibrate on and 128 held out, fewer where they are "
+        "long (4096 and 16384 tokens), unless n= says otherwise: two to four minutes on two "
+        "cores with a model of 135M parameters. With --resume an interrupted run screens its "
+        "heads again and goes on with the item that it had come to.",
     .examples =
         (const char *const[][2]){
             {"calibrate act model.gguf", "hidden sinks, on the method's usual set"},

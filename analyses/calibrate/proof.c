@@ -30,7 +30,8 @@ static double change(void *ctx, const int64_t *item, int64_t n) {
 
 static enum hs_verdict verdict_of(const hs_gain *g) {
     const int better = hs_measures[g->measure].better;
-    if (!better || isnan(g->low) || isnan(g->high)) return HS_VERDICT_NONE;
+    if (!better || g->n < HS_VERDICT_ITEMS || isnan(g->low) || isnan(g->high))
+        return HS_VERDICT_NONE;
     const bool more = g->low > 0, less = g->high < 0;
     if (!more && !less) return HS_VERDICT_NONE;
     return more == (better > 0) ? HS_VERDICT_HELPS : HS_VERDICT_HARMS;
@@ -62,9 +63,11 @@ int hs_gain_of(hs_gain *out, enum hs_measure measure, const double *before, cons
 void hs_gain_text(hs_buf *out, const hs_gain *g) {
     const char *name = hs_measures[g->measure].name;
     const double by = g->calibrated - g->baseline;
-    if (g->verdict == HS_VERDICT_NONE)
-        hs_buf_printf(out, "no difference that %" PRId64 " item%s can show: ", g->n,
-                      g->n == 1 ? "" : "s");
+    if (g->n < HS_VERDICT_ITEMS)
+        hs_buf_printf(out, "no verdict by %" PRId64 " item%s, it takes %d: ", g->n,
+                      g->n == 1 ? "" : "s", HS_VERDICT_ITEMS);
+    else if (g->verdict == HS_VERDICT_NONE)
+        hs_buf_printf(out, "no difference that %" PRId64 " items can show: ", g->n);
     else
         hs_buf_printf(out, "%s: ", hs_verdicts[g->verdict]);
     hs_buf_printf(out, "%s %+.4f", name, by);

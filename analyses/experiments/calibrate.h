@@ -48,6 +48,8 @@ int hs_candidates_best(int n, const double *value, int64_t n_item);
 
 // ---- proof --------------------------------------------------------------------------------------
 
+// An interval of fewer items leaves out 0 too often to be believed.
+enum { HS_VERDICT_ITEMS = 20 };
 enum hs_verdict { HS_VERDICT_NONE, HS_VERDICT_HELPS, HS_VERDICT_HARMS };
 extern const char *const hs_verdicts[]; // "none", "helps", "harms"
 

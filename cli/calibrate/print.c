@@ -122,8 +122,9 @@ static void json_measures(hs_jw *j, const found *f) {
     hs_jw_end(j, '}');
     hs_jw_key(j, "calibrated");
     hs_jw_begin(j, '{');
-    for (int i = 0; i < f->n && f->specs.len; i++)
-        hs_jw_key_num(j, hs_measures[f->at[i].gain.measure].name, f->at[i].gain.calibrated);
+    for (int i = 0; i < f->n; i++) // where nothing is selected, the model stays as it is
+        hs_jw_key_num(j, hs_measures[f->at[i].gain.measure].name,
+                      f->specs.len ? f->at[i].gain.calibrated : f->at[i].gain.baseline);
     hs_jw_end(j, '}');
     hs_jw_key(j, "changes");
     hs_jw_begin(j, '{');

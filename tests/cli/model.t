@@ -80,7 +80,7 @@ t "a prompt of one token scores nothing" one_token
 one_for_people() {
     printf '{"tokens": [1]}\n' >"$tmp/one.jsonl"
     exits 0 eval "$ind2" -f "$tmp/one.jsonl" && prints '^nll - over 0 positions' && ! prints nan &&
-        exits 0 eval "$ind2" -f "$tmp/one.jsonl" --json && json 'd == {"nll": None, "tokens": 0}'
+        exits 0 eval "$ind2" -f "$tmp/one.jsonl" --json && json 'd == {"nll": None, "perplexity": None, "tokens": 0}'
 }
 t "which people see as a dash" one_for_people
 bad_prompt() { printf '%s\n' "$2" >"$tmp/bad.jsonl"; exits "$1" eval "$ind2" -f "$tmp/bad.jsonl"; }

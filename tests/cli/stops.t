@@ -44,14 +44,14 @@ t "an export behind what a file holds" appended
 # ---- Ctrl-C ---------------------------------------------------------------------------------
 cat >"$tmp/stop.py" <<'END_PY'
 # stop.py TIMES PATTERN COMMAND...: SIGINT while it works; status 130 and one line like PATTERN.
-# With TIMES 2 a second signal follows at once, and ends it whatever it does.
+# With TIMES 2 a second signal follows, and ends it whatever it does.
 import re, signal, subprocess, sys, time
 times, pattern, *command = sys.argv[1:]
 p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 time.sleep(1.5)
 for _ in range(int(times)):
     p.send_signal(signal.SIGINT)
-    time.sleep(0.05)
+    time.sleep(0.3)  # signals that wait together are one
 began = time.monotonic()
 out, err = p.communicate(timeout=120)
 if times == "2" and time.monotonic() - began > 5: sys.exit("#   took its time")

@@ -199,7 +199,7 @@ static void verdicts(void **state) {
     verdict_is(HS_MEASURE_NLL, 0, 0, HS_VERDICT_NONE, "[+0.0000, +0.0000]");
 }
 
-// Items that lack a number on either side are no pairs; one pair shows nothing.
+// Items that lack a number on either side are no pairs; few pairs show nothing, however alike.
 static void few_items(void **state) {
     const double before[] = {1, (double)NAN, 3}, after[] = {0, 1, (double)NAN};
     hs_buf text = {0};
@@ -210,8 +210,18 @@ static void few_items(void **state) {
     assert_true(g.baseline == 1 && g.calibrated == 0 && isnan(g.low));
     assert_int_equal(g.verdict, HS_VERDICT_NONE);
     hs_gain_text(&text, &g);
-    assert_string_equal(text.data, "no difference that 1 item can show: nll -1.0000");
+    assert_string_equal(text.data, "no verdict by 1 item, it takes 20: nll -1.0000");
     hs_buf_free(&text);
+    double worse[HS_VERDICT_ITEMS], better[HS_VERDICT_ITEMS];
+    for (int i = 0; i < HS_VERDICT_ITEMS; i++) {
+        worse[i] = 2 + .01 * i;
+        better[i] = 1;
+    }
+    for (int n = HS_VERDICT_ITEMS - 1; n <= HS_VERDICT_ITEMS; n++) {
+        assert_int_equal(hs_gain_of(&g, HS_MEASURE_NLL, worse, better, 1, n, 1), HS_OK);
+        assert_true(g.high < 0);
+        assert_int_equal(g.verdict, n < HS_VERDICT_ITEMS ? HS_VERDICT_NONE : HS_VERDICT_HELPS);
+    }
 }
 
 // F1 is of all answers together: from 8 of 16 found without a false one to all found.
