@@ -18,7 +18,9 @@ static int open_prompts(const hs_calibrate_work *w, hs_prompts **out) {
 static int record(hs_calibrate_work *w, const char *what, const hs_opt_list *specs,
                   int64_t baseline, int64_t *run) {
     const hs_do_options edits = {.spec = *specs};
-    const hs_plan_request ask = {.span = w->opt->prompt.span, .bos = w->opt->prompt.bos};
+    const char *observe[] = {"hidden_sinks,sink_tokens,spans"}; // what figures of two runs show
+    const hs_plan_request ask = {
+        .observe = {observe, 1}, .span = w->opt->prompt.span, .bos = w->opt->prompt.bos};
     char label[64];
     hs_plan plan = {0};
     hs_do d = {0};

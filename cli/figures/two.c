@@ -24,6 +24,10 @@ static int edits_of(hs_job *j, const hs_source *r, const char **out) {
     return rc;
 }
 
+static const char *more(const char *edits) {
+    return strlen(edits) > LONGEST ? "\u2026" : "";
+}
+
 int hs_job_two(hs_job *j, const char **out) {
     const char *before = "", *after = "", *number = "";
     int rc = edits_of(j, &j->r, &before);
@@ -33,6 +37,7 @@ int hs_job_two(hs_job *j, const char **out) {
     if (!rc && *before) rc = hs_job_say(j, "edits", before);
     if (!rc && *after) rc = hs_job_say(j, "edits_after", after);
     if (rc) return rc;
-    return hs_job_text(j, out, "%s%.*s%safter: run %s%s%.*s", *before ? "before: " : "", LONGEST,
-                       before, *before ? "; " : "", number, *after ? ", " : "", LONGEST, after);
+    return hs_job_text(j, out, "%s%.*s%s%safter: run %s%s%.*s%s", *before ? "before: " : "",
+                       LONGEST, before, more(before), *before ? "; " : "", number,
+                       *after ? ", " : "", LONGEST, after, more(after));
 }
