@@ -6,8 +6,9 @@
 // is, and new means go by it:
 //
 //     softmax   a'_k = C exp((a_k - b_k) / t)     the paper; t may count in means of the row,
+//                                                 t (sum_k N_k a_k) / (sum_k N_k)
 //     shift     a'_k = C max(0, a_k - b_k + b)    b the mean of all b_k
-//                                                 t <- t (sum_k N_k a_k) / (sum_k N_k)
+//
 //     A'_ij = A_ij ((1 - by) + by a'_k / a_k)     j in document k
 //
 // with C such that the documents keep what they have together. A document without weight stays

@@ -47,6 +47,7 @@ cat >"$tmp/stop.py" <<'END_PY'
 # With TIMES 2 a second signal follows, and ends it whatever it does.
 import re, signal, subprocess, sys, time
 times, pattern, *command = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background begin without
 p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 time.sleep(1.5)
 for _ in range(int(times)):
