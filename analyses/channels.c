@@ -4,8 +4,7 @@
 #include <stdlib.h>
 
 #include "analyses/median.h"
-#include "hooks/hooks.h"
-#include "model/context.h"
+#include "analyses/watched.h"
 #include "model/core/mem.h"
 
 struct search {
@@ -39,28 +38,15 @@ static int on_layer_done(void *ctx, int layer) {
 }
 
 static int run(struct search *s, const hs_model *model, const hs_prompts *prompts, int64_t n) {
-    const hs_dims dims = hs_dims_of(model);
-    uint64_t *points;
-    hs_hooks *hooks = NULL;
-    hs_context *context = NULL;
-    int rc = hs_alloc(&points, (size_t)dims.n_layer + 1, sizeof *points);
-    for (int l = 0; !rc && l < dims.n_layer; l++) points[l] = HS_BIT(HS_RESID_POST);
-    if (!rc) rc = hs_hooks_open(&hooks, &dims);
-    if (!rc)
-        rc = hs_hooks_add(
-            hooks,
-            &(hs_hook){.points = points, .rows = on_rows, .layer_done = on_layer_done, .ctx = s});
-    if (!rc) rc = hs_context_open(&context, model, NULL);
-    if (!rc) hs_context_set_tap(context, hs_hooks_tap(hooks));
+    hs_seq *seq;
+    int rc = hs_alloc(&seq, (size_t)n, sizeof *seq);
     for (int64_t i = 0; i < n && !rc; i++) {
         const hs_prompt *p = hs_prompts_at(prompts, i);
-        const hs_seq seq = {.tokens = p->tokens, .n = p->n_token};
-        rc = hs_context_eval(context,
-                             &(hs_batch){.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_NONE});
+        seq[i] = (hs_seq){.tokens = p->tokens, .n = p->n_token};
     }
-    hs_context_close(context);
-    hs_hooks_close(hooks);
-    free(points);
+    const hs_hook hook = {.rows = on_rows, .layer_done = on_layer_done, .ctx = s};
+    if (!rc) rc = hs_watched_run(model, HS_RESID_POST, HS_WATCH_ALL, hook, seq, n);
+    free(seq);
     return rc;
 }
 

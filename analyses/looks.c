@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hooks/hooks.h"
-#include "model/context.h"
+#include "analyses/watched.h"
 #include "model/core/mem.h"
 
 struct hs_look {
@@ -68,25 +67,9 @@ static int on_tile(void *ctx, const hs_tile *tile, int worker) {
 }
 
 static int run(struct pass *p, const hs_model *model, const int32_t *tokens, int64_t n) {
-    const hs_dims dims = hs_dims_of(model);
-    uint64_t *points;
-    hs_hooks *hooks = NULL;
-    hs_context *context = NULL;
-    int rc = hs_alloc(&points, (size_t)dims.n_layer + 1, sizeof *points);
-    for (int l = 0; !rc && l < dims.n_layer; l++) points[l] = HS_BIT(HS_PATTERN);
-    if (!rc) rc = hs_hooks_open(&hooks, &dims);
-    if (!rc) rc = hs_hooks_add(hooks, &(hs_hook){.points = points, .tile = on_tile, .ctx = p});
-    if (!rc) rc = hs_context_open(&context, model, NULL);
-    if (!rc) {
-        const hs_seq seq = {.tokens = tokens, .n = n};
-        hs_context_set_tap(context, hs_hooks_tap(hooks));
-        rc = hs_context_eval(context,
-                             &(hs_batch){.seq = &seq, .n_seq = 1, .logits = HS_LOGITS_NONE});
-    }
-    hs_context_close(context);
-    hs_hooks_close(hooks);
-    free(points);
-    return rc;
+    const hs_seq seq = {.tokens = tokens, .n = n};
+    return hs_watched_run(model, HS_PATTERN, HS_WATCH_ALL, (hs_hook){.tile = on_tile, .ctx = p},
+                          &seq, 1);
 }
 
 static int measure(hs_look *k, const hs_model *model, const hs_prompt *prompt,

@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-#include "hooks/hooks.h"
-#include "model/context.h"
+#include "analyses/watched.h"
 #include "model/core/mem.h"
 
 struct sums {
@@ -24,25 +23,8 @@ static int add_tile(void *ctx, const hs_tile *t, int worker) {
 }
 
 static int run(const hs_model *model, const hs_prompt *p, int layer, struct sums *s) {
-    const hs_dims dims = hs_dims_of(model);
-    hs_hooks *hooks = NULL;
-    hs_context *context = NULL;
-    uint64_t *points;
-    int rc = hs_alloc(&points, (size_t)dims.n_layer + 1, sizeof *points);
-    if (rc) return rc;
-    points[layer] = HS_BIT(HS_PATTERN);
-    rc = hs_hooks_open(&hooks, &dims);
-    if (!rc) rc = hs_hooks_add(hooks, &(hs_hook){.points = points, .tile = add_tile, .ctx = s});
-    if (!rc) rc = hs_context_open(&context, model, NULL);
-    if (!rc) {
-        const hs_seq seq = {.tokens = p->tokens, .n = p->n_token};
-        hs_context_set_tap(context, hs_hooks_tap(hooks));
-        rc = hs_context_eval(context, &(hs_batch){.seq = &seq, .n_seq = 1, .layer_to = layer + 1});
-    }
-    hs_context_close(context);
-    hs_hooks_close(hooks);
-    free(points);
-    return rc;
+    const hs_seq seq = {.tokens = p->tokens, .n = p->n_token};
+    return hs_watched_run(model, HS_PATTERN, layer, (hs_hook){.tile = add_tile, .ctx = s}, &seq, 1);
 }
 
 int hs_received(const hs_model *model, const hs_prompt *p, int layer, int64_t row0, double *out) {
